@@ -1,0 +1,1 @@
+"""The command line: one file a verb; the only place that prints and that knows exit codes."""

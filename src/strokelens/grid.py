@@ -1,0 +1,135 @@
+"""Where an image is: its shape and its affine, in RAS+ millimetres."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Shaped
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
+
+from strokelens.arrays import Affine, Points
+from strokelens.errors import GridError
+
+TOLERANCE_MM = 1e-4
+"""Two grids are the same place when no corner differs by more than this."""
+
+_SPACING_LIMITS_MM = (0.05, 50.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A block of voxels in the patient's space.
+
+    `affine` carries (i, j, k, 1) to RAS+ world positions in mm. Compare grids with `agrees`, never by `==`.
+
+    Raises `GridError` at birth when an axis has no voxel, or when the affine is not finite, is singular, has a last
+    row other than (0, 0, 0, 1), or gives voxels outside 0.05 ... 50 mm.
+
+    >>> grid = Grid((64, 64, 20), np.diag([2.0, 2.0, 5.0, 1.0]))
+    >>> grid.spacing_mm, grid.voxel_volume_ml, grid.orientation
+    ((2.0, 2.0, 5.0), 0.02, 'RAS')
+    """
+
+    shape: tuple[int, int, int]
+    affine: Affine
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(size) for size in self.shape)
+        affine = np.array(self.affine, dtype=np.float64)
+        if len(shape) != 3 or min(shape) < 1:
+            raise GridError(f"a grid needs three axes of at least one voxel, not shape {shape}")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise GridError(f"the affine must be 4×4 and finite; got {affine.tolist()}; repair the header")
+        if not np.allclose(affine[3], [0, 0, 0, 1]):
+            raise GridError(f"the affine's last row must be 0 0 0 1, not {affine[3].tolist()}; repair the header")
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        low, high = _SPACING_LIMITS_MM
+        if not ((spacing >= low) & (spacing <= high)).all():
+            sizes = " × ".join(f"{size:g}" for size in spacing)
+            raise GridError(f"voxels of {sizes} mm are not possible ({low:g} to {high:g} mm); repair the header")
+        if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
+            raise GridError("the affine is singular: two voxel axes point the same way; repair the header")
+        affine.flags.writeable = False
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @cached_property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """The lengths of the three voxel edges."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @cached_property
+    def voxel_volume_ml(self) -> float:
+        """|det(affine)| / 1000: also right where the axes are not at right angles."""
+        return float(round(abs(np.linalg.det(self.affine[:3, :3])), 9)) / 1000
+
+    @cached_property
+    def axes(self) -> tuple[int, int, int]:
+        """The voxel axis nearest to left-right, to posterior-anterior and to inferior-superior, in this order."""
+        cosines = np.abs(self.affine[:3, :3]) / self.spacing_mm
+        x, y, z = (int(axis) for axis in linear_sum_assignment(-cosines)[1])
+        return x, y, z
+
+    @cached_property
+    def orientation(self) -> str:
+        """The world direction in which each voxel index grows, such as 'RAS' or 'LPS'."""
+        letters = [""] * 3
+        for world, axis in enumerate(self.axes):
+            letters[axis] = ("RAS" if self.affine[world, axis] > 0 else "LPI")[world]
+        return "".join(letters)
+
+    def world_mm(self, voxels: Points) -> Points:
+        """World positions of voxel positions; both have their three coordinates last."""
+        positions: Points = voxels @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return positions
+
+    def distance_mm(self, other: "Grid") -> float:
+        """The farthest that a corner voxel of this grid lies from the same one of `other`; inf if shapes differ."""
+        if self.shape != other.shape:
+            return float("inf")
+        corners = np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(self.shape) - 1.0)
+        return float(np.linalg.norm(self.world_mm(corners) - other.world_mm(corners), axis=1).max())
+
+    def agrees(self, other: "Grid") -> bool:
+        """Whether voxels of both grids are in the same place, to 1e-4 mm."""
+        return self.distance_mm(other) <= TOLERANCE_MM
+
+
+def difference(first: Grid, second: Grid) -> str:
+    """How two grids differ, in words, for an error message.
+
+    >>> one = Grid((4, 4, 4), np.eye(4))
+    >>> difference(one, Grid((4, 4, 5), np.eye(4)))
+    'shape 4×4×4 against 4×4×5'
+    """
+    if first.shape != second.shape:
+        return f"shape {_times(first.shape)} against {_times(second.shape)}"
+    return f"corners up to {first.distance_mm(second):.4g} mm apart"
+
+
+def resample(
+    array: Shaped[np.ndarray, "i j k *t"], source: Grid, target: Grid, *, order: int = 1
+) -> Shaped[np.ndarray, "x y z *t"]:
+    """The array, carried from one grid to another; each frame by itself.
+
+    `order` is the spline's degree: 1 for values, 0 (nearest voxel) for labels. Outside the source's voxels, values are
+    NaN, and integers and booleans are 0. A NaN makes every value that it would enter NaN.
+    """
+    if source.agrees(target):
+        return array.copy()
+    if array.ndim == 4:
+        frames = [resample(array[..., t], source, target, order=order) for t in range(array.shape[3])]
+        return np.stack(frames, axis=-1)
+    matrix = np.linalg.inv(source.affine) @ target.affine
+    inside = ndimage.affine_transform(
+        np.ones(source.shape, np.uint8), matrix, output_shape=target.shape, order=0, mode="grid-constant"
+    )
+    values = ndimage.affine_transform(array, matrix, output_shape=target.shape, order=order, mode="nearest")
+    outside = np.nan if np.issubdtype(array.dtype, np.floating) else 0
+    return np.where(inside.astype(bool), values, np.array(outside, dtype=array.dtype))
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(str(size) for size in shape)

@@ -1,0 +1,1 @@
+"""Simulated patients with known truth: anatomy, haemodynamics, scanner."""

@@ -1,0 +1,1 @@
+"""Figures and pages that show a finding; nothing here computes a score."""
