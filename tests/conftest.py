@@ -1,0 +1,44 @@
+"""What every test may use: real data when it is there, frozen numbers, and laws that draw the same cases each time."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+GOLDEN = Path(__file__).parent / "golden"
+
+# Shapes are checked by beartype under test, which makes the first call of a function slow: no deadline.
+settings.register_profile("strokelens", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("strokelens")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="rewrite tests/golden; only `make golden` does")
+    parser.addoption("--write-docs", action="store_true", help="rewrite generated pages of docs; only `make docs` does")
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real and reference data, or a skip where it is not."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("../shared/data is not here")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def agrees_with_golden(request: pytest.FixtureRequest) -> Callable[[str, Mapping[str, float], float], None]:
+    """A check of numbers against `tests/golden/NAME.json`: the same keys, and values within a relative tolerance."""
+
+    def check(name: str, numbers: Mapping[str, float], tolerance: float) -> None:
+        path = GOLDEN / f"{name}.json"
+        if request.config.getoption("--write-golden"):
+            GOLDEN.mkdir(exist_ok=True)
+            path.write_text(json.dumps(dict(numbers), indent=2) + "\n")
+        frozen = json.loads(path.read_text())
+        assert numbers == pytest.approx(frozen, rel=tolerance), f"{path} says otherwise; `make golden` if this is meant"
+
+    return check
