@@ -1,9 +1,9 @@
 """Arrays with letters for their axes, the same everywhere: voxels `i j k`, frames `t`, points `n`."""
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Real, UInt8
 
-Affine = Float[np.ndarray, "4 4"]
+Affine = Real[np.ndarray, "4 4"]
 """Voxel indices (i, j, k, 1) to RAS+ world positions in mm."""
 
 Volume = Float[np.ndarray, "i j k"]

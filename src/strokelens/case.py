@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Integer, Real, Shaped
 
-from strokelens.arrays import Curve, Labels, Mask
+from strokelens.arrays import Mask
 from strokelens.errors import CaseError, hint
 from strokelens.grid import Grid, difference, resample
 from strokelens.labels import LabelScheme
@@ -77,11 +77,11 @@ class Case:
 
     id: str
     grid: Grid
-    channels: Mapping[str, Float[np.ndarray, "i j k *t"]]
+    channels: Mapping[str, Real[np.ndarray, "i j k *t"]]
     truth: "Segmentation | None" = None
     clinical: Mapping[str, float] = field(default_factory=dict)
     group: str | None = None
-    time_s: Curve | None = None
+    time_s: Real[np.ndarray, "t"] | None = None
     echo_time_s: float | None = None
     b_value_s_per_mm2: float | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
@@ -100,10 +100,12 @@ class Case:
             raise CaseError(f"{self.id}: the truth lies elsewhere: {difference(self.truth.grid, self.grid)}")
 
     def _check_time(self) -> None:
-        frames = {name: array.shape[3] for name, array in self.channels.items() if name in SERIES}
-        if not frames or self.time_s is None:
+        if self.time_s is None:
             return
-        time_s = np.asarray(self.time_s, dtype=np.float64)
+        frames = {name: array.shape[3] for name, array in self.channels.items() if name in SERIES}
+        time_s = np.array(self.time_s, dtype=np.float64)
+        time_s.flags.writeable = False
+        object.__setattr__(self, "time_s", time_s)
         if any(count != time_s.size for count in frames.values()):
             raise CaseError(f"{self.id}: {frames} frames but {time_s.size} frame times")
         if not np.isfinite(time_s).all() or (np.diff(time_s) <= 0).any():
@@ -126,7 +128,7 @@ class Segmentation:
     4.0
     """
 
-    labels: Labels
+    labels: Integer[np.ndarray, "i j k"]
     grid: Grid
     scheme: LabelScheme
     probabilities: Mapping[str, Float[np.ndarray, "i j k"]] = field(default_factory=dict)
@@ -138,6 +140,10 @@ class Segmentation:
         labels = self.labels.astype(np.uint8)
         labels.flags.writeable = False
         object.__setattr__(self, "labels", labels)
+        for name, values in self.probabilities.items():
+            self.scheme.value(name)
+            if values.shape != self.grid.shape:
+                raise CaseError(f"probabilities of {name} of shape {values.shape} do not lie on {self.grid.shape}")
 
     def mask(self, *names: str) -> Mask:
         """The voxels that carry any of the named classes."""
@@ -148,11 +154,16 @@ class Segmentation:
         return float(self.mask(*names).sum() * self.grid.voxel_volume_ml)
 
     def onto(self, grid: Grid) -> "Segmentation":
-        """The same labels on another grid, each voxel taking the nearest one's; outside is background."""
-        return Segmentation(resample(self.labels, self.grid, grid, order=0), grid, self.scheme)
+        """The same labels on another grid, each voxel taking the nearest one's; outside is background.
+
+        Probabilities are interpolated, and NaN outside.
+        """
+        labels = resample(self.labels, self.grid, grid, order=0)
+        probabilities = {name: resample(values, self.grid, grid) for name, values in self.probabilities.items()}
+        return Segmentation(labels, grid, self.scheme, probabilities)
 
 
-def join(images: Mapping[str, Image], *, resampled: bool = False) -> tuple[Grid, dict[str, Float[np.ndarray, "..."]]]:
+def join(images: Mapping[str, Image], *, resampled: bool = False) -> tuple[Grid, dict[str, Shaped[np.ndarray, "..."]]]:
     """The images as channels on the first one's grid.
 
     Images join only if their grids agree to 1e-4 mm; with `resampled`, the others are brought onto the first's grid

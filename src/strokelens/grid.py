@@ -15,6 +15,7 @@ TOLERANCE_MM = 1e-4
 """Two grids are the same place when no corner differs by more than this."""
 
 _SPACING_LIMITS_MM = (0.05, 50.0)
+_NAN_SHARE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,8 @@ def resample(
     """The array, carried from one grid to another; each frame by itself.
 
     `order` is the spline's degree: 1 for values, 0 (nearest voxel) for labels. Outside the source's voxels, values are
-    NaN, and integers and booleans are 0. A NaN makes every value that it would enter NaN.
+    NaN, and integers and booleans are 0. A NaN makes every value NaN that it would enter by more than 1e-4 of its
+    weight, so that rounding does not spread it to voxels that fall on their neighbours.
     """
     if source.agrees(target):
         return array.copy()
@@ -126,9 +128,19 @@ def resample(
     inside = ndimage.affine_transform(
         np.ones(source.shape, np.uint8), matrix, output_shape=target.shape, order=0, mode="grid-constant"
     )
-    values = ndimage.affine_transform(array, matrix, output_shape=target.shape, order=order, mode="nearest")
-    outside = np.nan if np.issubdtype(array.dtype, np.floating) else 0
-    return np.where(inside.astype(bool), values, np.array(outside, dtype=array.dtype))
+    if not np.issubdtype(array.dtype, np.floating):
+        values = ndimage.affine_transform(array, matrix, output_shape=target.shape, order=order, mode="nearest")
+        return np.where(inside.astype(bool), values, np.array(0, array.dtype))
+    holes = np.isnan(array)
+    filled = np.where(holes, np.array(0, array.dtype), array)
+    values = ndimage.affine_transform(filled, matrix, output_shape=target.shape, order=order, mode="nearest")
+    missing = inside == 0
+    if holes.any():
+        share = ndimage.affine_transform(
+            holes.astype(np.float32), matrix, output_shape=target.shape, order=min(order, 1), mode="nearest"
+        )
+        missing |= share > _NAN_SHARE
+    return np.where(missing, np.array(np.nan, array.dtype), values)
 
 
 def _times(shape: tuple[int, ...]) -> str:
