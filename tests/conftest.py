@@ -1,9 +1,11 @@
 """What every test may use: real data when it is there, frozen numbers, and laws that draw the same cases each time."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import settings
 
@@ -27,6 +29,21 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("../shared/data is not here")
     return SHARED_DATA
+
+
+@pytest.fixture
+def as_a_user() -> Callable[[], AbstractContextManager[None]]:
+    """A context without shape checks, to see the message that a user gets who runs none."""
+
+    @contextmanager
+    def unchecked() -> Iterator[None]:
+        jaxtyping.config.update("jaxtyping_disable", True)
+        try:
+            yield
+        finally:
+            jaxtyping.config.update("jaxtyping_disable", False)
+
+    return unchecked
 
 
 @pytest.fixture
