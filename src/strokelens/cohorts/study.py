@@ -1,0 +1,165 @@
+"""Which files of a folder make one study: a file for each channel, or one series that its name does not tell."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from strokelens.case import SERIES
+from strokelens.cohorts.channels import CHANNEL_OF, Name, entities, parse
+from strokelens.cohorts.decode import is_nifti, read_header, stem
+from strokelens.errors import CaseError, FileError
+
+_MOST_FILES = 2000
+_MOST_ENTRIES = 100_000
+_SHOWN = 8
+_ORDER = (
+    "CTP",
+    "PWI",
+    "Tmax",
+    "CBF",
+    "CBV",
+    "MTT",
+    "TTP",
+    "MIP",
+    "ADC",
+    "DWI",
+    "B0",
+    "NCCT",
+    "CTA",
+    "FLAIR",
+    "T1",
+    "T2",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The files of one study by channel, the one whose grid is to be kept first.
+
+    `series` is the 4D file where there is nothing else; its channel may not be known from its name. `relative` names
+    the channels whose files call themselves relative maps.
+    """
+
+    id: str
+    channels: Mapping[str, Path]
+    series: Path | None = None
+    relative: frozenset[str] = frozenset()
+
+
+def find_study(path: Path) -> Study:
+    """The study that a NIfTI file or a folder holds.
+
+    Raises `FileError` when there is nothing to read, and `CaseError` when there is more than one study, or more than
+    one file for a channel.
+    """
+    try:
+        is_folder = path.is_dir()
+        if not is_folder and not path.exists():
+            raise FileError(f"{path} does not exist; check the path")
+        if is_folder and not is_nifti(path):
+            return _in_folder(path)
+    except PermissionError as error:
+        raise FileError(f"{path} may not be read by this user; change its permissions") from error
+    if not is_nifti(path):
+        raise FileError(f"{path.name} is not a .nii or .nii.gz file; give one, or a folder of them")
+    name = _name_of_series(path)
+    channel = name.channel if name.channel in SERIES else None
+    identity = _identity([path.name], stem(path))
+    return Study(identity, {channel: path} if channel else {}, path)
+
+
+def _name_of_series(path: Path) -> Name:
+    """What the name of a single file says; a name that says too much tells nothing about a series."""
+    try:
+        return parse(stem(path))
+    except CaseError:
+        return Name(None)
+
+
+def _in_folder(folder: Path) -> Study:
+    files, others = _files(folder)
+    names = {file: parse(stem(file)) for file in files}
+    images = [file for file in files if not names[file].mask]
+    known = {file: channel for file in images if (channel := names[file].channel) is not None}
+    chosen = sorted(known) or _unnamed_series(folder, images, files, others)
+    _check_one_study(folder, chosen)
+    identity = _identity([str(file.relative_to(folder)) for file in chosen], folder.resolve().name)
+    if not known:
+        return Study(identity, {}, chosen[0])
+    channels: dict[str, Path] = {}
+    for file, channel in sorted(known.items()):
+        if channel in channels:
+            first, second = channels[channel].relative_to(folder), file.relative_to(folder)
+            raise CaseError(f"two files hold {channel}: {first} and {second}; give a folder with only one of them")
+        channels[channel] = file
+    relative = frozenset(channel for channel, file in channels.items() if names[file].relative)
+    ordered = {name: channels[name] for name in _ORDER if name in channels}
+    return Study(identity, ordered, chosen[0] if set(ordered) in ({"CTP"}, {"PWI"}) else None, relative)
+
+
+def _unnamed_series(folder: Path, images: list[Path], files: list[Path], others: Counter[str]) -> list[Path]:
+    """The only 4D file, where no name tells a channel."""
+    series = [image for image in images if read_header(image).frames > 1]
+    if len(series) > 1:
+        shown = _listed([str(file.relative_to(folder)) for file in series])
+        raise CaseError(f"{folder.resolve().name} holds {len(series)} series ({shown}); give one of them")
+    if not series:
+        found = [str(file.relative_to(folder)) for file in files]
+        found += [f"{count} × {suffix}" for suffix, count in sorted(others.items())]
+        hint = "; convert DICOM with dcm2niix first" if others.get(".dcm") else ""
+        raise FileError(
+            f"{folder.resolve().name} holds no image with a known name; found: {_listed(found) or 'nothing'}; "
+            f"a name needs one of {', '.join(CHANNEL_OF)}{hint}"
+        )
+    return series
+
+
+def _check_one_study(folder: Path, files: list[Path]) -> None:
+    """Refuse several BIDS subjects or sessions."""
+    found = {_label(entities(str(file.relative_to(folder)))) for file in files} - {""}
+    if len(found) > 1:
+        raise CaseError(
+            f"{folder.resolve().name} holds {len(found)} studies ({_listed(sorted(found))}); give the folder of one"
+        )
+
+
+def _identity(paths: list[str], otherwise: str) -> str:
+    """The BIDS entities that the paths share, else the name given; printable, and never a path."""
+    labels = sorted({_label(entities(path)) for path in paths} - {""})
+    shown = labels[0] if labels else otherwise
+    return "".join(letter if letter.isprintable() and letter not in "/\\" else "_" for letter in shown) or "study"
+
+
+def _label(found: Mapping[str, str]) -> str:
+    """`sub-x_ses-y`, or empty where no subject is named."""
+    return "_".join(f"{key}-{found[key]}" for key in ("sub", "ses") if key in found) if "sub" in found else ""
+
+
+def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The NIfTI files below a folder, sorted, and how many others of each suffix; hidden ones are left out."""
+    files: list[Path] = []
+    others: Counter[str] = Counter()
+    for entries, file in enumerate(_walk(folder)):
+        if entries >= _MOST_ENTRIES or len(files) >= _MOST_FILES:
+            raise CaseError(f"{folder.resolve().name} holds too many files to be one study; give the folder of one")
+        if is_nifti(file):
+            files.append(file)
+        else:
+            others[file.suffix.lower() or "without a suffix"] += 1
+    return sorted(files), others
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
