@@ -26,7 +26,7 @@ class Bolus:
     peak: int
 
 
-def uniform_times(time_s: Curve) -> Curve:
+def uniform_times(time_s: Curve) -> Float[np.ndarray, "wanted"]:
     """The times from first to last at the median interval of `time_s`, or `time_s` itself where it is uniform.
 
     >>> uniform_times(np.array([0.0, 1.0, 2.0, 3.0, 5.0])).tolist()
@@ -41,10 +41,10 @@ def uniform_times(time_s: Curve) -> Curve:
     return times
 
 
-def interpolation(time_s: Curve, wanted_s: Curve) -> Float[np.ndarray, "frame wanted"]:
+def interpolation(time_s: Curve, wanted_s: Float[np.ndarray, "wanted"]) -> Float[np.ndarray, "t wanted"]:
     """The matrix that carries curves from one set of times to another by linear interpolation: `curves @ matrix`."""
     columns = np.stack([np.interp(wanted_s, time_s, row) for row in np.eye(time_s.size)])
-    return columns.astype(np.float32)
+    return np.asarray(columns, np.float32)
 
 
 def find_bolus(mean: Curve, *, rising: bool) -> Bolus:
@@ -89,8 +89,8 @@ def relaxation_change(signal: Curves, bolus: Bolus, *, echo_time_s: float | None
     ratio = np.divide(signal, baseline, out=np.ones_like(signal), where=baseline > 0)
     np.maximum(ratio, _FLOOR, out=ratio)
     np.log(ratio, out=ratio)
-    ratio *= -1.0 / (echo_time_s or 1.0)
-    return ratio
+    change: Curves = ratio * np.float32(-1.0 / (echo_time_s or 1.0))
+    return change
 
 
 def area(curves: Curves, interval_s: float) -> Float[np.ndarray, "n"]:

@@ -146,7 +146,7 @@ class OSVD:
         self, curves: Curves, inverse: Float[np.ndarray, "lag t"], removals: "list[_Removal]"
     ) -> Float[np.ndarray, "n lag"]:
         """The response of each voxel at the first truncation that is smooth enough."""
-        chosen = curves @ inverse.T
+        chosen: np.ndarray = curves @ inverse.T
         open_rows = np.arange(len(curves))
         responses, pending = chosen.copy(), curves
         for removal in removals:

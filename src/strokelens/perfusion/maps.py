@@ -1,0 +1,236 @@
+"""From a CT or MR perfusion series to CBF, CBV, MTT, TTP and Tmax.
+
+The series is walked through once, frame by frame: each is steadied, brought to the working grid (pixels of up to 1 mm),
+blurred within the brain, and its brain voxels are kept. So memory is the series and about a quarter of it besides.
+
+Conventions, with artery a = aif / partial_volume, haematocrit factor k = (1 − 0.45) / (1 − 0.25) and tissue density
+ρ = 1.04 g/ml:
+
+* CBF = 6000 k/ρ · max response, ml/100 g/min;
+* CBV = 100 k/ρ · AUC(tissue) / AUC(a), ml/100 g;
+* MTT = 60 · CBV / CBF, s;
+* Tmax = time of the response's maximum, s; negative where tissue fills before the artery that was chosen;
+* TTP = time of the curve's maximum after the bolus's arrival in the head, s.
+
+Outside of the brain, and where no flow can be told, maps are NaN.
+
+References:
+    Østergaard 1996; Calamante 2013; Fieselmann 2011 (scaling); Kasasbeh 2016 and Copen 2015 (truncation).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from strokelens.arrays import Curve, Curves, Mask, Series, Volume
+from strokelens.case import SERIES, Case
+from strokelens.errors import CaseError, SeriesError
+from strokelens.flags import Flag
+from strokelens.grid import Grid
+from strokelens.perfusion.arterial import Vessels, find_vessels
+from strokelens.perfusion.curves import (
+    LEAST_FRAMES,
+    Bolus,
+    area,
+    enhancement_hu,
+    find_bolus,
+    interpolation,
+    peak_times_s,
+    relaxation_change,
+    uniform_times,
+)
+from strokelens.perfusion.deconvolve import DEFAULT, Deconvolution
+from strokelens.perfusion.masks import ct_brain, signal_brain
+from strokelens.perfusion.motion import Motion, estimate_motion
+from strokelens.perfusion.quality import series_flags
+from strokelens.perfusion.working import Blur, WorkingGrid
+
+HAEMATOCRIT_FACTOR = (1 - 0.45) / (1 - 0.25)
+DENSITY_G_PER_ML = 1.04
+
+_EARLY_FRAMES = 3
+"""Frames before any bolus, averaged to find the brain."""
+
+Modality = Literal["CT", "MR"]
+
+Progress = Callable[[str], None]
+"""Told the name of each step that is done."""
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """How maps are made; the defaults suit CT perfusion of ordinary noise.
+
+    `smoothing_mm` is the standard deviation of the blur in the slice; `still` turns motion correction off.
+    """
+
+    deconvolution: Deconvolution = DEFAULT
+    smoothing_mm: float = 1.8
+    still: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PerfusionMaps:
+    """The maps of one case on its grid, and all that they were made from.
+
+    `baseline` is the mean before the bolus, `average` the mean of all frames; both are there outside of the brain too.
+    """
+
+    grid: Grid
+    maps: Mapping[str, Volume]
+    brain: Mask
+    baseline: Volume
+    average: Volume
+    vessels: Vessels
+    motion: Motion | None
+    flags: tuple[Flag, ...]
+    timings_s: Mapping[str, float]
+
+
+def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Progress | None = None) -> PerfusionMaps:
+    """The perfusion maps of a case with a CTP or PWI series.
+
+    Raises `CaseError` without a series, and `SeriesError` when it has no time axis, no brain, no bolus or no artery.
+    """
+    clock = _Clock(progress or (lambda step: None))
+    series, time_s, modality = _series_of(case)
+    motion = None if settings.still else estimate_motion(series, case.grid, modality=modality)
+    frames = _Frames(series, motion)
+    clock.lap("motion")
+
+    working = WorkingGrid.of(case.grid)
+    early = working.shrink(np.mean([frames[t] for t in range(_EARLY_FRAMES)], axis=0))
+    brain = ct_brain(early, working.grid) if modality == "CT" else signal_brain(early, working.grid)
+    clock.lap("brain")
+
+    sharp, blurred, average = _gather(frames, working, Blur(brain, working.grid, settings.smoothing_mm))
+    clock.lap("frames")
+
+    bolus = find_bolus(sharp.mean(axis=0), rising=modality == "CT")
+    baseline = sharp[:, : bolus.arrival].mean(axis=1)
+    contrast = _Contrast(modality, bolus, time_s, case.echo_time_s)
+    sharp, blurred = contrast(sharp), contrast(blurred)
+    vessels = find_vessels(sharp, np.argwhere(brain), time_s=contrast.uniform_s, unit=contrast.unit)
+    clock.lap("vessels")
+
+    columns = _columns(blurred, vessels, settings.deconvolution)
+    columns["TTP"] -= np.float32(time_s[bolus.arrival] - time_s[0])
+    clock.lap("deconvolution")
+    return PerfusionMaps(
+        grid=case.grid,
+        maps={name: working.grow(column, brain) for name, column in columns.items()},
+        brain=working.grow_mask(brain),
+        baseline=working.grow(baseline, brain),
+        average=average,
+        vessels=vessels,
+        motion=motion,
+        flags=(*series_flags(vessels, bolus, time_s), *(motion.flags if motion else ())),
+        timings_s=clock.laps_s,
+    )
+
+
+def _series_of(case: Case) -> tuple[Series, Curve, Modality]:
+    names = [name for name in SERIES if name in case.channels]
+    if len(names) != 1:
+        raise CaseError(f"{case.id}: perfusion maps need one CTP or PWI series; the case has {sorted(case.channels)}")
+    series = case[names[0]]
+    if case.time_s is None:
+        raise SeriesError(f"{case.id}: the series has no frame times; give them with --frame-interval SECONDS")
+    if series.shape[3] < LEAST_FRAMES:
+        raise SeriesError(
+            f"{case.id}: {series.shape[3]} frames cannot hold a bolus; at least {LEAST_FRAMES} are needed"
+        )
+    return series, np.asarray(case.time_s, np.float64), "CT" if names[0] == "CTP" else "MR"
+
+
+@dataclass(frozen=True, eq=False)
+class _Frames:
+    """The frames of a series, each steadied when it is asked for."""
+
+    series: Series
+    motion: Motion | None
+
+    def __len__(self) -> int:
+        return int(self.series.shape[3])
+
+    def __getitem__(self, index: int) -> Volume:
+        frame = self.series[..., index]
+        return frame if self.motion is None else self.motion.steady(frame, index)
+
+
+def _gather(frames: _Frames, working: WorkingGrid, blur: Blur) -> tuple[Curves, Curves, Volume]:
+    """The brain's curves as they are and blurred, on the working grid, and the mean of all frames on the full one."""
+    size = len(frames), int(blur.mask.sum())
+    sharp, blurred = np.empty(size, np.float32), np.empty(size, np.float32)
+    average = np.zeros(working.full.shape, np.float32)
+    for t in range(len(frames)):
+        frame = frames[t]
+        average += frame
+        small = working.shrink(frame)
+        sharp[t], blurred[t] = small[blur.mask], blur(small)
+    average /= len(frames)
+    return sharp.T, blurred.T, average
+
+
+@dataclass(frozen=True, eq=False)
+class _Contrast:
+    """From the scanner's values over its frames to concentration over uniform times."""
+
+    modality: Modality
+    bolus: Bolus
+    time_s: Curve
+    echo_time_s: float | None
+
+    @property
+    def unit(self) -> str:
+        return "HU" if self.modality == "CT" else "1/s" if self.echo_time_s else "a.u."
+
+    @cached_property
+    def uniform_s(self) -> Float[np.ndarray, "wanted"]:
+        return uniform_times(self.time_s)
+
+    def __call__(self, values: Curves) -> Float[np.ndarray, "n wanted"]:
+        known = np.nan_to_num(values, copy=False, nan=0.0)
+        if self.modality == "CT":
+            curves = enhancement_hu(known, self.bolus)
+        else:
+            curves = relaxation_change(known, self.bolus, echo_time_s=self.echo_time_s)
+        if self.uniform_s.size == self.time_s.size and np.allclose(self.uniform_s, self.time_s):
+            return curves
+        resampled: np.ndarray = curves @ interpolation(self.time_s, self.uniform_s)
+        return resampled
+
+
+def _columns(curves: Curves, vessels: Vessels, deconvolution: Deconvolution) -> dict[str, Float[np.ndarray, "n"]]:
+    """The five maps as columns of the brain's voxels; TTP from the first frame."""
+    interval_s = vessels.interval_s
+    response = deconvolution(curves, vessels.aif, interval_s=interval_s)
+    scale = HAEMATOCRIT_FACTOR / DENSITY_G_PER_ML * vessels.partial_volume
+    cbf = 6000 * scale * response.flow_per_s
+    cbv = np.maximum(100 * scale * area(curves, interval_s) / area(vessels.aif, interval_s), 0)
+    mtt = np.divide(60 * cbv, cbf, out=np.full_like(cbf, np.nan), where=cbf > 0)
+    ttp = peak_times_s(curves, interval_s)
+    return {
+        name: np.asarray(column, np.float32)
+        for name, column in {"CBF": cbf, "CBV": cbv, "MTT": mtt, "TTP": ttp, "Tmax": response.delay_s}.items()
+    }
+
+
+class _Clock:
+    """Tells progress of each step, and remembers how long it took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.laps_s: dict[str, float] = {}
+        self._progress = progress
+        self._last = perf_counter()
+
+    def lap(self, step: str) -> None:
+        now = perf_counter()
+        self.laps_s[step] = now - self._last
+        self._last = now
+        self._progress(step)
