@@ -1,3 +1,69 @@
-"""Core and penumbra in acute ischemic stroke: found, measured, explained. Research use only; not a medical device."""
+"""Core and penumbra in acute ischemic stroke: found, measured, explained. Research use only; not a medical device.
+
+These names are the public surface. Each is imported when it is first asked for, so `import strokelens` costs nothing.
+"""
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from strokelens.case import UNITS, Case, Image, Segmentation
+    from strokelens.errors import StrokelensError
+    from strokelens.finding import RESEARCH_USE, Finding, Method
+    from strokelens.flags import Flag
+    from strokelens.grid import Grid
+    from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, LESION_ONLY, Label, LabelScheme
+    from strokelens.perfusion.mismatch import Mismatch
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CORE_PENUMBRA",
+    "CORE_PENUMBRA_BRAIN",
+    "LESION_ONLY",
+    "RESEARCH_USE",
+    "UNITS",
+    "Case",
+    "Finding",
+    "Flag",
+    "Grid",
+    "Image",
+    "Label",
+    "LabelScheme",
+    "Method",
+    "Mismatch",
+    "Segmentation",
+    "StrokelensError",
+]
+
+_HOMES = MappingProxyType(
+    {
+        "CORE_PENUMBRA": "strokelens.labels",
+        "CORE_PENUMBRA_BRAIN": "strokelens.labels",
+        "LESION_ONLY": "strokelens.labels",
+        "RESEARCH_USE": "strokelens.finding",
+        "UNITS": "strokelens.case",
+        "Case": "strokelens.case",
+        "Finding": "strokelens.finding",
+        "Flag": "strokelens.flags",
+        "Grid": "strokelens.grid",
+        "Image": "strokelens.case",
+        "Label": "strokelens.labels",
+        "LabelScheme": "strokelens.labels",
+        "Method": "strokelens.finding",
+        "Mismatch": "strokelens.perfusion.mismatch",
+        "Segmentation": "strokelens.case",
+        "StrokelensError": "strokelens.errors",
+    }
+)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'strokelens' has no attribute {name!r}", name=name)
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
