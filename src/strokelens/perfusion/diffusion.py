@@ -31,6 +31,16 @@ _TISSUE_ADC = (300.0, 1500.0)
 _TISSUE_ADC_RATIO = (0.4, 1.6)
 _CSF_ADC_RATIO = 3.0
 _BIAS_SAMPLES = 30_000
+_FREE_WATER = 3500.0
+_BRAIN_WORK_MM = 2.0
+_BRAIN_PART = 0.4
+"""Brain has at least this part of the median DWI of what is brighter than air."""
+_OPENING_MM = 4.0
+"""Optic nerves, muscles and scalp are thinner than twice this."""
+_CLOSING_MM = 8.0
+"""Fissures and cisterns, dark on DWI, are narrower than twice this."""
+_STRIPPED_COVERAGE = 0.85
+"""A head with its skull has less brain than this on DWI."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,10 @@ class LesionRule:
         adc_ratio_limit: a low ADC; half way between healthy (1) and acute core (0.6); 620 of 830 would be 0.75.
         adc_ratio_ceiling: no growth into voxels that are half CSF or more.
         low_adc_share: the part of a bright component that must have a low ADC: restricted, not shine-through.
+        symmetric_low_adc_share: the same for a component whose mirrored place is bright too, which is more often an
+            artefact of both temporal poles or of the frontal sinus than an infarct of both hemispheres.
+        symmetric_share: the part of a component with brightness at the mirrored place that makes it symmetric.
+        symmetric_within_mm: how near to the mirrored place that brightness is.
         seed_ml: the smallest volume of seed voxels in a component.
         minimal_ml: the smallest lesion.
         reach_mm: growth stays this near to the bright component.
@@ -60,6 +74,9 @@ class LesionRule:
     adc_ratio_limit: float = 0.8
     adc_ratio_ceiling: float = 2.0
     low_adc_share: float = 0.25
+    symmetric_low_adc_share: float = 2 / 3
+    symmetric_share: float = 0.5
+    symmetric_within_mm: float = 4.0
     seed_ml: float = 0.02
     minimal_ml: float = 0.05
     reach_mm: float = 5.0
@@ -88,9 +105,13 @@ class DiffusionLesion:
 
 @dataclass(frozen=True, eq=False)
 class _Ratios:
-    """DWI and ADC relative to healthy tissue, where both are to be judged, and the noise of the DWI ratio."""
+    """What is compared with thresholds, where that may be done (`judged`), and the noise of `dwi`.
+
+    `own` is DWI against tissue, `dwi` the lesser of this and DWI against the other hemisphere, `adc` against tissue.
+    """
 
     dwi: Volume
+    own: Volume
     adc: Volume
     judged: Mask
     noise: float
@@ -112,6 +133,66 @@ def apparent_diffusion(b0: Volume, dwi: Volume, *, b_value_s_per_mm2: float) -> 
     ratio = np.divide(b0, dwi, out=np.ones(b0.shape, np.float32), where=usable, dtype=np.float32, casting="same_kind")
     adc = np.log(ratio) * np.float32(1e6 / b_value_s_per_mm2)
     return np.where(usable, adc, np.float32(np.nan))
+
+
+def mr_brain(dwi: Volume, adc: Volume, grid: Grid) -> Mask:
+    """The brain on DWI, where skull, fat and eyes are dark: all that is bright, opened, closed and filled.
+
+    Works on about 2 mm in the slice. A study without skull (0 or NaN around the brain) keeps the support that it came
+    with. Voxels with an ADC of at most 0 or above that of free water are not taken for brain, unless they are enclosed.
+
+    Raises `CaseError` when DWI is nowhere above 0 or nothing looks like a brain.
+    """
+    support = np.isfinite(dwi) & (dwi > 0)
+    if not support.any():
+        raise CaseError("DWI is nowhere above 0, so there is no brain in it; check that this is the trace image")
+    steps = [max(1, round(_BRAIN_WORK_MM / size)) for size in grid.spacing_mm]
+    thin = tuple(slice(None, None, step) for step in steps)
+    spacing_mm = tuple(step * size for step, size in zip(steps, grid.spacing_mm, strict=True))
+    smooth = ndimage.gaussian_filter(np.where(support, dwi, 0).astype(np.float32), _sigma(grid, _FWHM))[thin]
+    diffusion = ndimage.gaussian_filter(
+        np.where(support & np.isfinite(adc), adc, 0).astype(np.float32), _sigma(grid, _FWHM)
+    )
+    split = _otsu(np.sqrt(np.minimum(smooth, np.percentile(smooth, 99)))) ** 2
+    bright = smooth > _BRAIN_PART * np.median(smooth[smooth > split])
+    brain = _brain_shape(bright & (diffusion[thin] > 0) & (diffusion[thin] < _FREE_WATER), spacing_mm, grid.axes[2])
+    for axis, step in enumerate(steps):
+        brain = np.repeat(brain, step, axis=axis)
+    brain = brain[: grid.shape[0], : grid.shape[1], : grid.shape[2]]
+    if not brain.any():
+        raise CaseError("nothing in DWI looks like a brain; check that this is the trace image, and its voxel sizes")
+    stripped = (brain & support).sum() > _STRIPPED_COVERAGE * support.sum() and not support.all()
+    return support if stripped else brain
+
+
+def _brain_shape(bright: Mask, spacing_mm: tuple[float, ...], axial: int) -> Mask:
+    """The large bright parts that survive erosion, grown back, with their gaps and holes closed."""
+    depth = ndimage.distance_transform_edt(np.pad(bright, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
+    labels, _ = ndimage.label(depth > _OPENING_MM)
+    size = np.bincount(labels.ravel())
+    size[0] = 0
+    if not size.any():
+        return np.zeros(bright.shape, dtype=bool)
+    core = (size >= 0.1 * size.max())[labels]
+    opened = bright & (ndimage.distance_transform_edt(~core, sampling=spacing_mm) <= _OPENING_MM + 1.5)
+    widths = [int(np.ceil(_CLOSING_MM / size)) + 1 for size in spacing_mm]
+    wide = np.pad(opened, [(width, width) for width in widths])
+    dilated = ndimage.distance_transform_edt(~wide, sampling=spacing_mm) <= _CLOSING_MM
+    closed = ndimage.distance_transform_edt(dilated, sampling=spacing_mm) > _CLOSING_MM
+    inner = tuple(slice(width, -width) for width in widths)
+    slices = np.moveaxis(opened | closed[inner], axial, 0)
+    filled: Mask = np.moveaxis(np.stack([ndimage.binary_fill_holes(part) for part in slices]), 0, axial)
+    return filled
+
+
+def _otsu(values: Volume) -> float:
+    """The threshold of greatest variance between two classes (Otsu 1979), on 256 bins."""
+    counts, edges = np.histogram(values, 256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts) / counts.sum()
+    moment = np.cumsum(counts * centres) / counts.sum()
+    spread = np.maximum(below * (1 - below), 1e-12)
+    return float(centres[np.argmax((moment[-1] * below - moment) ** 2 / spread * (below < 1))])
 
 
 def diffusion_lesion(
@@ -137,7 +218,8 @@ def diffusion_lesion(
     seed = max(rule.dwi_ratio_seed, 1 + rule.noise_seed * ratios.noise)
     growth = max(rule.dwi_ratio_growth, 1 + rule.noise_growth * ratios.noise)
     mask = np.zeros(grid.shape, dtype=bool)
-    mask[box] = _grown(_plausible(ratios, seed, growth, crop, rule), ratios, growth, crop, rule)
+    core = _plausible(ratios, seed, growth, midplane, rule)
+    mask[box] = _grown(core, ratios, growth, crop, rule)
     score = np.zeros(grid.shape, dtype=np.float32)
     score[box] = np.where(ratios.judged, np.clip((ratios.dwi - 1) / (seed - 1), 0, 1), 0)
     return DiffusionLesion(mask, score, replace(midplane, grid=grid), seed, growth, healthy_adc)
@@ -153,7 +235,7 @@ def _healthy_adc(adc: Volume, usable: Mask) -> float:
 
 
 def _ratios(dwi: Volume, adc_ratio: Volume, usable: Mask, grid: Grid, rule: LesionRule) -> tuple[Midplane, _Ratios]:
-    """DWI against tissue and against the other hemisphere, the lesser of the two; and ADC; both smoothed."""
+    """The midplane, and DWI and ADC as smoothed ratios."""
     low, high = _TISSUE_ADC_RATIO
     tissue = usable & (adc_ratio > low) & (adc_ratio < high)
     even = dwi / _bias(dwi, tissue, grid)
@@ -166,7 +248,7 @@ def _ratios(dwi: Volume, adc_ratio: Volume, usable: Mask, grid: Grid, rule: Lesi
     median = np.median(logarithm)
     noise = 1.4826 * float(np.median(np.abs(logarithm - median)))
     adc = _smoothed(adc_ratio, usable & (adc_ratio < high), grid, rule.smoothing_fwhm_mm)
-    return midplane, _Ratios(ratio / np.exp(median), adc, usable & (adc < rule.adc_ratio_ceiling), noise)
+    return midplane, _Ratios(ratio / np.exp(median), smooth, adc, usable & (adc < rule.adc_ratio_ceiling), noise)
 
 
 def _bias(dwi: Volume, tissue: Mask, grid: Grid) -> Volume:
@@ -219,17 +301,31 @@ def _sigma(grid: Grid, fwhm_mm: float) -> tuple[float, ...]:
     return tuple(fwhm_mm / _FWHM / size for size in grid.spacing_mm)
 
 
-def _plausible(ratios: _Ratios, seed: float, growth: float, grid: Grid, rule: LesionRule) -> Mask:
+def _plausible(ratios: _Ratios, seed: float, growth: float, midplane: Midplane, rule: LesionRule) -> Mask:
     """The components brighter than half way between growth and seed that hold enough seed and enough low ADC."""
     bright = ratios.judged & (ratios.dwi > (growth + seed) / 2)
     labels, count = ndimage.label(bright, _ALL_NEIGHBOURS)
-    size = np.bincount(labels[bright], minlength=count + 1)
-    seeds = np.bincount(labels[bright & (ratios.dwi > seed)], minlength=count + 1)
-    low = np.bincount(labels[bright & (ratios.adc < rule.adc_ratio_limit)], minlength=count + 1)
-    kept: Mask = ((seeds * grid.voxel_volume_ml >= rule.seed_ml) & (low >= rule.low_adc_share * size) & (size > 0))[
-        labels
-    ]
+
+    def voxels(where: Mask) -> Float[np.ndarray, "n"]:
+        return np.bincount(labels[bright & where], minlength=count + 1).astype(float)
+
+    size = np.maximum(voxels(bright), 1)
+    symmetric = voxels(_bright_on_the_other_side(ratios, growth, midplane, rule)) > rule.symmetric_share * size
+    needed = np.where(symmetric, rule.symmetric_low_adc_share, rule.low_adc_share)
+    low = voxels(ratios.adc < rule.adc_ratio_limit) >= needed * size
+    seeds = voxels(ratios.dwi > seed) * midplane.grid.voxel_volume_ml >= rule.seed_ml
+    kept: Mask = (low & seeds)[labels] & bright
     return kept
+
+
+def _bright_on_the_other_side(ratios: _Ratios, growth: float, midplane: Midplane, rule: LesionRule) -> Mask:
+    """Voxels whose mirrored place has one near it that is brighter than tissue."""
+    bright = ratios.judged & (ratios.own > growth)
+    if not bright.any():
+        return bright
+    distance = ndimage.distance_transform_edt(~bright, sampling=midplane.grid.spacing_mm)
+    other_side: Mask = midplane.mirror(distance) <= rule.symmetric_within_mm
+    return other_side
 
 
 def _grown(core: Mask, ratios: _Ratios, growth: float, grid: Grid, rule: LesionRule) -> Mask:
