@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import ndimage, optimize
 
 from strokelens.arrays import Affine, Mask, Volume
@@ -210,7 +210,9 @@ def _refine(
     return result
 
 
-def _coarse(image: Volume, brain: Mask, grid: Grid) -> tuple[Volume, Mask, Affine]:
+def _coarse(
+    image: Volume, brain: Mask, grid: Grid
+) -> tuple[Float[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"], Affine]:
     """The brain in robust standard deviations about its median, smoothed, with voxels of about 4 mm, and its affine."""
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     inside, cropped = brain[box], np.asarray(image[box], dtype=np.float32)
