@@ -1,10 +1,11 @@
 """Arrays and segmentations become NIfTI files, the same bytes for the same values, each with its JSON sidecar."""
 
 import gzip
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -108,7 +109,7 @@ def _header(array: Shaped[np.ndarray, "i j k *t"], grid: Grid, description: str,
     return header
 
 
-def _write(file: BinaryIO | gzip.GzipFile, header: Any, array: Shaped[np.ndarray, "i j k *t"]) -> None:
+def _write(file: io.BufferedIOBase, header: Any, array: Shaped[np.ndarray, "i j k *t"]) -> None:
     """The header, no extension, and the voxels frame by frame, i fastest."""
     file.write(header.binaryblock + b"\0\0\0\0")
     frames = array if array.ndim == 4 else array[..., None]

@@ -139,4 +139,6 @@ def _refusal(out: Path, error: OSError) -> OutputError:
         return OutputError(f"the disk of {out} is full; nothing was written; make room or give another folder")
     if error.errno in _REFUSED:
         return OutputError(f"{out} may not be written by this user; give another folder")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return OutputError(f"{out} would lie inside a file; give another folder")
     return OutputError(f"{out} cannot be written ({error.strerror or error}); give another folder")

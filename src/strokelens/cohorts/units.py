@@ -24,6 +24,8 @@ _ABSOLUTE_MEDIAN: Mapping[str, tuple[float, float]] = MappingProxyType({"CBF": (
 _ABSOLUTE_UNIT: Mapping[str, str] = MappingProxyType({"CBF": "ml/100 g/min", "CBV": "ml/100 g"})
 _TISSUE_HU = (5.0, 85.0)  # grey and white matter, CSF's edge and noise
 _TISSUE_SHARE = 0.05
+_TISSUE_SHARE_WITHOUT_AIR = 0.5  # skull-stripped
+_AIR_HU = -500.0
 _DOUBLE_AIR_HU = -1850.0
 
 
@@ -111,9 +113,10 @@ def _hounsfield(channel: str, volume: Float[np.ndarray, "i j k"], name: str) -> 
     """HU by where soft tissue lies: 5 to 85 HU fill much of a head, and 1029 to 1109 HU (dense bone) little of it."""
     values = volume[np.isfinite(volume) & (volume != 0)]
     if values.size:
-        if _tissue_share(values, 1024.0) >= _TISSUE_SHARE and not (values < -500).any():
+        if _tissue_share(values, 1024.0) >= _TISSUE_SHARE and not (values < _AIR_HU).any():
             return Conversion(offset=-1024.0, note=f"{channel} stored as HU + 1024; 1024 subtracted")
-        if _tissue_share(values, 0.0) >= _TISSUE_SHARE:
+        has_air = bool((values < _AIR_HU).any())
+        if _tissue_share(values, 0.0) >= (_TISSUE_SHARE if has_air else _TISSUE_SHARE_WITHOUT_AIR):
             return Conversion(note=f"{channel} in HU")
         if _tissue_share(values, -1024.0) >= _TISSUE_SHARE and (values < _DOUBLE_AIR_HU).any():
             return Conversion(offset=1024.0, note=f"{channel} stored as HU − 1024; 1024 added")

@@ -1,0 +1,200 @@
+"""The folder of results: whole or not at all, whatever happens."""
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strokelens.cohorts import folder as folder_module
+from strokelens.cohorts.folder import new_folder
+from strokelens.errors import OutputError, SeriesError
+from tests.nifti_files import as_nobody
+
+__all__ = ["as_nobody"]
+
+RESULT = '{"software": "strokelens 0.1.0"}'
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Every file below a folder with its text."""
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def write(out: Path, text: str, *, overwrite: bool = False) -> None:
+    with new_folder(out, overwrite=overwrite) as folder:
+        (folder / "maps").mkdir()
+        (folder / "maps/a.txt").write_text(text)
+        (folder / "result.json").write_text(RESULT)
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = shutil.which("mount")
+    made = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], check=False, capture_output=True
+    )
+    if not made or made.returncode:
+        pytest.skip("this user cannot mount a small file system")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_the_folder_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with new_folder(out) as folder:
+        (folder / "a.txt").write_text("1")
+        assert not out.exists()
+        assert folder.parent == out.parent
+    assert content(tmp_path) == {"out/a.txt": "1"}
+
+
+def test_the_folder_has_the_permissions_that_the_user_gives(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    write(tmp_path / "out", "1")
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_missing_parents_are_made_and_removed_again_on_failure(tmp_path: Path) -> None:
+    with pytest.raises(SeriesError), new_folder(tmp_path / "a/b/out"):
+        raise SeriesError("no bolus")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "a/b/out", "1")
+    assert (tmp_path / "a/b/out/maps/a.txt").read_text() == "1"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, SeriesError, RuntimeError, FileNotFoundError])
+def test_whatever_ends_the_block_leaves_nothing_and_passes_on(tmp_path: Path, error: type[BaseException]) -> None:
+    def work() -> None:
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "half.txt").write_text("1")
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_overwrite_leaves_the_old_results(tmp_path: Path, error: type[BaseException]) -> None:
+    write(tmp_path / "out", "old")
+    with pytest.raises(error), new_folder(tmp_path / "out", overwrite=True):
+        raise error
+    assert content(tmp_path) == {"out/maps/a.txt": "old", "out/result.json": RESULT}
+
+
+def test_an_existing_folder_is_refused_without_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OutputError, match=r"/out exists; give another folder, or --overwrite to replace it$"):
+        write(tmp_path / "out", "new")
+
+
+def test_overwrite_replaces_what_strokelens_wrote_wholly(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    (tmp_path / "out/extra.txt").write_text("gone")
+    write(tmp_path / "out", "new", overwrite=True)
+    assert content(tmp_path) == {"out/maps/a.txt": "new", "out/result.json": RESULT}
+
+
+def test_overwrite_takes_an_empty_folder_and_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    write(tmp_path / "out", "new", overwrite=True)
+    write(tmp_path / "other", "new", overwrite=True)
+    assert (tmp_path / "out/maps/a.txt").read_text() == (tmp_path / "other/maps/a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "result.json"])
+def test_overwrite_never_replaces_a_folder_of_somebody_else(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text('{"software": "another"}')
+    with pytest.raises(OutputError, match=r"was not written by strokelens and is not replaced; give another folder$"):
+        write(tmp_path / "out", "new", overwrite=True)
+    assert content(tmp_path) == {f"out/{name}": '{"software": "another"}'}
+
+
+def test_a_link_stays_a_link_to_the_replaced_folder(tmp_path: Path) -> None:
+    write(tmp_path / "real", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write(tmp_path / "link", "new", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real/maps/a.txt").read_text() == "new"
+
+
+def test_a_file_as_out_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("1")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=r"/out is a file; give a folder that does not exist yet$"):
+            write(tmp_path / "out", "new", overwrite=overwrite)
+
+
+def test_a_file_as_parent_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("1")
+    with pytest.raises(OutputError, match=r"/file/out would lie inside a file; give another folder$"):
+        write(tmp_path / "file/out", "new")
+
+
+def test_an_unwritable_parent_is_refused(tmp_path: Path, as_nobody: None) -> None:
+    with pytest.raises(OutputError, match=r"/out may not be written by this user; give another folder$"):
+        write(Path("/") / "out", "new")
+
+
+def test_a_failed_renaming_puts_the_old_results_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "out", "old")
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name.endswith(".part"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OutputError, match=r"cannot be written \(Input/output error\)"):
+        write(tmp_path / "out", "new", overwrite=True)
+    assert content(tmp_path) == {"out/maps/a.txt": "old", "out/result.json": RESULT}
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(full_disk: Path) -> None:
+    out = full_disk / "out"
+    with pytest.raises(OutputError, match=r"/out is full; nothing was written; make room or give another folder$"):
+        write(out, "x" * 1_000_000)
+    assert list(full_disk.iterdir()) == []
+    write(out, "x")
+    assert out.is_dir()
+
+
+def test_a_disk_full_during_overwrite_leaves_the_old_results(full_disk: Path) -> None:
+    write(full_disk / "out", "old")
+    with pytest.raises(OutputError, match="is full"):
+        write(full_disk / "out", "x" * 1_000_000, overwrite=True)
+    assert content(full_disk) == {"out/maps/a.txt": "old", "out/result.json": RESULT}
+
+
+def test_a_limit_on_file_size_counts_as_a_full_disk(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # Python ignores SIGXFSZ: write fails with EFBIG
+    try:
+        with pytest.raises(OutputError, match="is full"):
+            write(tmp_path / "out", "x" * 1_000_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_that_hides_the_number_of_a_full_disk_is_seen_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "_nearly_full", lambda parent: True)
+    with pytest.raises(OutputError, match="is full"), new_folder(tmp_path / "out"):
+        raise OSError("encoder error -2 when writing image file")
+
+
+def test_an_error_of_the_work_inside_is_not_blamed_on_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError), new_folder(tmp_path / "out"):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")

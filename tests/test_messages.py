@@ -1,0 +1,421 @@
+"""The exact text of the reader's error messages: what, which value, and the cure, on one line."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from strokelens.cohorts import decode
+from strokelens.cohorts.nifti import Reading, read_study
+from strokelens.errors import CaseError, FileError, GridError, SeriesError, StrokelensError, UnitError
+from tests.nifti_files import PLAIN, adc_map, as_nobody, head_series, nib, save
+
+__all__ = ["as_nobody"]
+
+KNOWN = (
+    "adc, dwi, b1000, trace, b0, flair, cbf, rcbf, cbv, rcbv, mtt, ttp, tmax, mip, ctp, pwi, dsc, 4dpwi, ncct, cta, "
+    "t1, t1w, t2, t2w"
+)
+
+
+def ctp(folder: Path, name: str = "x_ctp.nii", **fields: Any) -> Path:
+    return save(folder / name, head_series(), interval=1.5, **fields)
+
+
+def adc(folder: Path, name: str = "adc.nii", **fields: Any) -> Path:
+    return save(folder / name, adc_map(), **fields)
+
+
+def cut(path: Path, count: int) -> Path:
+    path.write_bytes(path.read_bytes()[:count])
+    return path
+
+
+def holding(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def packed(folder: Path) -> Path:
+    return ctp(folder, "x_ctp.nii.gz")
+
+
+def flipped(path: Path) -> Path:
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1  # in the checksum
+    return holding(path, bytes(content))
+
+
+def pair(folder: Path) -> Path:
+    nib.save(nib.Nifti1Pair(adc_map(), PLAIN), folder / "half.img")
+    return (folder / "half.hdr").rename(folder / "half.nii")
+
+
+def folder_as_nii(folder: Path) -> Path:
+    (folder / "x.nii").mkdir()
+    return folder / "x.nii"
+
+
+def with_sidecar(path: Path, text: str) -> Path:
+    path.with_name(path.name.split(".")[0] + ".json").write_text(text)
+    return path
+
+
+FILES: list[tuple[Callable[[Path], Path], type[StrokelensError], str]] = [
+    (lambda d: d / "no.nii", FileError, "{d}/no.nii does not exist; check the path"),
+    (lambda d: holding(d / "x.nii", b""), FileError, "x.nii is empty (0 bytes); copy or download it again"),
+    (
+        lambda d: holding(d / "x.nii", b"Dear doctor" * 99),
+        FileError,
+        "x.nii is not a NIfTI image (no NIfTI header); convert it with dcm2niix or save it as .nii.gz",
+    ),
+    (
+        lambda d: holding(d / "x.nii.gz", gzip.compress(b"Dear doctor" * 99)),
+        FileError,
+        "x.nii.gz is not a NIfTI image (no NIfTI header); convert it with dcm2niix or save it as .nii.gz",
+    ),
+    (
+        lambda d: holding(d / "x.mha", b"ObjectType = Image"),
+        FileError,
+        "x.mha is not a .nii or .nii.gz file; give one, or a folder of them",
+    ),
+    (folder_as_nii, FileError, "x.nii is a folder, though its name says NIfTI; give the file in it"),
+    (
+        lambda d: ctp(d).rename(d / "x.nii.gz"),
+        FileError,
+        "x.nii.gz is not gzip, though its name says so; rename or compress it",
+    ),
+    (
+        lambda d: packed(d).rename(d / "x.nii"),
+        FileError,
+        "x.nii is gzip, though its name does not say so; rename it to .nii.gz",
+    ),
+    (
+        lambda d: cut(packed(d), 1000),
+        FileError,
+        "x_ctp.nii.gz: its gzip data end too early; copy or download it again",
+    ),
+    (
+        lambda d: flipped(packed(d)),
+        FileError,
+        "x_ctp.nii.gz: its gzip data are damaged (incorrect data check); copy or download it again",
+    ),
+    (
+        lambda d: cut(ctp(d), 3000),
+        FileError,
+        "x_ctp.nii is cut short: its header declares 6112 bytes and the file has 3000; copy it again",
+    ),
+    (
+        lambda d: cut(ctp(d), 300),
+        FileError,
+        "x_ctp.nii is not a NIfTI image (no NIfTI header); convert it with dcm2niix or save it as .nii.gz",
+    ),
+    (pair, FileError, "half.nii is half of a .hdr/.img pair; save the image as one .nii file"),
+    (
+        lambda d: ctp(d, magic=b""),
+        FileError,
+        "x_ctp.nii is not a NIfTI image (Analyze 7.5 or damaged header); save it as .nii.gz",
+    ),
+    (
+        lambda d: save(d / "x.nii", head_series().astype(np.complex64)),
+        FileError,
+        "x.nii holds complex numbers (data type code 32); strokelens reads images of real numbers",
+    ),
+    (
+        lambda d: save(d / "x.nii", np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])),
+        FileError,
+        "x.nii holds colours (RGB) (data type code 128); strokelens reads images of real numbers",
+    ),
+    (
+        lambda d: ctp(d, datatype=77),
+        FileError,
+        "x_ctp.nii has data type code 77, which NIfTI does not know; repair the header",
+    ),
+    (
+        lambda d: ctp(d, dim__1=-3),
+        FileError,
+        "x_ctp.nii: its header declares an impossible shape (dim [4, -3, 10, 4, 6, 1, 1, 1]); repair the header",
+    ),
+    (
+        lambda d: save(d / "x.nii", np.zeros((4, 4, 4, 3, 3), np.int16)),
+        FileError,
+        "x.nii has shape 4×4×4×3×3; a series has X×Y×Z×T, and only one axis beyond space",
+    ),
+    (
+        lambda d: ctp(d, vox_offset=100),
+        FileError,
+        "x_ctp.nii: its header puts the voxels at byte 100; repair the header",
+    ),
+    (
+        lambda d: ctp(d, scl_slope=2, scl_inter=np.inf),
+        FileError,
+        "x_ctp.nii: its header scales by 2 and inf; repair scl_inter",
+    ),
+    (
+        lambda d: ctp(d, pixdim__1=0),
+        GridError,
+        "x_ctp.nii: its header gives voxels of 0 × 2 × 5 mm; repair pixdim",
+    ),
+    (
+        lambda d: save(d / "x_ctp.nii", head_series(), np.diag([200.0, 2, 5, 1])),
+        GridError,
+        "x_ctp.nii: voxels of 200 × 2 × 5 mm are not possible (0.05 to 50 mm); repair the header",
+    ),
+    (
+        lambda d: ctp(d, srow_x=[2, 2, 0, 0], srow_y=[2, 2, 0, 0]),
+        GridError,
+        "x_ctp.nii: the affine is singular: two voxel axes point the same way; repair the header",
+    ),
+    (
+        lambda d: ctp(d, sform_code=0, quatern_b=9),
+        GridError,
+        "x_ctp.nii: the rotation in its header (qform) is impossible; repair the header",
+    ),
+    (
+        adc,
+        SeriesError,
+        "adc.nii is 3D or has one frame (12×10×4), and a perfusion series has many; "
+        "give the 4D file, or the folder that holds the maps",
+    ),
+    (
+        lambda d: save(d / "x_ctp.nii", head_series()[..., :1], interval=1.5),
+        SeriesError,
+        "x_ctp.nii is 3D or has one frame (12×10×4), and a perfusion series has many; "
+        "give the 4D file, or the folder that holds the maps",
+    ),
+    (
+        lambda d: save(d / "x_ctp.nii", np.full((4, 4, 4, 5), 35, np.int16)),
+        SeriesError,
+        "x_ctp.nii is constant: every voxel is 35; export it again",
+    ),
+    (
+        lambda d: save(d / "x_ctp.nii", np.full((4, 4, 4, 5), np.nan, np.float32)),
+        SeriesError,
+        "x_ctp.nii has no finite value: every voxel is NaN; export it again",
+    ),
+    (
+        lambda d: save(d / "series.nii", np.abs(head_series()), interval=1.5),
+        SeriesError,
+        "series.nii could be CT or MR: neither its name (ctp, pwi), its sidecar nor its values tell; "
+        "give --modality CT or --modality MR",
+    ),
+    (
+        lambda d: save(d / "x_ctp.nii", head_series(), time_unit=None),
+        SeriesError,
+        "x_ctp.nii does not say how far its 6 frames are apart (pixdim[4] = 1 without a unit); "
+        "give --frame-interval SECONDS",
+    ),
+    (
+        lambda d: save(d / "x_ctp.nii", np.abs(head_series()) * np.int16(9), interval=1.5),
+        UnitError,
+        "x_ctp.nii: CTP with a median of 8955 does not look like HU (soft tissue near 35, air near −1000); "
+        "save it in HU, or name the right --modality",
+    ),
+    (
+        lambda d: with_sidecar(ctp(d), json.dumps({"FrameTimesStart": [0, 1, 2]})),
+        SeriesError,
+        "x_ctp.json gives 3 frame times and x_ctp.nii has 6 frames; correct FrameTimesStart or give --frame-interval",
+    ),
+    (
+        lambda d: with_sidecar(ctp(d), json.dumps({"FrameTimesStart": [0, 1, 2, 2, 3, 4]})),
+        SeriesError,
+        "x_ctp.json: frame 3 is not later than the one before it (2 after 2); "
+        "correct FrameTimesStart or give --frame-interval",
+    ),
+    (
+        lambda d: with_sidecar(ctp(d), json.dumps({"FrameTimesStart": [0, 90, 180, 270, 360, 450]})),
+        SeriesError,
+        "x_ctp.json: frames 90 s apart are not a perfusion series (0.1 to 60 s); "
+        "correct FrameTimesStart or give --frame-interval",
+    ),
+    (
+        lambda d: with_sidecar(ctp(d), json.dumps({"FrameTimesStart": "soon"})),
+        FileError,
+        "x_ctp.json: FrameTimesStart must be a list of numbers; correct or remove it",
+    ),
+    (
+        lambda d: with_sidecar(ctp(d), json.dumps({"EchoTime": [0.01, 0.03]})),
+        FileError,
+        "x_ctp.json: EchoTime must be one positive number, not [0.01, 0.03]; correct it",
+    ),
+    (
+        lambda d: with_sidecar(ctp(d), "{"),
+        FileError,
+        "x_ctp.json is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); "
+        "correct or remove it",
+    ),
+    (
+        lambda d: with_sidecar(ctp(d), "[]"),
+        FileError,
+        "x_ctp.json holds a list, not a JSON object; correct or remove it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "text"), FILES, ids=[text[:60] for *_, text in FILES])
+def test_a_bad_file_is_told_in_one_line(
+    tmp_path: Path, make: Callable[[Path], Path], kind: type[StrokelensError], text: str
+) -> None:
+    path = make(tmp_path)
+    with pytest.raises(kind) as caught:
+        read_study(path)
+    assert str(caught.value) == text.replace("{d}", str(tmp_path))
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+
+
+def two_adc(folder: Path) -> None:
+    adc(folder, "adc.nii")
+    adc(folder, "adc.nii.gz")
+
+
+def two_subjects(folder: Path) -> None:
+    adc(folder, "sub-1/sub-1_adc.nii")
+    adc(folder, "sub-2/sub-2_adc.nii")
+
+
+def two_series(folder: Path) -> None:
+    ctp(folder, "a.nii")
+    ctp(folder, "b.nii")
+
+
+def dicom(folder: Path) -> None:
+    for number in range(3):
+        (folder / f"{number}.dcm").write_bytes(b"DICM")
+    adc(folder, "lesion_msk.nii")
+
+
+FOLDERS: list[tuple[Callable[[Path], object], type[StrokelensError], str]] = [
+    (
+        lambda d: None,
+        FileError,
+        f"case holds no image with a known name; found: nothing; a name needs one of {KNOWN}",
+    ),
+    (
+        dicom,
+        FileError,
+        "case holds no image with a known name; found: lesion_msk.nii, 3 × .dcm; "
+        f"a name needs one of {KNOWN}; convert DICOM with dcm2niix first",
+    ),
+    (two_adc, CaseError, "two files hold ADC: adc.nii and adc.nii.gz; give a folder with only one of them"),
+    (two_subjects, CaseError, "case holds 2 studies (sub-1, sub-2); give the folder of one"),
+    (two_series, CaseError, "case holds 2 series (a.nii, b.nii); give one of them"),
+    (
+        lambda d: save(d / "dwi.nii", np.abs(head_series())),
+        CaseError,
+        "dwi.nii has 6 volumes (12×10×4×6), and DWI is one; give one volume",
+    ),
+    (
+        lambda d: adc(d, "dwi_adc_2b.nii"),
+        CaseError,
+        "dwi_adc_2b names 2 channels (ADC, DWI); rename it to end with the right",
+    ),
+    (
+        lambda d: save(d / "adc.nii", np.full((4, 4, 4), np.nan, np.float32)),
+        CaseError,
+        "adc.nii has no finite value: every voxel is NaN; export it again",
+    ),
+    (
+        lambda d: save(d / "adc.nii", np.zeros((4, 4, 4), np.float32)),
+        CaseError,
+        "adc.nii is constant: every voxel is 0; export it again",
+    ),
+    (
+        lambda d: save(d / "adc.nii", adc_map() / 20),
+        UnitError,
+        "adc.nii: ADC with a median of 41.1 fits neither 10⁻⁶ (200 to 4000) nor 10⁻³ (0.2 to 4) nor 1 mm²/s; "
+        "is this an ADC map?",
+    ),
+    (
+        lambda d: save(d / "tmax.nii", adc_map() / 10),
+        UnitError,
+        "tmax.nii: Tmax with a median of 82.3 fits neither s (at most 25) nor ms (200 to 25000); store it in s",
+    ),
+    (
+        lambda d: (adc(d), save(d / "dwi.nii", adc_map(), PLAIN + 0.5 * np.eye(4, k=3))),
+        CaseError,
+        "DWI and ADC lie on different grids (corners up to 0.5 mm apart); use --resample to bring them together",
+    ),
+    (
+        lambda d: (ctp(d), save(d / "pwi.nii", head_series(), interval=1.5)),
+        CaseError,
+        "case holds a CT and an MR series; give one of them",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "text"), FOLDERS, ids=[text[:60] for *_, text in FOLDERS])
+def test_a_bad_folder_is_told_in_one_line(
+    tmp_path: Path, make: Callable[[Path], object], kind: type[StrokelensError], text: str
+) -> None:
+    folder = tmp_path / "case"
+    folder.mkdir()
+    make(folder)
+    with pytest.raises(kind) as caught:
+        read_study(folder)
+    assert str(caught.value) == text
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "text"),
+    [
+        ({"frame_interval_s": 1500.0}, SeriesError, "a frame interval of 1500 s is not possible (0.1 to 60 s)"),
+        ({"frame_interval_s": float("nan")}, SeriesError, "a frame interval of nan s is not possible (0.1 to 60 s)"),
+        ({"echo_time_s": 30.0}, SeriesError, "an echo time of 30 s is not possible (0.0005 to 0.5 s)"),
+        ({"b_value_s_per_mm2": 1.0}, CaseError, "a b value of 1 s/mm² is not possible (50 to 20000 s/mm²)"),
+    ],
+)
+def test_an_impossible_option_is_told_with_its_limits(
+    told: dict[str, float], kind: type[StrokelensError], text: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        Reading(**told)  # type: ignore[arg-type]
+    assert str(caught.value) == text
+
+
+def test_a_file_without_permission_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    path = ctp(tmp_path)
+    path.chmod(0)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    request.getfixturevalue("as_nobody")
+    with pytest.raises(FileError) as caught:
+        read_study(path)
+    assert str(caught.value) == "x_ctp.nii may not be read by this user; change its permissions"
+
+
+def test_a_folder_without_permission_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    folder = tmp_path / "closed"
+    adc(folder)
+    folder.chmod(0)
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o755)
+    request.getfixturevalue("as_nobody")
+    with pytest.raises(FileError) as caught:
+        read_study(folder)
+    assert str(caught.value) == f"{folder} may not be read by this user; change its permissions"
+
+
+def test_a_header_that_declares_more_than_memory_is_told(tmp_path: Path) -> None:
+    path = ctp(tmp_path, dim__1=4000, dim__2=4000, dim__3=400)
+    with path.open("r+b") as file:
+        file.truncate(80_000_000_000)  # sparse
+    with pytest.raises(FileError) as caught:
+        read_study(path)
+    assert str(caught.value) == "x_ctp.nii declares 4000×4000×400×6 voxels, more than 64 GiB; repair the header"
+
+
+def test_memory_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise MemoryError
+
+    path = ctp(tmp_path)
+    monkeypatch.setattr(np, "empty", refuse)
+    with pytest.raises(FileError) as caught:
+        decode.read_scan(path)
+    assert str(caught.value) == "x_ctp.nii needs 0.0 GiB of memory, which this machine cannot give"
