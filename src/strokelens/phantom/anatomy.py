@@ -126,7 +126,7 @@ def rotation(about_x: float, about_y: float, about_z: float) -> Float[np.ndarray
 def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], sigma_voxels: float) -> Float32[np.ndarray, "u v w"]:
     """Gaussian noise of mean 0 and standard deviation 1, smoothed with `sigma_voxels`.
 
-    Long correlations are drawn on a coarser grid and interpolated by cubic splines.
+    Long correlations are drawn on a coarser grid and interpolated by splines.
     """
     step = max(1, int(sigma_voxels // 2))
     small = tuple(size // step + 4 for size in shape)
@@ -134,7 +134,7 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], sigma_voxels:
     noise = (noise - noise.mean()) / noise.std()
     if step > 1:
         matrix = np.full(len(shape), 1 / step)
-        noise = ndimage.affine_transform(noise, matrix, offset=1.0, output_shape=shape, order=3)
+        noise = ndimage.affine_transform(noise, matrix, offset=1.0, output_shape=shape, order=2)
     else:
         noise = noise[tuple(slice(2, 2 + size) for size in shape)]
     smooth: Float32[np.ndarray, "u v w"] = noise.astype(np.float32)

@@ -31,7 +31,7 @@ from strokelens.phantom.haemodynamics import (
     TissueTable,
 )
 from strokelens.phantom.lesion import Fields
-from strokelens.phantom.vessels import VesselVolumes, blood_fraction
+from strokelens.phantom.vessels import VesselVolumes
 
 FRACTIONS = ("grey", "white", "fluid", "bone", "scalp", "artery", "collateral", "vein", "penumbra", "core")
 """The volumes of a composition. The first eight and air add up to 1; penumbra and core are parts of grey plus white."""
@@ -110,10 +110,7 @@ def _compose_slice(
 def _shares(samples: Samples, vessels: VesselVolumes) -> dict[str, Float32[np.ndarray, "n"]]:
     """The fractions of each sub-voxel; blood displaces what else would be there, but hardly enters white matter."""
     hull = samples.hull_mm
-    blood = {
-        name: blood_fraction(getattr(vessels, name), samples.template_mm) * (1 - samples.white)
-        for name in ("artery", "collateral", "vein")
-    }
+    blood = {name: share * (1 - samples.white) for name, share in vessels.fractions(samples.template_mm).items()}
     total = sum(blood.values())
     blood = {name: share / np.maximum(total, 1) for name, share in blood.items()}
     rest = 1 - np.minimum(total, 1)

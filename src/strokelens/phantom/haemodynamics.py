@@ -110,17 +110,17 @@ def draw_bolus(rng: np.random.Generator, *, duration_s: float) -> Bolus:
     after a delay and gamma-distributed transit times. The venous peak is lognormal about 150 HU.
     """
     time_s = np.arange(0.0, duration_s + 20.0, STEP_S)
-    width_s = float(np.clip(10.0 * np.exp(rng.normal(0, 0.20)), 7.0, 17.0))
-    onset_s = float(np.clip(rng.normal(8.3, 3.2), 3.5, 16.0))
+    width_s = float(np.clip(9.6 * np.exp(rng.normal(0, 0.23)), 6.5, 17.0))
+    onset_s = float(np.clip(rng.normal(7.2, 3.4), 2.5, 15.0))
     first = gamma_variate(time_s - onset_s, shape=float(rng.uniform(2.3, 4.0)), width_s=width_s)
     again = np.interp(time_s - rng.uniform(10.0, 14.0), time_s, first, left=0.0)
     artery = first + rng.uniform(0.06, 0.16) * dispersed(again, 4.0)
     plateau = np.cumsum(first) / first.sum()
-    artery += float(np.clip(0.14 * np.exp(rng.normal(0, 0.35)), 0.05, 0.3)) * dispersed(plateau, 3.0)
-    transit_s, wait_s = rng.uniform(3.0, 4.5), float(np.clip(rng.normal(3.5, 1.3), 1.2, 6.5))
+    artery += float(np.clip(0.185 * np.exp(rng.normal(0, 0.38)), 0.08, 0.4)) * dispersed(plateau, 3.0)
+    transit_s, wait_s = rng.uniform(2.6, 4.0), float(np.clip(rng.normal(2.9, 1.3), 0.8, 6.0))
     vein = _through_brain(artery, transit_s=transit_s, wait_s=wait_s)
-    peak = float(np.clip(150.0 * np.exp(rng.normal(0, 0.5)), 61.0, 397.0)) / vein.max()
-    partial_volume = float(np.clip(0.28 * np.exp(rng.normal(0, 0.55)), 0.11, 0.81))
+    peak = float(np.clip(150.0 * np.exp(rng.normal(0, 0.54)), 61.0, 397.0)) / vein.max()
+    partial_volume = float(np.clip(0.26 * np.exp(rng.normal(0, 0.57)), 0.10, 0.80))
     return Bolus(time_s, peak * artery, peak * vein, partial_volume)
 
 

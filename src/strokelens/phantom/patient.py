@@ -45,6 +45,9 @@ MOTION_SHARE = 0.2
 _FINEST_PLANE_MM = 0.6
 """Pixels smaller than this are interpolated from twice their size: the template is no sharper."""
 
+_BEST_FILLED = 1.7
+"""The share of blood in the best-filled arterial voxels, over that of a curve averaged from a few good ones."""
+
 _BEHIND_CLOT_S = (2.0, 4.5)
 """Arteries behind the clot fill late: dispersion and delay."""
 
@@ -99,7 +102,7 @@ def simulate(
     occlusion = draw_occlusion(flow_rng, group)
     fields = draw_fields(flow_rng, occlusion, volume_scale=head.volume_scale)
     blocked = occlusion.side if occlusion.proximal else 0
-    vessels = draw_vessels(rng, lumen=bolus.partial_volume / 0.28, blocked_side=blocked)
+    vessels = draw_vessels(rng, share=min(1.0, _BEST_FILLED * bolus.partial_volume), blocked_side=blocked)
     poses = _poses(np.random.default_rng(movement), time_s.size, motion)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         coarse, sub_voxels = _sampling(grid)

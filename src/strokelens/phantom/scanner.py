@@ -104,7 +104,7 @@ def _check(protocol: Protocol) -> None:
     if min(protocol.matrix, protocol.slices) < 1 or min(protocol.slice_mm, protocol.field_of_view_mm) <= 0:
         raise SeriesError(
             f"a scan of {protocol.matrix}×{protocol.matrix}×{protocol.slices} voxels over "
-            f"{protocol.field_of_view_mm:g} mm in slices of {protocol.slice_mm:g} mm is not possible; give positive sizes"
+            f"{protocol.field_of_view_mm:g} mm in slices of {protocol.slice_mm:g} mm cannot be; give positive sizes"
         )
     times = frame_times_s(protocol)
     if times.size < 2 or (np.diff(times) <= 0).any():
@@ -251,8 +251,8 @@ def correlated_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_vox
     gain = float((ndimage.gaussian_filter1d(impulse, sigma_voxels, mode="constant") ** 2).sum())
     for axis in (-1, -2):
         noise = ndimage.gaussian_filter1d(noise, sigma_voxels, axis=axis, mode="wrap")
-    smooth: Frame = noise / np.float32(gain)  # √gain for each of the two axes
-    return smooth
+    noise /= np.float32(gain)  # √gain for each of the two axes
+    return noise
 
 
 def enlarged(volume: Frame, matrix: int) -> Frame:
