@@ -16,13 +16,21 @@ from scipy import ndimage
 from strokelens.arrays import Curve, Mask, Series, Volume
 from strokelens.flags import Flag
 from strokelens.grid import Grid
-from strokelens.perfusion.rigid import Parameters, Template, displacement_mm, phase_shift, template, voxel_matrix
+from strokelens.perfusion.rigid import (
+    Parameters,
+    Template,
+    centre_mm,
+    displacement_mm,
+    phase_shift,
+    template,
+    voxel_matrix,
+)
 
 COARSE_MM = 3.5
-"""Motion is sought on voxels of about this size; axes with larger voxels stay as they are."""
+"""Motion is sought on voxels of about this size (2.3 ... 4.4 mm); axes with larger voxels stay as they are."""
 
-LARGEST_MM = 20.0
-"""A head displaced by more has left its slices: no resampling brings them back."""
+LARGEST_MM = 40.0
+"""No larger displacement is believed."""
 
 _BONE_HU = (300.0, 1300.0)  # above all but the brightest vessels with contrast
 _LEAST_BONE_ML = 5.0
@@ -35,6 +43,9 @@ _UNLIKE = 0.97  # and so are frames with less than this share of the median like
 _LEAST_LIKENESS = 0.9  # of the still frames' median
 _REFERENCE_FRAMES = 12
 _BLUR_MM = 6.0
+_LEAST_INSIDE = 0.7  # of the head's edges; a head that moved farther along the slices cannot be brought back
+_LEAST_JUDGED = 0.8  # quality that three quarters of the frames must reach
+_CUBIC_FROM_MM = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +56,9 @@ class Motion:
     are. `displacement_mm` is the largest displacement of the head's edges, small ones included (NaN for frames without
     content). `quality` is each frame's correlation with the reference after correction. `uncorrected` frames moved
     but could not be brought back: better left out.
+
+    `flags`: `motion` (corrected), `motion-uncorrected` (grave from a tenth of the frames on), and `motion-unknown`
+    where the frames are too unlike one another to be judged; then all are left as they are.
     """
 
     grid: Grid
@@ -53,56 +67,46 @@ class Motion:
     moved: Bool[np.ndarray, "t"]
     quality: Curve
     uncorrected: Bool[np.ndarray, "t"]
+    flags: tuple[Flag, ...] = ()
 
     def steady(self, frame: Volume, index: int) -> Volume:
         """The frame as it would have been without motion; the very same array when it did not move.
 
-        Cubic interpolation, kept within the frame's own range. Beyond the first and last slice the nearest one is
-        shown: with a head moved by d mm along the slices, up to d mm of the end slices are not the tissue they claim.
-        A voxel whose nearest source is NaN is NaN.
+        Cubic interpolation, kept within the frame's own range, keeps the height of vessels (linear loses a tenth in
+        vessels of two voxels); voxels below 0.6 mm are fine enough for linear, a fifth of the work. Beyond the first
+        and last slice the nearest one is shown: with a head moved by d mm along the slices, up to d mm of the end
+        slices are not the tissue they claim. A voxel whose nearest source is NaN is NaN.
         """
         if not self.moved[index]:
             return frame
         matrix = voxel_matrix(self.parameters[index], self.grid)
         lacking = np.isnan(frame)
         whole = np.where(lacking, np.nanmin(frame), frame) if lacking.any() else frame
-        result = _resampled(whole, matrix, order=3)
+        result = _resampled(whole, matrix, order=3 if np.median(self.grid.spacing_mm) >= _CUBIC_FROM_MM else 1)
         np.clip(result, whole.min(), whole.max(), out=result)
         if lacking.any():
-            result[_resampled(lacking.astype(np.uint8), matrix, order=0) > 0] = np.nan
+            result[_resampled(lacking.astype(np.float32), matrix, order=0) > 0] = np.nan
         return result
-
-    @property
-    def flags(self) -> tuple[Flag, ...]:
-        """What a reader must know: corrected motion, and frames that could not be corrected (counted from 1)."""
-        flags = []
-        if self.moved.any():
-            most = float(self.displacement_mm[self.moved].max())
-            text = (
-                f"{int(self.moved.sum())} of {self.moved.size} frames moved, by up to {most:.1f} mm, and were corrected"
-            )
-            flags.append(Flag("motion", text))
-        if self.uncorrected.any():
-            frames = ", ".join(str(index + 1) for index in np.flatnonzero(self.uncorrected))
-            grave = bool(self.uncorrected.mean() > 0.1)
-            flags.append(Flag("motion-uncorrected", f"motion of frames {frames} could not be corrected", grave=grave))
-        return tuple(flags)
 
 
 @dataclass(frozen=True, eq=False)
 class _Content:
     """What motion is sought on: the frames first, coarse; and the voxels that are not fixed padding.
 
-    `gain` tells whether brightness may change from frame to frame.
+    `gain` tells whether brightness may change from frame to frame. `patience` multiplies the least displacement that
+    counts as motion: more than 1 where edges are faint against the bolus.
     """
 
     frames: Float[np.ndarray, "t x y z"]
     grid: Grid
+    centre_mm: Float[np.ndarray, "3"]
     usable: Bool[np.ndarray, "x y z"]
     gain: bool
+    patience: float = 1.0
 
     def target(self, image: Float[np.ndarray, "x y z"], *, blur_mm: float = 0.0) -> Template:
-        return template(_blurred(image, self.grid, blur_mm), self.grid, usable=self.usable, gain=self.gain)
+        blurred = _blurred(image, self.grid, blur_mm)
+        return template(blurred, self.grid, self.centre_mm, usable=self.usable, gain=self.gain)
 
 
 def estimate_motion(series: Series, grid: Grid, *, modality: Literal["CT", "MR"]) -> Motion:
@@ -117,33 +121,44 @@ def estimate_motion(series: Series, grid: Grid, *, modality: Literal["CT", "MR"]
     parameters = np.zeros((len(flat), 6))
     quality = np.where(valid, 1.0, np.nan)
     if valid.sum() < 2:
-        return _verdict(parameters, quality, grid, places=np.zeros((0, 3)))
-    likeness, typical = _likeness(flat, valid)
-    reference = content.frames[typical]
-    for _ in range(2):  # the second time against the mean of the still frames
+        nowhere = np.zeros((0, 3))
+        return _verdict(parameters, quality, np.ones(len(flat)), nowhere, grid)
+    likeness = _likeness(flat, valid)
+    reference = _mean_of_nearest(content.frames, likeness, valid, share=1 / 3)
+    for _ in range(2):  # the second time against still frames only
         target = content.target(reference)
         parameters[valid] = [_linear(target, frame) for frame in flat[valid]]
-        still = valid & ~_over(parameters, target.places_mm, grid)
-        nearest = np.argsort(np.where(still, -likeness, np.inf))[: max(1, min(_REFERENCE_FRAMES, int(still.sum())))]
-        reference = content.frames[nearest].mean(axis=0)
+        still = valid & ~_over(parameters / content.patience, target.places_mm, grid)
+        reference = _mean_of_nearest(content.frames, likeness, still if still.any() else valid, share=2 / 3)
     targets = content.target(reference, blur_mm=_BLUR_MM), content.target(reference)
     unlike = likeness < _UNLIKE * np.median(likeness[valid])
-    for index in np.flatnonzero(valid & (_over(parameters / _DOUBT, targets[1].places_mm, grid) | unlike)):
+    for index in np.flatnonzero(
+        valid & (_over(parameters / (_DOUBT * content.patience), targets[1].places_mm, grid) | unlike)
+    ):
         parameters[index] = _registered(content.frames[index], reference, targets)
+    inside = np.ones(len(flat))
     for index in np.flatnonzero(valid):
-        quality[index] = _quality(targets[1], content.frames[index], parameters[index])
-    return _verdict(parameters, quality, grid, places=targets[1].places_mm)
+        quality[index], inside[index] = _quality(targets[1], content.frames[index], parameters[index])
+    return _verdict(parameters, quality, inside, targets[1].places_mm, grid, patience=content.patience)
 
 
 def _verdict(
-    parameters: Float[np.ndarray, "t 6"], quality: Curve, grid: Grid, *, places: Float[np.ndarray, "n 3"]
+    parameters: Float[np.ndarray, "t 6"],
+    quality: Curve,
+    inside: Curve,
+    places: Float[np.ndarray, "n 3"],
+    grid: Grid,
+    *,
+    patience: float = 1.0,
 ) -> Motion:
     """Which frames are resampled: those displaced by more than the least, by less than the most, and well explained."""
     farthest = np.array([_farthest_mm(row, places) for row in parameters])
-    displaced = _over(parameters, places, grid)
+    judged = quality[np.isfinite(quality)]
+    known = bool(judged.size == 0 or np.quantile(judged, 0.25) >= _LEAST_JUDGED)
+    displaced = _over(parameters / patience, places, grid) & known
     still = quality[np.isfinite(quality) & ~displaced]
     bad = ~(quality >= _LEAST_LIKENESS * np.median(still)) if still.size else np.zeros(quality.size, bool)
-    uncorrected = displaced & (bad | (farthest > LARGEST_MM))
+    uncorrected = displaced & (bad | (farthest > LARGEST_MM) | (inside < _LEAST_INSIDE))
     moved = displaced & ~uncorrected
     return Motion(
         grid=grid,
@@ -152,7 +167,25 @@ def _verdict(
         moved=moved,
         quality=quality,
         uncorrected=uncorrected,
+        flags=_flags(moved, uncorrected, farthest, known=known),
     )
+
+
+def _flags(
+    moved: Bool[np.ndarray, "t"], uncorrected: Bool[np.ndarray, "t"], farthest_mm: Curve, *, known: bool
+) -> tuple[Flag, ...]:
+    """What a reader must know of motion; frames are counted from 1."""
+    flags = []
+    if not known:
+        flags.append(Flag("motion-unknown", "the frames are too unlike one another to tell whether the head moved"))
+    if moved.any():
+        share = f"{int(moved.sum())} of {moved.size} frames moved"
+        flags.append(Flag("motion", f"{share}, by up to {farthest_mm[moved].max():.1f} mm, and were corrected"))
+    if uncorrected.any():
+        frames = ", ".join(str(index + 1) for index in np.flatnonzero(uncorrected))
+        grave = bool(uncorrected.mean() >= 0.1)
+        flags.append(Flag("motion-uncorrected", f"motion of frames {frames} could not be corrected", grave=grave))
+    return tuple(flags)
 
 
 def _linear(target: Template, frame: Float[np.ndarray, "voxels"]) -> Parameters:
@@ -166,23 +199,34 @@ def _registered(
     """From the better of no motion and the phase correlation's shift, first on blurred, then on sharp images."""
     rough, sharp = targets
     blurred = _blurred(frame, rough.grid, _BLUR_MM)
-    starts = np.zeros(6), phase_shift(reference, frame, rough.grid)
-    start = max(starts, key=lambda candidate: np.nan_to_num(_quality(rough, blurred, candidate), nan=-1.0))
+    starts = np.zeros(6), rough.possible(phase_shift(reference, frame, rough.grid))
+    start = max(starts, key=lambda candidate: np.nan_to_num(_quality(rough, blurred, candidate)[0], nan=-1.0))
     return sharp.register(frame, rough.register(blurred, start, rounds=12), rounds=10)
 
 
-def _quality(target: Template, frame: Float[np.ndarray, "x y z"], parameters: Parameters) -> float:
+def _quality(target: Template, frame: Float[np.ndarray, "x y z"], parameters: Parameters) -> tuple[float, float]:
+    """The likeness under these parameters, and the share of the target's voxels that the frame shows."""
     spline = ndimage.spline_filter(frame, order=3, output=np.float32, mode="mirror")
-    return target.likeness(*target.seen(spline, parameters))
+    values, inside = target.seen(spline, parameters)
+    return target.likeness(values, inside), float(inside.mean()) if inside.size else 1.0
 
 
-def _likeness(flat: Float[np.ndarray, "t voxels"], valid: Bool[np.ndarray, "t"]) -> tuple[Curve, int]:
-    """Every frame's correlation with the frame that is most like the others, and the index of that frame."""
+def _mean_of_nearest(
+    frames: Float[np.ndarray, "t x y z"], likeness: Curve, allowed: Bool[np.ndarray, "t"], *, share: float
+) -> Float[np.ndarray, "x y z"]:
+    count = min(_REFERENCE_FRAMES, max(1, round(share * int(allowed.sum()))))
+    mean: Float[np.ndarray, "x y z"] = frames[np.argsort(np.where(allowed, -likeness, np.inf))[:count]].mean(axis=0)
+    return mean
+
+
+def _likeness(flat: Float[np.ndarray, "t voxels"], valid: Bool[np.ndarray, "t"]) -> Curve:
+    """Every frame's correlation with the frame that is most like the others."""
     centred = np.where(valid[:, None], flat - flat.mean(axis=1, keepdims=True), 0.0)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     correlation = unit @ unit.T
     typical = int(np.flatnonzero(valid)[np.median(correlation[np.ix_(valid, valid)], axis=1).argmax()])
-    return correlation[typical], typical
+    likeness: Curve = correlation[typical]
+    return likeness
 
 
 def _farthest_mm(parameters: Parameters, places: Float[np.ndarray, "n 3"]) -> float:
@@ -202,9 +246,10 @@ def _over(parameters: Float[np.ndarray, "t 6"], places: Float[np.ndarray, "n 3"]
 
 def _content(series: Series, grid: Grid, modality: Literal["CT", "MR"]) -> _Content:
     """Bone on CT; where there is less than 5 ml of it, and on MR, the head's intensities."""
-    factors = tuple(max(1, round(COARSE_MM / spacing)) for spacing in grid.spacing_mm)
+    factors = tuple(max(1, int(COARSE_MM / spacing + 0.25)) for spacing in grid.spacing_mm)
     factors = tuple(min(factor, size) for factor, size in zip(factors, grid.shape, strict=True))
-    kernels = [_tents(size, factor) for size, factor in zip(grid.shape, factors, strict=True)]
+    widths = [max(1.0, factor, COARSE_MM / step) for factor, step in zip(factors, grid.spacing_mm, strict=True)]
+    kernels = [_tents(*each) for each in zip(grid.shape, factors, widths, strict=True)]
     offset = np.eye(4)
     offset[:3, :3], offset[:3, 3] = np.diag(factors), (np.array(factors) - 1) / 2
     i, j, k = (len(kernel) for kernel in kernels)
@@ -214,17 +259,19 @@ def _content(series: Series, grid: Grid, modality: Literal["CT", "MR"]) -> _Cont
         frames = _coarse(series, kernels, _BONE_HU)
         bone_ml = float(np.median((frames > 0.25 * _BONE_HU[0]).sum(axis=(1, 2, 3)))) * small.voxel_volume_ml
         if bone_ml >= _LEAST_BONE_ML:
-            return _Content(frames, small, everywhere, gain=False)
+            return _Content(frames, small, centre_mm(grid), everywhere, gain=False)
     limits = _SOFT_HU if modality == "CT" else (0.0, _bright(series))
     padding = _padding(series, low=limits[0])
     if padding.any():
         partly = _coarse(padding[..., None].astype(np.float32), kernels, (0.0, 1.0))[0] > 0
         everywhere = ~ndimage.binary_dilation(partly)
-    return _Content(_coarse(series, kernels, limits), small, everywhere, gain=True)
+    patience = 2.0 if modality == "CT" else 1.5
+    frames = _coarse(series, kernels, limits)
+    return _Content(frames, small, centre_mm(grid), everywhere, gain=True, patience=patience)
 
 
 def _coarse(
-    series: Series, kernels: list[Float[np.ndarray, "small large"]], limits: tuple[float, float]
+    series: Series, kernels: list[Float[np.ndarray, "_ _"]], limits: tuple[float, float]
 ) -> Float[np.ndarray, "t x y z"]:
     """The series above the lower limit, cut at the upper one, averaged onto coarse voxels; NaN counts as the lower."""
     low, high = limits
@@ -241,11 +288,11 @@ def _coarse(
     return np.ascontiguousarray((small @ along_k.T).swapaxes(1, 2))
 
 
-def _tents(size: int, factor: int) -> Float[np.ndarray, "small large"]:
-    """Weights that average `size` voxels onto `size // factor`: tents as wide as two coarse voxels, rows of sum one."""
+def _tents(size: int, factor: int, width: float) -> Float[np.ndarray, "_ _"]:
+    """Weights that average `size` voxels onto `size // factor`: tents that reach `width` voxels, rows of sum one."""
     centres = np.arange(size // factor)[:, None] * factor + (factor - 1) / 2
-    weights = np.clip(1 - np.abs(np.arange(size)[None, :] - centres) / factor, 0, None).astype(np.float32)
-    rows: Float[np.ndarray, "small large"] = weights / weights.sum(axis=1, keepdims=True)
+    weights = np.clip(1 - np.abs(np.arange(size)[None, :] - centres) / width, 0, None).astype(np.float32)
+    rows: Float[np.ndarray, "_ _"] = weights / weights.sum(axis=1, keepdims=True)
     return rows
 
 

@@ -25,7 +25,7 @@ _CONVERGED_MM = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """The image that every frame is laid on, at the voxels where it has edges.
+    """The image that every frame is laid on, at the voxels where it has edges; motion turns about `centre_mm`.
 
     `change` (n d) says how much the image falls at each voxel per mm or rad of each of the d possible motions; `basis`
     (6 d) turns these into parameters. `nuisance` (n m) are patterns that a frame may hold more or less of without any
@@ -33,6 +33,7 @@ class Template:
     """
 
     grid: Grid
+    centre_mm: Float[np.ndarray, "3"]
     voxels: Float[np.ndarray, "n 3"]
     places_mm: Float[np.ndarray, "n 3"]
     values: Float[np.ndarray, "n"]
@@ -64,6 +65,11 @@ class Template:
         parameters: Parameters = self.basis @ solution[: self.basis.shape[1]]
         return parameters
 
+    def possible(self, parameters: Parameters) -> Parameters:
+        """The part of a motion that the grid can show."""
+        part: Parameters = self.basis @ (np.linalg.pinv(self.basis) @ parameters)
+        return part
+
     def displacement_mm(self, parameters: Parameters) -> float:
         """The farthest that any voxel of the template is carried."""
         return float(np.linalg.norm(displacement_mm(parameters, self.places_mm), axis=1).max(initial=0.0))
@@ -83,7 +89,7 @@ class Template:
     def seen(self, spline: Volume, parameters: Parameters) -> tuple[Float[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
         """A frame (as cubic spline coefficients) where the template's voxels have gone, and which are inside."""
         to_voxel = np.linalg.inv(self.grid.affine)
-        moved = self.places_mm + displacement_mm(parameters, self.places_mm) + centre_mm(self.grid)
+        moved = self.places_mm + displacement_mm(parameters, self.places_mm) + self.centre_mm
         voxels = moved @ to_voxel[:3, :3].T + to_voxel[:3, 3]
         last = np.array(self.grid.shape) - 1.0
         inside = ((voxels >= -0.1) & (voxels <= last + 0.1)).all(axis=1)
@@ -102,7 +108,9 @@ class Template:
         return from_affine(motion)
 
 
-def template(image: Volume, grid: Grid, *, usable: Bool[np.ndarray, "i j k"], gain: bool) -> Template:
+def template(
+    image: Volume, grid: Grid, centre: Float[np.ndarray, "3"], *, usable: Bool[np.ndarray, "i j k"], gain: bool
+) -> Template:
     """The template of an image: its steepest voxels, and how they change under each motion.
 
     With `gain`, the frame's brightness may differ by a quadratic polynomial in space (a bolus darkens one hemisphere
@@ -116,13 +124,13 @@ def template(image: Volume, grid: Grid, *, usable: Bool[np.ndarray, "i j k"], ga
     if chosen.size > _MOST_VOXELS:
         chosen = np.sort(chosen[np.argpartition(-steep[chosen], _MOST_VOXELS)[:_MOST_VOXELS]])
     voxels = np.stack(np.unravel_index(chosen, image.shape), axis=1).astype(np.float64)
-    places = grid.world_mm(voxels) - centre_mm(grid)
+    places = grid.world_mm(voxels) - centre
     values = image.ravel()[chosen].astype(np.float64)
     falls = slope[:, chosen].T
     basis = _possible(grid)
     change = np.concatenate([falls, np.cross(places, falls)], axis=1) @ basis  # u = t + r × y
     nuisance = values[:, None] * _polynomials(places) if gain else np.zeros((len(chosen), 0))
-    return Template(grid, voxels, places, values, change, nuisance, basis)
+    return Template(grid, centre, voxels, places, values, change, nuisance, basis)
 
 
 def displacement_mm(parameters: Parameters, places_mm: Points) -> Points:
