@@ -194,6 +194,41 @@ def test_a_nested_bids_folder_of_one_session_is_one_case(tmp_path: Path) -> None
         assert (case.id, sorted(case.channels)) == ("sub-7_ses-1", ["ADC", "DWI", "FLAIR"])
 
 
+def test_truth_and_our_own_results_inside_a_folder_are_no_input(tmp_path: Path) -> None:
+    save(tmp_path / "adc.nii.gz", adc_map())
+    save(tmp_path / "Truth/cbf.nii.gz", adc_map())
+    save(tmp_path / "out/maps/ADC.nii.gz", adc_map())
+    (tmp_path / "out/result.json").write_text("{}")
+    assert sorted(read_study(tmp_path).channels) == ["ADC"]
+    assert sorted(read_study(tmp_path / "out").channels) == ["ADC"]
+
+
+def test_a_header_extension_before_the_voxels_is_passed_over(tmp_path: Path) -> None:
+    for name in ("a_ctp.nii", "b_ctp.nii.gz"):
+        image = nib.Nifti1Image(head_series(), PLAIN)
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe" * 200))
+        nib.save(image, tmp_path / name)
+        np.testing.assert_array_equal(read_scan(tmp_path / name).array, head_series())
+
+
+def test_a_repetition_time_that_the_header_contradicts_is_noted(tmp_path: Path) -> None:
+    path = save(tmp_path / "x_ctp.nii.gz", head_series(), interval=2.0)
+    (tmp_path / "x_ctp.json").write_text(json.dumps({"RepetitionTime": 1500}))
+    note = read_study(path).sources["CTP"].note
+    assert note == "CTP in HU; frame interval 1.5 s from RepetitionTime in the sidecar; the header says 2 s"
+
+
+def test_an_impossible_repetition_time_leaves_the_header_to_decide(tmp_path: Path) -> None:
+    path = save(tmp_path / "x_ctp.nii.gz", head_series(), interval=2.0)
+    (tmp_path / "x_ctp.json").write_text(json.dumps({"RepetitionTime": 1e9}))
+    assert read_study(path).sources["CTP"].note == "CTP in HU; frame interval 2 s from the header"
+
+
+def test_an_impossible_qform_beside_the_sform_is_noted(tmp_path: Path) -> None:
+    save(tmp_path / "adc.nii", adc_map(), quatern_b=9)
+    assert read_study(tmp_path).sources["ADC"].note.endswith("the header's qform is impossible; the sform is used")
+
+
 def test_an_isles_2017_folder_keeps_its_relative_maps_as_noted_channels(tmp_path: Path) -> None:
     for number, kind in enumerate(("ADC", "rCBF", "Tmax", "OT")):
         name = f"VSD.Brain.XX.O.{'OT' if kind == 'OT' else f'MR_{kind}'}.12802{number}"

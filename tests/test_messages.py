@@ -1,7 +1,9 @@
 """The exact text of the reader's error messages: what, which value, and the cure, on one line."""
 
+import errno
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strokelens.cohorts import decode
+from strokelens.cohorts import decode, study
 from strokelens.cohorts.nifti import Reading, read_study
 from strokelens.errors import CaseError, FileError, GridError, SeriesError, StrokelensError, UnitError
 from tests.nifti_files import PLAIN, adc_map, as_nobody, head_series, nib, save
@@ -399,6 +401,51 @@ def test_a_folder_without_permission_is_told(tmp_path: Path, request: pytest.Fix
     with pytest.raises(FileError) as caught:
         read_study(folder)
     assert str(caught.value) == f"{folder} may not be read by this user; change its permissions"
+
+
+def test_what_is_no_regular_file_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x_ctp.nii")
+    with pytest.raises(FileError) as caught:
+        read_study(tmp_path / "x_ctp.nii")
+    assert str(caught.value) == "x_ctp.nii is not a regular file; give a .nii or .nii.gz file"
+
+
+def test_a_disk_that_fails_while_reading_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = ctp(tmp_path)
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(FileError) as caught:
+        read_study(path)
+    assert str(caught.value) == "x_ctp.nii cannot be read: Input/output error (EIO)"
+
+
+def test_b_values_that_are_no_numbers_are_told(tmp_path: Path) -> None:
+    adc(tmp_path, "dwi.nii")
+    (tmp_path / "dwi.bval").write_text("0 high")
+    with pytest.raises(FileError) as caught:
+        read_study(tmp_path)
+    assert str(caught.value) == "dwi.bval is not a list of b values; correct or remove it"
+
+
+def test_a_sidecar_of_unlikely_size_is_told(tmp_path: Path) -> None:
+    path = ctp(tmp_path)
+    with (tmp_path / "x_ctp.json").open("wb") as file:
+        file.truncate(17 << 20)
+    with pytest.raises(FileError) as caught:
+        read_study(path)
+    assert str(caught.value) == "x_ctp.json is larger than 16 MiB, which no sidecar is; remove or correct it"
+
+
+def test_a_folder_of_a_whole_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "_MOST_ENTRIES", 5)
+    (tmp_path / "case").mkdir()
+    for number in range(7):
+        (tmp_path / f"case/{number}.txt").touch()
+    with pytest.raises(CaseError) as caught:
+        read_study(tmp_path / "case")
+    assert str(caught.value) == "case holds too many files to be one study; give the folder of one"
 
 
 def test_a_header_that_declares_more_than_memory_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from strokelens.errors import OutputError
 
-MARKERS = ("result.json", "patient.json")
+RESULT = "result.json"
+"""The file in every folder of results."""
+
+MARKERS = (RESULT, "patient.json")
 """A folder that holds one of these, with the word strokelens in it, was written by us."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -39,7 +42,8 @@ def new_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         with _temporary(out) as folder:
             yield folder
-            _finish(folder)
+            _permit(folder)
+            _sync(folder)
             _replace(folder, out)
     except OSError as error:
         _remove_empty(made)
@@ -97,11 +101,17 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _finish(folder: Path) -> None:
-    """Give the folder the usual permissions, and let the disk have every byte before its name is final."""
+def _permit(folder: Path) -> None:
+    """Give the folder the permissions of any new one; a temporary folder is closed to others."""
     mask = os.umask(0)
     os.umask(mask)
     folder.chmod(0o777 & ~mask)
+
+
+def _sync(folder: Path) -> None:
+    """Let the disk have every byte before the name is final, where the system can be asked for it."""
+    if os.name != "posix":
+        return
     for where, _, names in os.walk(folder, topdown=False):
         for path in (*(os.path.join(where, name) for name in names), where):
             descriptor = os.open(path, os.O_RDONLY)

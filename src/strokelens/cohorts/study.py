@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strokelens.case import SERIES
-from strokelens.cohorts.channels import CHANNEL_OF, Name, entities, parse
+from strokelens.cohorts.channels import CHANNEL_OF, MASK_WORDS, Name, entities, parse
 from strokelens.cohorts.decode import is_nifti, read_header, stem
+from strokelens.cohorts.folder import RESULT
 from strokelens.errors import CaseError, FileError
 
 _MOST_FILES = 2000
@@ -152,11 +153,16 @@ def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, without hidden folders, folders of truth, and folders of our own results."""
+
     def refuse(error: OSError) -> None:
         raise error
 
     for where, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if RESULT in names and Path(where) != folder:
+            folders.clear()  # our own results, written into the study's folder
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.casefold() not in MASK_WORDS)
         yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
 
 
