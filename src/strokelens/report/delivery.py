@@ -1,0 +1,101 @@
+"""All outputs of a study in one folder, whole or not at all."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from strokelens import __version__
+from strokelens.arrays import Volume
+from strokelens.case import UNITS, Case
+from strokelens.cohorts.bids import write_derivative
+from strokelens.cohorts.encode import write_image, write_segmentation
+from strokelens.cohorts.folder import new_folder
+from strokelens.finding import Finding
+from strokelens.grid import Grid
+from strokelens.perfusion.maps import MapSettings, PerfusionMaps
+from strokelens.report.figures import Layout, curves_figure, figure_png, write_map, write_overlay
+from strokelens.report.page import write_page
+from strokelens.report.result import maps_result_of, result_of, result_text
+from strokelens.report.scales import SCALES
+
+
+def deliver(
+    finding: Finding, out: Path, *, overwrite: bool = False, bids: bool = False, created: datetime | None = None
+) -> None:
+    """Write segmentation.nii.gz, maps/NAME.nii.gz, result.json, overlay.png and report.html into a new folder.
+
+    With `bids` the images are named as a BIDS derivative instead. `created` is now unless given. Whatever goes wrong,
+    `out` is as it was before.
+
+    Raises `OutputError` when `out` exists (without `overwrite`) or cannot be written.
+    """
+    created = created or datetime.now(UTC)
+    segmentation = finding.segmentation
+    with new_folder(out, overwrite=overwrite) as folder:
+        if bids:
+            units = {name: UNITS[name] for name in finding.maps}
+            write_derivative(
+                folder,
+                finding.case_id,
+                segmentation,
+                finding.maps,
+                units,
+                version=__version__,
+                description=finding.method.name,
+            )
+        else:
+            write_segmentation(folder / "segmentation.nii.gz", segmentation)
+            _write_maps(folder / "maps", finding.maps, segmentation.grid)
+        result = result_of(finding, created=created)
+        (folder / "result.json").write_text(result_text(result), encoding="utf-8")
+        write_overlay(finding, folder / "overlay.png")
+        write_page(finding, folder / "report.html", created=created)
+
+
+def deliver_maps(
+    case: Case,
+    perfusion: PerfusionMaps,
+    settings: MapSettings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    png: bool = False,
+    created: datetime | None = None,
+) -> None:
+    """Write maps/NAME.nii.gz, maps.json and curves.png into a new folder; with `png`, maps/NAME.png as well.
+
+    Whatever goes wrong, `out` is as it was before.
+
+    Raises `OutputError` when `out` exists (without `overwrite`) or cannot be written.
+    """
+    created = created or datetime.now(UTC)
+    with new_folder(out, overwrite=overwrite) as folder:
+        _write_maps(folder / "maps", perfusion.maps, perfusion.grid)
+        result = maps_result_of(case, perfusion, _settings(settings), created=created)
+        (folder / "maps.json").write_text(result_text(result), encoding="utf-8")
+        (folder / "curves.png").write_bytes(figure_png(curves_figure(perfusion.vessels)))
+        if png:
+            _draw_maps(folder / "maps", case.id, perfusion)
+
+
+def _write_maps(folder: Path, maps: Mapping[str, Volume], grid: Grid) -> None:
+    folder.mkdir()
+    for name, volume in maps.items():
+        write_image(folder / f"{name}.nii.gz", volume, grid, unit=UNITS[name], description=f"{name} map")
+
+
+def _draw_maps(folder: Path, case_id: str, perfusion: PerfusionMaps) -> None:
+    layout = Layout.around(perfusion.grid, perfusion.brain, np.zeros(perfusion.grid.shape, bool), perfusion.average)
+    for name in SCALES:
+        if name in perfusion.maps:
+            write_map(case_id, perfusion.maps[name], SCALES[name], layout, folder / f"{name}.png")
+
+
+def _settings(settings: MapSettings) -> dict[str, float | str]:
+    return {
+        "deconvolution": settings.deconvolution.name,
+        "smoothing_mm": settings.smoothing_mm,
+        "motion_correction": "off" if settings.still else "on",
+    }
