@@ -5,13 +5,14 @@ Run `python benchmarks/bench_phantom.py`; it prints a table and writes results/p
 """
 
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
-RESULT = Path(__file__).parent / "results/phantom.json"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.results import write_results
+
 SIZES = ((256, 16, 40, 5.0), (512, 16, 45, 25.0))
 REPEATS = 2
 
@@ -44,10 +45,7 @@ def main() -> None:
                 f"{size:>16} {'yes' if motion else 'no':>7} {best['wall_s']:7.2f} {limit_s:8.1f} {best['cpu_s']:7.2f} "
                 f"{best['peak_mib']:9.0f} {best['series_mib']:11.0f}"
             )
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"benchmark": "phantom", **machine, "rows": rows}, indent=1) + "\n")
-    print(f"written to {RESULT}")
+    write_results("phantom", {"rows": rows})
 
 
 def measured(matrix: int, slices: int, frames: int, motion: int) -> dict[str, float]:

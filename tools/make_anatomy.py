@@ -120,7 +120,8 @@ def hull_distance_mm(brain: np.ndarray) -> np.ndarray:
     grown = ndimage.distance_transform_edt(~padded) <= 12
     closed = ndimage.distance_transform_edt(grown) > 12
     signed = ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed)
-    return signed[30:-30, 30:-30, 30:-30].astype(np.float32)
+    inner: np.ndarray = signed[30:-30, 30:-30, 30:-30].astype(np.float32)
+    return inner
 
 
 def territories() -> np.ndarray:
@@ -133,7 +134,8 @@ def territories() -> np.ndarray:
         ]
     )
     nearest = np.stack([ndimage.gaussian_filter(distance, 1.0) for distance in nearest])
-    return (nearest.argmin(axis=0) + 1).astype(np.uint8)
+    territory: np.ndarray = (nearest.argmin(axis=0) + 1).astype(np.uint8)
+    return territory
 
 
 def _axes(step_mm: float) -> list[np.ndarray]:
@@ -141,13 +143,15 @@ def _axes(step_mm: float) -> list[np.ndarray]:
 
 
 def _smooth(tissue: np.ndarray, step_mm: float) -> np.ndarray:
-    return ndimage.gaussian_filter(tissue, 0.35 * step_mm)
+    smooth: np.ndarray = ndimage.gaussian_filter(tissue, 0.35 * step_mm)
+    return smooth
 
 
 def _onto(values: np.ndarray, affine: np.ndarray, step_mm: float) -> np.ndarray:
     points = np.stack(np.meshgrid(*_axes(step_mm), indexing="ij"))
     voxels = (points - affine[:3, 3, None, None, None]) / np.diag(affine)[:3, None, None, None]
-    return ndimage.map_coordinates(values, voxels, order=1, mode="nearest")
+    found: np.ndarray = ndimage.map_coordinates(values, voxels, order=1, mode="nearest")
+    return found
 
 
 if __name__ == "__main__":

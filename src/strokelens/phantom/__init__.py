@@ -1,1 +1,1 @@
-"""Simulated patients with known truth: anatomy, haemodynamics, scanner."""
+"""Simulated patients with known truth: anatomy, haemodynamics, scanner, and `patient.simulate`, which joins them."""

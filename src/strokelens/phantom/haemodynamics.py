@@ -26,6 +26,9 @@ HAEMATOCRIT_FACTOR: Final = 0.733
 STEP_S: Final = 0.1
 """The time step of the forward model, an order of magnitude finer than the frames'."""
 
+_SHORTEST_S: Final = 80.0
+"""A bolus is drawn at least this long, so that a truncated scan is one of the same patient."""
+
 HEALTHY, PENUMBRA, CORE = 0, 1, 2
 """The states of tissue, in the order of the tables below."""
 
@@ -70,17 +73,19 @@ class Residue:
             if self.shape == inf
             else special.gammaincc(self.shape, np.maximum(time_s, 0) * self.shape / mtt_s)
         )
-        return np.where(time_s < 0, 0.0, remaining)
+        after: Float64[np.ndarray, "*n"] = np.where(time_s < 0, 0.0, remaining)
+        return after
 
     def integral(self, time_s: Float[np.ndarray, "*n"], mtt_s: float) -> Float64[np.ndarray, "*n"]:
         """∫R from 0 to t, in closed form; MTT for large t."""
         t = np.maximum(time_s, 0)
+        area: Float64[np.ndarray, "*n"]
         if self.shape == inf:
-            return np.minimum(t, mtt_s)
-        scaled = t * self.shape / mtt_s
-        area: Float64[np.ndarray, "*n"] = t * special.gammaincc(self.shape, scaled) + mtt_s * special.gammainc(
-            self.shape + 1, scaled
-        )
+            area = np.minimum(t, mtt_s)
+        else:
+            scaled = t * self.shape / mtt_s
+            gone = special.gammainc(self.shape + 1, scaled)
+            area = t * special.gammaincc(self.shape, scaled) + mtt_s * gone
         return area
 
 
@@ -109,7 +114,7 @@ def draw_bolus(rng: np.random.Generator, *, duration_s: float) -> Bolus:
     A gamma variate of FWHM about 10 s, a second pass of 20 % some 12 s later, and a plateau; the vein is the artery
     after a delay and gamma-distributed transit times. The venous peak is lognormal about 150 HU.
     """
-    time_s = np.arange(0.0, duration_s + 20.0, STEP_S)
+    time_s = np.arange(0.0, max(duration_s, _SHORTEST_S) + 20.0, STEP_S)
     width_s = float(np.clip(9.6 * np.exp(rng.normal(0, 0.23)), 6.5, 17.0))
     onset_s = float(np.clip(rng.normal(7.2, 3.4), 2.5, 15.0))
     first = gamma_variate(time_s - onset_s, shape=float(rng.uniform(2.3, 4.0)), width_s=width_s)
@@ -191,7 +196,8 @@ LATTICE = Lattice(1.5 * 1.02 ** np.arange(131), 0.25 * np.arange(17), np.round(n
 
 
 def _nearest(position: Float32[np.ndarray, "n"], size: int) -> Int[np.ndarray, "n"]:
-    return np.clip(np.rint(position), 0, size - 1).astype(np.int32)
+    index: Int[np.ndarray, "n"] = np.clip(np.rint(position), 0, size - 1).astype(np.int32)
+    return index
 
 
 def responses(

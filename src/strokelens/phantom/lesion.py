@@ -58,9 +58,9 @@ def draw_occlusion(rng: np.random.Generator, group: Group) -> Occlusion:
     """Volumes of the group: LVO about 100 ml with a core of 20; Non-LVO about 20 ml with 3; WIS none."""
     if group == "WIS":
         return NO_OCCLUSION
-    side = int(rng.choice((-1, 1)))
     collaterals = float(rng.beta(2.5, 2.0))
     spread = rng.normal(size=2)
+    side = int(rng.choice((-1, 1)))
     if group == "LVO":
         hypoperfused = float(np.clip(100 * np.exp(0.35 * spread[0]), 50, 190))
         core = 22 * np.exp(0.65 * spread[1] - 1.4 * (collaterals - 0.55))
@@ -106,10 +106,10 @@ def _hypoperfused(
     angle = np.arccos(np.clip((x * axis[0] + y * axis[1] + z * axis[2]) / distance, -1, 1))
     edge = np.clip(_signed_distance_mm(own, template.field_mm), -8, 10)
     if occlusion.proximal:
-        score = -0.35 * angle - 0.35 * distance / 30
+        score = -0.45 * angle - 0.25 * distance / 30
     else:
         score = -angle - 0.25 * np.abs(distance - np.linalg.norm(aim - hub)) / 30
-    score = score + 0.08 * np.minimum(edge, 0) + 0.03 * edge + 0.16 * waves
+    score = score + 0.08 * np.minimum(edge, 0) + 0.03 * edge + 0.14 * waves
     score[edge <= -8] = -9
     return _level_set(score, tissue, occlusion.hypoperfused_ml / voxel_ml)
 
@@ -162,13 +162,15 @@ def _level_set(
     order = np.argsort(score, axis=None)[::-1]
     enough = int(np.searchsorted(np.cumsum(tissue.reshape(-1)[order]), voxels))
     threshold = score.reshape(-1)[order[min(enough, order.size - 1)]]
-    return (score - threshold).astype(np.float32)
+    level: Float32[np.ndarray, "u v w"] = (score - threshold).astype(np.float32)
+    return level
 
 
 def _signed_distance_mm(mask: Bool[np.ndarray, "u v w"], step_mm: float) -> Float32[np.ndarray, "u v w"]:
     """The distance to the mask's edge, positive inside."""
     inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
-    return ((inside - outside) * step_mm).astype(np.float32)
+    distance: Float32[np.ndarray, "u v w"] = ((inside - outside) * step_mm).astype(np.float32)
+    return distance
 
 
 def _flow(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -114,6 +114,25 @@ def _check(protocol: Protocol) -> None:
         )
 
 
+def varied(protocol: Protocol, rng: np.random.Generator) -> Protocol:
+    """The protocol with timing and image quality drawn from the ranges of practice; its geometry stays."""
+    if isinstance(protocol, CtProtocol):
+        return replace(
+            protocol,
+            frames=int(rng.integers(43, 62)),
+            interval_s=round(float(rng.uniform(1.0, 1.5)), 2),
+            noise_hu=round(float(np.clip(6.0 * np.exp(rng.normal(0, 0.3)), 4.0, 12.0)), 1),
+        )
+    return replace(
+        protocol,
+        interval_s=round(float(rng.uniform(1.2, 1.6)), 2),
+        echo_time_s=round(float(rng.uniform(0.025, 0.035)), 4),
+        signal=round(float(rng.uniform(300, 1000))),
+        snr=round(float(rng.uniform(50, 100))),
+        grey_peak_per_s=round(float(rng.uniform(5, 25)), 1),
+    )
+
+
 def frame_times_s(protocol: Protocol) -> Curve:
     """The times of the frames in s, the first at 0 unless the protocol gives them."""
     regular = np.arange(protocol.frames) * protocol.interval_s
@@ -210,7 +229,7 @@ def _ct_image(protocol: CtProtocol, composition: Composition) -> _Image:
     baseline = enlarged(_mixture(composition, BASELINE_HU, AIR_HU), protocol.matrix)
 
     def image(concentration: Frame, pose: Pose, rng: np.random.Generator) -> Frame:
-        sharp = moved(baseline + enlarged(concentration, protocol.matrix), grid, pose, outside=AIR_HU)
+        sharp = moved(baseline + enlarged(concentration, protocol.matrix), grid, pose)
         sharp += protocol.noise_hu * correlated_noise(
             rng, sharp.shape, protocol.noise_correlation_mm / grid.spacing_mm[0]
         )
@@ -227,7 +246,7 @@ def _mr_image(protocol: DscProtocol, composition: Composition) -> _Image:
 
     def image(concentration: Frame, pose: Pose, rng: np.random.Generator) -> Frame:
         rate_per_s = enlarged(concentration, protocol.matrix)
-        sharp = moved(baseline * np.exp(-protocol.echo_time_s * rate_per_s), grid, pose, outside=0.0)
+        sharp = moved(baseline * np.exp(-protocol.echo_time_s * rate_per_s), grid, pose)
         real, imaginary = sigma * rng.standard_normal((2, *sharp.shape), dtype=np.float32)
         magnitude: Frame = np.rint(np.hypot(sharp + real, imaginary))
         return magnitude
@@ -269,8 +288,11 @@ def enlarged(volume: Frame, matrix: int) -> Frame:
     return volume
 
 
-def moved(volume: Frame, grid: Grid, pose: Pose, *, outside: float) -> Frame:
-    """The head in another position, by linear interpolation; the volume itself where the pose is still."""
+def moved(volume: Frame, grid: Grid, pose: Pose) -> Frame:
+    """The head in another position, by linear interpolation; the volume itself where the pose is still.
+
+    What enters from beyond the block is what its edge shows.
+    """
     if pose.still:
         return volume
     middle = grid.world_mm((np.array(grid.shape) - 1) / 2)
@@ -279,7 +301,5 @@ def moved(volume: Frame, grid: Grid, pose: Pose, *, outside: float) -> Frame:
     motion[:3, 3] = middle - motion[:3, :3] @ middle + pose.shift_mm
     source = np.linalg.inv(grid.affine) @ np.linalg.inv(motion) @ grid.affine
     flipped: Float[np.ndarray, "3 3"] = source[:3, :3][::-1, ::-1]
-    there: Frame = ndimage.affine_transform(
-        volume, flipped, offset=source[:3, 3][::-1], order=1, mode="constant", cval=outside
-    )
+    there: Frame = ndimage.affine_transform(volume, flipped, offset=source[:3, 3][::-1], order=1, mode="nearest")
     return there
