@@ -51,7 +51,8 @@ class Head:
         bone = self.bone_hu * _step(outside) * _step(thickness - outside)
         scalp = 40 * _step(outside - thickness) * _step(thickness + 7 - outside)
         air = self.outside_hu * _step(outside - thickness - 7)
-        return tissue * _step(-outside) + bone + scalp + air
+        hu: Float[np.ndarray, "*n"] = tissue * _step(-outside) + bone + scalp + air
+        return hu
 
     def enhancement(self, x: Points) -> Float[np.ndarray, "*n"]:
         """At the bolus's peak, HU: 15 in one hemisphere, 4 in the other, up to 400 in vessels and the sinus."""
@@ -59,7 +60,8 @@ class Head:
         tubes = [np.hypot(x[..., 0] - a, x[..., 1] - b) - 2.0 for a, b in middle]
         sinus = np.hypot(x[..., 0], self._radius(x) + 3.0) - 4.0 + 1e3 * (x[..., 1] > 0)
         tissue = np.where(x[..., 0] > 0, 15.0, 4.0) * self.brain(x)
-        return tissue + 400 * _step(-np.minimum.reduce([*tubes, sinus]))
+        hu: Float[np.ndarray, "*n"] = tissue + 400 * _step(-np.minimum.reduce([*tubes, sinus]))
+        return hu
 
 
 def _step(mm: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
@@ -89,7 +91,8 @@ GRID = Grid((112, 120, 10), affine())
 
 
 def places(grid: Grid, voxels: Points) -> Points:
-    return grid.world_mm(voxels) - grid.world_mm((np.array(grid.shape) - 1) / 2)
+    offsets: Points = grid.world_mm(voxels) - grid.world_mm((np.array(grid.shape) - 1) / 2)
+    return offsets
 
 
 def pictures(head: Head, grid: Grid, parameters: Float[np.ndarray, "6"]) -> tuple[Volume, Volume]:
@@ -122,7 +125,8 @@ def noise(grid: Grid, frames: int, *, sigma_hu: float, seed: int = 5) -> Series:
     """White noise, blurred in the slice by one voxel, brought back to its deviation."""
     rng = np.random.default_rng(seed)
     white = ndimage.gaussian_filter(rng.normal(size=(*grid.shape, frames)), (1, 1, 0, 0))
-    return (white / white.std() * sigma_hu).astype(np.float32)
+    coloured: Series = (white / white.std() * sigma_hu).astype(np.float32)
+    return coloured
 
 
 def ct_series(
@@ -327,11 +331,26 @@ def test_without_bone_the_soft_head_is_followed() -> None:
 
 
 @pytest.mark.parametrize("outside", [0.0, np.nan])
-def test_a_brain_behind_a_fixed_mask_cannot_be_judged_and_says_so(outside: float) -> None:
-    series = np.where(brain_of(GRID)[..., None], ct_series(movements(1)), np.float32(outside))
+def test_a_brain_moving_behind_a_fixed_mask_is_followed_and_not_the_mask(outside: float) -> None:
+    truth = movements(1)
+    series = np.where(brain_of(GRID)[..., None], ct_series(truth), np.float32(outside))
+    motion = estimate_motion(series, GRID, modality="CT")
+    assert np.flatnonzero(motion.moved).tolist() == list(MOVED)
+    assert errors_mm(motion, truth, GRID, brain_of(GRID)).max() < 1.0
+
+
+def test_frames_that_share_nothing_are_left_alone_and_said_to_be_unknown() -> None:
+    series = noise(GRID, 6, sigma_hu=30.0) + 30
     motion = estimate_motion(series, GRID, modality="CT")
     assert not motion.moved.any()
     assert [flag.code for flag in motion.flags] == ["motion-unknown"]
+
+
+def test_a_slow_drift_is_not_taken_for_the_bolus() -> None:
+    truth = np.zeros((FRAMES, 6))
+    truth[:, 1] = np.linspace(0, 4, FRAMES)
+    motion = estimate_motion(mr_series(truth), GRID, modality="MR")
+    assert np.ptp(motion.parameters[:, 1]) == pytest.approx(4.0, abs=0.5)
 
 
 @pytest.mark.parametrize("blank", [np.nan, 0.0, -1000.0])

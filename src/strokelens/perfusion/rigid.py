@@ -109,12 +109,19 @@ class Template:
 
 
 def template(
-    image: Volume, grid: Grid, centre: Float[np.ndarray, "3"], *, usable: Bool[np.ndarray, "i j k"], gain: bool
+    image: Volume,
+    grid: Grid,
+    centre: Float[np.ndarray, "3"],
+    *,
+    usable: Bool[np.ndarray, "i j k"],
+    gain: bool,
+    pattern: Volume | None = None,
 ) -> Template:
     """The template of an image: its steepest voxels, and how they change under each motion.
 
     With `gain`, the frame's brightness may differ by a quadratic polynomial in space (a bolus darkens one hemisphere
-    more than the other). Voxels that are not `usable` never count. Where the image is flat, the template is empty.
+    more than the other); it may hold any amount of the `pattern`, too. Voxels that are not `usable` never count. Where
+    the image is flat, the template is empty.
     """
     gradient = np.stack([np.gradient(image, axis=axis) if image.shape[axis] > 1 else 0 * image for axis in range(3)])
     slope = np.linalg.inv(grid.affine[:3, :3]).T @ gradient.reshape(3, -1)  # (3, voxels), per mm in world axes
@@ -130,6 +137,8 @@ def template(
     basis = _possible(grid)
     change = np.concatenate([falls, np.cross(places, falls)], axis=1) @ basis  # u = t + r × y
     nuisance = values[:, None] * _polynomials(places) if gain else np.zeros((len(chosen), 0))
+    if pattern is not None:
+        nuisance = np.concatenate([nuisance, pattern.ravel()[chosen, None]], axis=1)
     return Template(grid, centre, voxels, places, values, change, nuisance, basis)
 
 
