@@ -115,7 +115,7 @@ def draw_bolus(rng: np.random.Generator, *, duration_s: float) -> Bolus:
     after a delay and gamma-distributed transit times. The venous peak is lognormal about 150 HU.
     """
     time_s = np.arange(0.0, max(duration_s, _SHORTEST_S) + 20.0, STEP_S)
-    width_s = float(np.clip(9.6 * np.exp(rng.normal(0, 0.23)), 6.5, 17.0))
+    width_s = float(7.6 + np.clip(2.2 * np.exp(rng.normal(0, 0.75)), 0.4, 9.0))
     onset_s = float(np.clip(rng.normal(7.2, 3.4), 2.5, 15.0))
     first = gamma_variate(time_s - onset_s, shape=float(rng.uniform(2.3, 4.0)), width_s=width_s)
     again = np.interp(time_s - rng.uniform(10.0, 14.0), time_s, first, left=0.0)
@@ -149,16 +149,16 @@ def _through_brain(artery: Curve, *, transit_s: float, wait_s: float) -> Curve:
     return np.concatenate([np.zeros(wait), _convolved(artery, kernel)])[: artery.size]
 
 
-def _convolved(curve: Curve, kernel: Curve) -> Curve:
+def _convolved(curve: Curve, kernel: Float64[np.ndarray, "s"]) -> Curve:
     length = fft.next_fast_len(2 * curve.size, real=True)
     product: Curve = fft.irfft(fft.rfft(curve, length) * fft.rfft(kernel, length), length)[: curve.size]
     return product
 
 
-def _kernel(residue: Residue, mtt_s: float, size: int) -> Curve:
+def _kernel(residue: Residue, mtt_s: float, size: int) -> Float64[np.ndarray, "s"]:
     """∫R over steps centred at 0, STEP_S, …: their sum is MTT, to the end of the curve."""
     edges = (np.arange(size + 1) - 0.5) * STEP_S
-    kernel: Curve = np.diff(residue.integral(edges, mtt_s))
+    kernel: Float64[np.ndarray, "s"] = np.diff(residue.integral(edges, mtt_s))
     return kernel
 
 
@@ -170,9 +170,9 @@ class Lattice:
     maps say the node's values.
     """
 
-    mtt_s: Curve
-    dispersion_s: Curve
-    delay_s: Curve
+    mtt_s: Float64[np.ndarray, "m"]
+    dispersion_s: Float64[np.ndarray, "s"]
+    delay_s: Float64[np.ndarray, "d"]
 
     def nodes(
         self, mtt_s: Float32[np.ndarray, "n"], dispersion_s: Float32[np.ndarray, "n"], delay_s: Float32[np.ndarray, "n"]
@@ -185,7 +185,7 @@ class Lattice:
         code: Int[np.ndarray, "n"] = (m * self.dispersion_s.size + s) * self.delay_s.size + d
         return code
 
-    def values(self, nodes: Int[np.ndarray, "n"]) -> tuple[Curve, Curve, Curve]:
+    def values(self, nodes: Int[np.ndarray, "n"]) -> tuple[Float64[np.ndarray, "n"], ...]:
         """Transit time, dispersion and delay of nodes."""
         rest, d = np.divmod(nodes, self.delay_s.size)
         m, s = np.divmod(rest, self.dispersion_s.size)
@@ -225,19 +225,19 @@ def responses(
     return _at_frames(curves, which, delay_s, frame_s), tmax_s
 
 
-def _peak_time_s(kernels: Float64[np.ndarray, "n t"]) -> Curve:
+def _peak_time_s(kernels: Float64[np.ndarray, "n t"]) -> Float64[np.ndarray, "n"]:
     """The first time at which each kernel is within 1e-6 of its largest value; kernels without dispersion peak at 0.
 
     The step at time 0 is half a bin wide, so it counts double.
     """
     full = kernels.copy()
     full[:, 0] *= 2
-    first: Curve = (full >= full.max(axis=1, keepdims=True) * (1 - 1e-6)).argmax(axis=1) * STEP_S
+    first: Float64[np.ndarray, "n"] = (full >= full.max(axis=1, keepdims=True) * (1 - 1e-6)).argmax(axis=1) * STEP_S
     return first
 
 
 def _at_frames(
-    curves: Float64[np.ndarray, "m s"], which: Int[np.ndarray, "n"], delay_s: Curve, frame_s: Curve
+    curves: Float64[np.ndarray, "m s"], which: Int[np.ndarray, "n"], delay_s: Float64[np.ndarray, "n"], frame_s: Curve
 ) -> Float32[np.ndarray, "n t"]:
     """Row `which` of the curves at the frames' times less the delay, by linear interpolation; 0 before time 0."""
     padded = np.pad(curves.astype(np.float32), ((0, 0), (1, 0)))

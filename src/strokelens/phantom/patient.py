@@ -67,6 +67,7 @@ class Patient:
     vein, penumbra and core. `bolus` has the undiluted blood's curves, in HU or for MR in 1/s.
     """
 
+    seed: int
     case: Case
     maps: Mapping[str, Volume]
     tissues: Mapping[str, Volume]
@@ -122,7 +123,7 @@ def simulate(
         echo_time_s=protocol.echo_time_s if isinstance(protocol, DscProtocol) else None,
     )
     maps = _maps(composition, tmax_s, grid)
-    return Patient(case, maps, volumes, bolus, occlusion, head, poses, protocol)
+    return Patient(seed, case, maps, volumes, bolus, occlusion, head, poses, protocol)
 
 
 def _sampling(grid: Grid) -> tuple[Grid, tuple[int, int]]:
