@@ -20,8 +20,8 @@ from strokelens.perfusion.mismatch import Mismatch
 from strokelens.report.page import page, write_page
 from tests.report_examples import CREATED, ct_finding, head_grid, mr_finding
 
-CT_GRID = head_grid((40, 44, 6), (4.0, 4.2, 18.0))
-MR_GRID = head_grid((40, 44, 12), (4.0, 4.2, 10.0), "LAS")
+CT_GRID = head_grid((40, 44, 3), (4.0, 4.2, 30.0))
+MR_GRID = head_grid((40, 44, 4), (4.0, 4.2, 12.0), "LAS")
 GRAVE = Flag("truncated", "The series ends before the venous peak.", grave=True)
 REMARK = Flag("noisy", "The arterial curve is noisy.")
 
@@ -148,6 +148,26 @@ def test_a_grave_flag_stands_above_the_numbers(ct: Finding) -> None:
 
 def test_without_a_grave_flag_nobody_is_warned(ct_page: str) -> None:
     assert "Do not rely" not in ct_page
+
+
+def test_text_stands_out_from_what_is_behind_it(ct_page: str) -> None:
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", ct_page.partition("@media")[0]))
+    pairs = [(text, back) for text in ("text", "muted", "remark", "link") for back in ("page", "panel")]
+    ratios = {pair: contrast(*(colours[name] for name in pair)) for pair in pairs}
+    ratios["white", "grave"] = contrast("#ffffff", colours["grave"])
+    assert {pair: ratio for pair, ratio in ratios.items() if ratio < 4.5} == {}
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of WCAG 2; AA asks for 4.5."""
+    bright, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_a_remark_stands_before_the_pictures(ct: Finding) -> None:

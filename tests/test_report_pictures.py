@@ -13,6 +13,7 @@ from PIL import Image
 from strokelens.arrays import Mask
 from strokelens.case import Segmentation
 from strokelens.finding import Finding, Method
+from strokelens.flags import Flag
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, LESION_ONLY
 from strokelens.report import figures, tiles
@@ -48,7 +49,7 @@ def right_anterior_superior(grid: Grid) -> Mask:
     """The octant of a grid, taken by world position."""
     positions = grid.world_mm(np.moveaxis(np.indices(grid.shape), 0, -1).astype(float))
     centre = grid.world_mm((np.array(grid.shape) - 1.0) / 2)
-    octant: Mask = (positions > centre).all(axis=-1)
+    octant: Mask = np.all(positions > centre, axis=-1)
     return octant
 
 
@@ -184,7 +185,7 @@ def test_colours_end_with_the_range() -> None:
 
 def test_colours_keep_the_order_of_values_to_a_255th_of_the_range() -> None:
     scale = SCALES["CBF"]
-    values = np.linspace(0, 60, 255, dtype=np.float32)
+    values = np.linspace(0, 40, 255, dtype=np.float32)
     assert np.array_equal(scale.paint(values[None])[0], scale.table[1:])
 
 
@@ -272,6 +273,13 @@ def test_a_vessel_is_ringed_where_it_is() -> None:
     assert picture is not None
     # i grows to the right: column (39 − 35 + ½) · 5; j to anterior: row (39 − 30 + ½) · 5
     assert places_of(picture, (255, 143, 77)).mean(axis=0) == pytest.approx([47.5, 22.5], abs=1.5)
+
+
+def test_a_grave_flag_is_red_in_the_overlay_too() -> None:
+    finding = plain_finding(head_grid((8, 8, 2), (4.0, 4.0, 5.0)))
+    grave = replace(finding, flags=(Flag("truncated", "The series ends early.", grave=True),))
+    red = [len(places_of(figures.overlay(each), (179, 0, 27), 3)) for each in (finding, grave)]
+    assert (red[0], red[1] > 5000) == (0, True)
 
 
 def test_lesion_scheme_is_drawn_in_its_colour() -> None:

@@ -1,6 +1,8 @@
 """result.json: its schema, its numbers, and what it must not tell."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta, timezone
@@ -138,6 +140,14 @@ def test_the_curves_are_told_by_their_peaks(ct: Finding) -> None:
 def test_grave_flags_are_marked(ct: Finding) -> None:
     flag = {"code": "truncated", "message": "The series ends early.", "grave": True}
     assert written(ct)["flags"] == [flag]
+
+
+def test_results_need_no_pictures() -> None:
+    code = (
+        "import sys, strokelens.report.result; print([m for m in ('matplotlib', 'PIL', 'jinja2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_result_says_that_it_is_for_research(ct: Finding) -> None:

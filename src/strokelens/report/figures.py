@@ -106,7 +106,9 @@ def overlay(finding: Finding, *, width: int = 260) -> Image.Image:
         pictures.append(picture)
     columns = columns_for(len(pictures))
     legend = [(label.name, label.colour) for label in reversed(outlined(finding.segmentation.scheme))]
-    return sheets.framed(montage(pictures, columns), finding.case_id, words.headline(finding), legend)
+    line = words.headline(finding)
+    warning = f"{words.DISTRUST}. {line}" if any(flag.grave for flag in finding.flags) else ""
+    return sheets.framed(montage(pictures, columns), finding.case_id, line, legend, warning=warning)
 
 
 def write_map(case_id: str, volume: Volume, scale: Scale, layout: Layout, path: Path) -> None:
@@ -222,4 +224,5 @@ def _mark_peak(axes: mpl.axes.Axes, time_s: Curve, curve: Curve, *, name: str, c
         textcoords="offset points",
         color=colour,
         fontweight="bold",
+        bbox={"facecolor": sheets.PAGE, "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
     )

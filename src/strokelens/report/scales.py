@@ -1,6 +1,7 @@
 """How each channel is shown: its range, its colours, and what it is called in full.
 
-Ranges are fixed, so that two pages can be compared by eye; the field's usual ones (as collected by rgb2values).
+Ranges are fixed, so that two pages can be compared by eye: the field's usual ones (CBV to 4, Tmax to 12, TTP to 25),
+but CBF to 40 instead of 60 and MTT to 20 instead of 12, as truncated deconvolution halves high flow and doubles MTT.
 The colours are perceptually uniform and safe for colour-blind readers: viridis for flow and volume, plasma for times,
 grey for anatomy and diffusion.
 """
@@ -57,9 +58,9 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
     {
         scale.channel: scale
         for scale in (
-            Scale("CBF", "Cerebral blood flow", 0, 60, "viridis", 20),
+            Scale("CBF", "Cerebral blood flow", 0, 40, "viridis", 10),
             Scale("CBV", "Cerebral blood volume", 0, 4, "viridis", 1),
-            Scale("MTT", "Mean transit time", 0, 12, "plasma", 3),
+            Scale("MTT", "Mean transit time", 0, 20, "plasma", 5),
             Scale("Tmax", "Time to maximum of the residue function", 0, 12, "plasma", 2),
             Scale("TTP", "Time to peak", 0, 25, "plasma", 5),
             Scale("ADC", "Apparent diffusion coefficient", 0, 2000, "gray", 500),

@@ -13,6 +13,9 @@ from strokelens.report.scales import Scale
 PAGE, TEXT, MUTED = "#0e1318", "#e8eef4", "#a9b8c6"
 """The colours of the paper, of what is read, and of what is glanced at: the page's."""
 
+GRAVE = "#b3001b"
+"""What a warning stands on."""
+
 _MARGIN, _HEAD, _FOOT, _LEAST_WIDTH = 24, 92, 52, 720
 _BAR = (260, 12)
 
@@ -27,8 +30,18 @@ def letter(picture: Image.Image, place: str) -> None:
     pen.text((6, height - 6), place, TEXT, small, anchor="ls", stroke_width=2, stroke_fill="black")
 
 
-def framed(sheet: Image.Image, case_id: str, line: str, legend: list[tuple[str, tuple[int, int, int]]]) -> Image.Image:
-    """The montage below the case's id, a line of text and a legend, and above what it is not for."""
+def framed(
+    sheet: Image.Image,
+    case_id: str,
+    line: str,
+    legend: list[tuple[str, tuple[int, int, int]]],
+    *,
+    warning: str = "",
+) -> Image.Image:
+    """The montage below the case's id, a line of text and a legend, and above what it is not for.
+
+    A `warning` stands on red instead of the line.
+    """
     width = max(sheet.width, _LEAST_WIDTH)
     page = Image.new("RGB", (width + 2 * _MARGIN, sheet.height + _HEAD + _FOOT), PAGE)
     page.paste(sheet, (_MARGIN, _HEAD))
@@ -41,7 +54,10 @@ def framed(sheet: Image.Image, case_id: str, line: str, legend: list[tuple[str, 
         pen.line((left - 34, 28, left - 10, 28), colour, 4)
         left -= 60
     pen.text((_MARGIN, 28), _shortened(pen, case_id, title, left - _MARGIN), TEXT, title, anchor="lm")
-    pen.text((_MARGIN, 64), _shortened(pen, line, plain, width), MUTED, plain, anchor="lm")
+    shown = _shortened(pen, warning or line, plain, width - 16)
+    if warning:
+        pen.rounded_rectangle((_MARGIN, 50, _MARGIN + pen.textlength(shown, plain) + 16, 80), 5, GRAVE)
+    pen.text((_MARGIN + (8 if warning else 0), 64), shown, TEXT if warning else MUTED, plain, anchor="lm")
     below = page.height - _FOOT / 2
     pen.text((_MARGIN, below), RESEARCH_USE, TEXT, plain, anchor="lm")
     about = f"R: patient's right · strokelens {__version__}"

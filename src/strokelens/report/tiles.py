@@ -14,7 +14,7 @@ from strokelens.report.scales import Scale
 _OVERSAMPLING = 2
 """Contours are drawn this much larger and then reduced, which smooths their edges."""
 
-_CASING, _CASING_WIDTH = 0.6, 0.75
+_CASING, _CASING_WIDTH = 0.55, 0.5
 """How dark the casing of a contour is, and how far it reaches beyond the line, in pixels."""
 
 _FINEST = 4096

@@ -5,6 +5,7 @@ import math
 from strokelens.finding import Finding
 from strokelens.report.display import outlined
 
+DISTRUST = "Do not rely on this result"
 NOTHING_FOUND = "No core or lesion found above thresholds"
 
 
