@@ -50,5 +50,5 @@ docs: setup
 	$(BIN)/pytest tests/test_docs.py --write-docs -q
 
 demo: setup
-	$(BIN)/strokelens phantom demo/patient --seed 7 && $(BIN)/strokelens segment demo/patient/sim-7/ctp.nii.gz -o demo/result
-	@echo "the report: $(CURDIR)/demo/result/report.html"
+	$(BIN)/strokelens phantom demo/patient --seed 7 --group LVO --overwrite
+	$(BIN)/strokelens segment demo/patient/sim-7/ctp.nii.gz -o demo/result --overwrite

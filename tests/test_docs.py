@@ -16,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+import strokelens
+from strokelens.errors import StrokelensError
+from strokelens.perfusion.thresholds import RULES
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -56,7 +60,9 @@ def run_command(command: str, expected: str, folder: Path) -> None:
 
 
 def is_run(block: Block) -> bool:
-    return block.language == "python" or any(command.startswith("strokelens ") for command, _ in commands(block))
+    if block.language == "console":
+        return any(command.startswith("strokelens ") for command, _ in commands(block))
+    return block.language == "python"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,17 @@ def test_a_console_block_is_parted_at_its_prompts() -> None:
     assert list(commands(block)) == [("strokelens maps    a", "out\n"), ("make demo", "")]
 
 
+def test_the_command_line_page_has_every_verb_and_option(pytestconfig: pytest.Config) -> None:
+    command = [sys.executable, "-m", "typer", "strokelens.cli", "utils", "docs", "--name", "strokelens"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    page = ROOT / "docs" / "reference" / "command-line.md"
+    if pytestconfig.getoption("--write-docs"):
+        text = finished.stdout.replace("# `strokelens`\n", "# The command line\n\n*Written by `make docs`.*\n", 1)
+        page.write_text(text.replace("```console", "```text").strip() + "\n")
+    names = re.compile(r"^(?:## .*|\* `-.*?`)", re.MULTILINE)  # wording and layout belong to typer's version
+    assert names.findall(finished.stdout) == names.findall(page.read_text()), "run `make docs`"
+
+
 def test_every_verb_has_a_how_to() -> None:
     verbs = {path.stem for path in (ROOT / "src" / "strokelens" / "cli").glob("*.py")} - {
         "__init__",
@@ -106,6 +123,32 @@ def test_every_verb_has_a_how_to() -> None:
         "progress",
     }
     assert {page.stem for page in (ROOT / "docs" / "how-to").glob("*.md")} >= verbs
+
+
+def test_every_flag_is_in_the_reference() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py") if path.name != "flags.py")
+    codes = set(re.findall(r"""Flag\(\s*"([a-z-]+)\"""", source))
+    assert len(codes) > 5
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    assert {code for code in codes if f"| `{code}` |" not in page} == set()
+
+
+def test_every_error_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    kinds = [kind.__name__ for kind in StrokelensError.__subclasses__() if kind.__module__ == "strokelens.errors"]
+    assert [name for name in kinds if f"| `{name}` |" not in page] == []
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text()
+    assert [name for name in strokelens.__all__ if not re.search(rf"`{name}\b", page)] == []
+
+
+def test_every_rule_is_in_the_concepts_with_its_limits() -> None:
+    rows = (ROOT / "docs" / "concepts" / "perfusion.md").read_text().splitlines()
+    for name, rule in RULES.items():
+        conditions = f"| {', '.join(map(str, rule.core))} | {', '.join(map(str, rule.hypoperfused))} |"
+        assert [row for row in rows if row.startswith(f"| `{name}` {conditions}")], f"`{name}` {conditions}"
 
 
 def test_every_page_but_decisions_is_reached_from_the_index() -> None:
