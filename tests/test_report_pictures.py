@@ -261,6 +261,20 @@ def test_curves_are_a_png_of_the_same_bytes_each_time() -> None:
     assert first == second
 
 
+def test_every_tile_of_a_map_says_which_side_is_right() -> None:
+    grid = head_grid((8, 8, 4), (8.0, 8.0, 5.0))
+    volume = np.full(grid.shape, np.nan, np.float32)
+    layout = Layout.of(plain_finding(grid))
+    sheet = np.asarray(figures.maps_figure(volume, SCALES["CBF"], layout, columns=4, width=100).convert("L"))
+    tiles_of_sheet = [sheet[40:60, start : start + 100] for start in range(0, 4 * 104, 104)]
+    assert [(tile[:, :20].max() > 200, tile[:, 80:].max() > 200) for tile in tiles_of_sheet] == [(True, True)] * 4
+
+
+def test_curves_say_what_they_are_not_for() -> None:
+    figure = figures.curves_figure(curves(head_grid((8, 8, 4), (20.0, 20.0, 30.0))))
+    assert [text.get_text() for text in figure.texts] == ["Research use only; not a medical device."]
+
+
 def test_curves_name_their_axes_and_units() -> None:
     axes = figures.curves_figure(curves(head_grid((8, 8, 4), (20.0, 20.0, 30.0)))).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("time, s", "concentration, HU")

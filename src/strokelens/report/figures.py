@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from strokelens.arrays import Curve, Mask, Volume
 from strokelens.case import Segmentation
-from strokelens.finding import Finding
+from strokelens.finding import RESEARCH_USE, Finding
 from strokelens.grid import Grid
 from strokelens.perfusion.arterial import Vessels
 from strokelens.report import sheets, tiles, words
@@ -124,6 +124,8 @@ def maps_figure(volume: Volume, scale: Scale, layout: Layout, *, columns: int, w
     """One map as a montage of the chosen slices, NaN black."""
     planes = layout.view.planes(volume)
     pictures = [tiles.coloured(planes[index], scale, layout.view, width=width) for index in layout.chosen]
+    for index, picture in zip(layout.chosen, pictures, strict=True):
+        sheets.letter(picture, layout.place(index))
     return montage(pictures, columns)
 
 
@@ -151,6 +153,7 @@ def curves_figure(vessels: Vessels) -> Figure:
     axes.tick_params(colors=sheets.MUTED, length=0)
     axes.grid(color=_GRID, linewidth=0.7)
     axes.set_axisbelow(True)
+    figure.text(0.99, 0.012, RESEARCH_USE, color=sheets.MUTED, fontsize=7, ha="right", va="bottom")
     for side in axes.spines.values():
         side.set_visible(False)
     return figure

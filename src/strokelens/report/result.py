@@ -237,7 +237,7 @@ def _grid(grid: Grid) -> GridRecord:
     return GridRecord(
         shape=list(grid.shape),
         spacing_mm=[round(edge, 6) for edge in grid.spacing_mm],
-        voxel_volume_ml=grid.voxel_volume_ml,
+        voxel_volume_ml=round(grid.voxel_volume_ml, 9),
         orientation=grid.orientation,
     )
 

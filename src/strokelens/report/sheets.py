@@ -24,7 +24,7 @@ def letter(picture: Image.Image, place: str) -> None:
     """Write R and L, and the slice's height, on a tile."""
     pen = ImageDraw.Draw(picture)
     width, height = picture.size
-    small = _font(max(9, width // 20))
+    small = _font(max(12, width // 19))
     pen.text((6, height / 2), "R", TEXT, small, anchor="lm", stroke_width=2, stroke_fill="black")
     pen.text((width - 6, height / 2), "L", TEXT, small, anchor="rm", stroke_width=2, stroke_fill="black")
     pen.text((6, height - 6), place, TEXT, small, anchor="ls", stroke_width=2, stroke_fill="black")
