@@ -31,15 +31,20 @@ def maps(**changes: Float[np.ndarray, "i j k"] | float) -> dict[str, Float[np.nd
 BLOCK_ML = 8 * 8 * 4 * 0.08
 
 
+def plain(rule: str) -> Rule:
+    """The rule's conditions alone, voxel by voxel."""
+    return replace(RULES[rule], core_majority_mm=0, hypoperfused_majority_mm=0, smallest_hypoperfused_ml=0)
+
+
 def volumes_ml(rule: str, **changes: float) -> tuple[float, float]:
-    found = apply_rule(RULES[rule], maps(**changes), TISSUE, grid=GRID, midplane=PLANE)
+    found = apply_rule(plain(rule), maps(**changes), TISSUE, grid=GRID, midplane=PLANE)
     return found.volume_ml("core"), found.volume_ml("penumbra")
 
 
 @pytest.mark.parametrize(
     ("rule", "core", "penumbra"),
     [
-        ("strokelens", {"CBF": 14.0, "Tmax": 8.0}, {"CBF": 16.0, "Tmax": 8.0}),
+        ("strokelens", {"CBF": 17.9, "Tmax": 6.1}, {"CBF": 18.1, "Tmax": 6.1}),
         ("rapid", {"CBF": 14.9, "Tmax": 6.1}, {"CBF": 15.1, "Tmax": 6.1}),
         ("cereda", {"CBF": 18.9, "Tmax": 6.1}, {"CBF": 19.1, "Tmax": 6.1}),
         ("bathla", {"CBF": 19.9, "Tmax": 6.1}, {"CBF": 20.1, "Tmax": 6.1}),
@@ -86,9 +91,27 @@ def test_what_is_not_tissue_is_neither() -> None:
 def test_a_component_smaller_than_the_rule_counts_is_left_out() -> None:
     volumes = maps()
     volumes["Tmax"][15, 5, 3] = 9.0  # one voxel, 0.08 ml
-    assert apply_rule(RULES["rapid"], volumes, TISSUE, grid=GRID, midplane=PLANE).volume_ml("penumbra") == 0.0
-    anything = replace(RULES["rapid"], smallest_hypoperfused_ml=0.0)
-    assert apply_rule(anything, volumes, TISSUE, grid=GRID, midplane=PLANE).volume_ml("penumbra") == pytest.approx(0.08)
+    assert apply_rule(plain("rapid"), volumes, TISSUE, grid=GRID, midplane=PLANE).volume_ml(
+        "penumbra"
+    ) == pytest.approx(0.08)
+    counting = replace(plain("rapid"), smallest_hypoperfused_ml=0.1)
+    assert apply_rule(counting, volumes, TISSUE, grid=GRID, midplane=PLANE).volume_ml("penumbra") == 0.0
+
+
+def test_the_majority_fills_a_hole_and_drops_a_speck() -> None:
+    volumes = maps(Tmax=9.0)
+    volumes["Tmax"][5, 6, 3], volumes["Tmax"][15, 5, 3] = 1.0, 9.0
+    found = apply_rule(RULES["rapid"], volumes, TISSUE, grid=GRID, midplane=PLANE)
+    assert (found.labels[5, 6, 3], found.labels[15, 5, 3]) == (found.scheme.value("penumbra"), 0)
+
+
+def test_the_majority_is_of_tissue_not_of_what_lies_outside() -> None:
+    """A straight edge of the brain through a region does not wear the region away."""
+    volumes = maps()
+    volumes["Tmax"][LEFT] = 9.0
+    inside = TISSUE & (np.indices(GRID.shape)[1] >= 6)
+    found = apply_rule(RULES["rapid"], volumes, inside, grid=GRID, midplane=PLANE)
+    assert np.array_equal(found.labels > 0, inside & LEFT)
 
 
 def test_the_other_side_is_the_one_with_less_delay() -> None:
@@ -134,7 +157,8 @@ def test_every_rule_tells_its_limits_with_units() -> None:
         "hypoperfused_tmax_above_s": 6.0,
     }
     assert RULES["murphy"].description == (
-        "core: CBF < 13.3 ml/100 g/min and CBV < 1.13 ml/100 g; hypoperfused: CBF < 25 ml/100 g/min and CBV < 2.15 ml/100 g"
+        "core: CBF < 13.3 ml/100 g/min and CBV < 1.13 ml/100 g; "
+        "hypoperfused: CBF < 25 ml/100 g/min and CBV < 2.15 ml/100 g"
     )
 
 

@@ -1,1 +1,63 @@
-"""The command line: one file a verb; the only place that prints and that knows exit codes."""
+"""The command line: one file a verb; the only place that prints and that knows exit codes.
+
+Exit codes: 0 done; 1 some cases of a batch failed; 2 the input is wrong; 130 interrupted. A traceback is our bug.
+Verbs import what they need when they run, so that `--help` starts at once.
+"""
+
+import logging
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from strokelens import __version__
+from strokelens.cli.maps import maps
+from strokelens.cli.phantom import phantom
+from strokelens.cli.segment import segment
+from strokelens.errors import StrokelensError
+
+
+class _Verbs(TyperGroup):
+    """The verbs, with the user's mistakes told in one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StrokelensError as error:
+            typer.echo(f"strokelens: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("strokelens: interrupted; nothing was written", err=True)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find the dead and the salvageable tissue in acute ischemic stroke, measure it, and show why. "
+    "Research use only; not a medical device.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"strokelens {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every step, on standard error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell of errors only.")] = False,
+) -> None:
+    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
+
+
+app.command()(segment)
+app.command()(maps)
+app.command()(phantom)

@@ -34,7 +34,7 @@ def new_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises `OutputError` when `out` exists (without `overwrite`), cannot be made, or does not fit on the disk.
     """
     out = Path(os.path.realpath(out))
-    _check(out, overwrite=overwrite)
+    check_out(out, overwrite=overwrite)
     try:
         made = _make_parents(out.parent)
     except OSError as error:
@@ -65,7 +65,7 @@ def _temporary(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check(out: Path, *, overwrite: bool) -> None:
+def check_out(out: Path, *, overwrite: bool) -> None:
     """Refuse an `out` that must not be touched, before any work is done."""
     try:
         if not os.path.lexists(out):

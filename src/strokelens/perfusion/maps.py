@@ -66,11 +66,11 @@ Progress = Callable[[str], None]
 class MapSettings:
     """How maps are made; the defaults suit CT perfusion of ordinary noise.
 
-    `smoothing_mm` is the standard deviation of the blur in the slice; `still` turns motion correction off.
+    `smoothing_mm` is the standard deviation of the blur within the brain; `still` turns motion correction off.
     """
 
     deconvolution: Deconvolution = DEFAULT
-    smoothing_mm: float = 1.8
+    smoothing_mm: float = 2.0
     still: bool = False
 
 

@@ -2,7 +2,9 @@
 
 Conventions: a rule is data. Its core is where all core conditions hold within tissue, its hypoperfused region where all
 hypoperfused conditions hold, or the core; the penumbra is hypoperfused and not core. A condition never holds where its
-map is NaN. Small components (26-neighbourhood) are taken out of both.
+map is NaN. Perfusion does not change from voxel to voxel as its noise does, so both regions are then decided by
+majority: a voxel belongs where more than half of the tissue around it does, weighted by a Gaussian of 2.5 mm for the
+core and 3.5 mm for the hypoperfused region. Components too small to count (26-neighbourhood) are taken out.
 
 A relative limit is a share of a reference: of the median of normal tissue (Tmax under 4 s), of the median of the
 hemisphere that is less affected, or of the value at the mirrored place, blurred by 4 mm and held within 0.5 to 2 times
@@ -31,6 +33,7 @@ from strokelens.perfusion.hemispheres import Midplane
 _NORMAL_TMAX_S = 4.0
 _MIRROR_BLUR_MM = 4.0
 _MIRROR_RANGE = (0.5, 2.0)
+_LEAST_WEIGHT = 0.05
 
 
 class Reference(Enum):
@@ -82,8 +85,10 @@ class Rule:
     source: str
     core: tuple[Condition, ...]
     hypoperfused: tuple[Condition, ...]
+    core_majority_mm: float = 2.5
+    hypoperfused_majority_mm: float = 3.5
     smallest_core_ml: float = 0.2
-    smallest_hypoperfused_ml: float = 1.0
+    smallest_hypoperfused_ml: float = 2.0
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -107,7 +112,14 @@ class Rule:
         return core | {f"hypoperfused_{condition.key}": condition.limit for condition in self.hypoperfused}
 
 
-_UNIT_KEYS = {"CBF": "ml_per_100g_per_min", "CBV": "ml_per_100g", "MTT": "s", "TTP": "s", "Tmax": "s"}
+_UNIT_KEYS = {
+    "CBF": "ml_per_100g_per_min",
+    "CBV": "ml_per_100g",
+    "MTT": "s",
+    "TTP": "s",
+    "Tmax": "s",
+    "ADC": "um2_per_s",
+}
 
 _TMAX_6 = Condition("Tmax", Side.ABOVE, 6.0)
 
@@ -117,8 +129,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         for rule in (
             Rule(
                 "strokelens",
-                "flow against the same tissue of the other hemisphere, the usual limits; docs/concepts/perfusion.md",
-                (Condition("CBF", Side.BELOW, 0.30, Reference.MIRROR), _TMAX_6),
+                "limits calibrated for bcSVD 0.2 on simulated patients; docs/concepts/perfusion.md",
+                (Condition("CBF", Side.BELOW, 0.36, Reference.MIRROR), _TMAX_6),
                 (_TMAX_6,),
             ),
             Rule(
@@ -164,6 +176,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 (Condition("CBV", Side.BELOW, 1.2), Condition("CBF", Side.BELOW, 27.0)),
                 (Condition("CBF", Side.BELOW, 27.0),),
             ),
+            Rule("adc", "Purushotham 2015, Albers 2018", (Condition("ADC", Side.BELOW, 620.0),), (_TMAX_6,)),
         )
     }
 )
@@ -189,8 +202,10 @@ def apply_rule(rule: Rule, maps: Mapping[str, Volume], tissue: Mask, *, grid: Gr
             f"there is {', '.join(sorted(maps)) or 'no map'}: choose another --rule or add the map"
         )
     judge = _Judge(maps, tissue, grid, midplane)
-    core = _without_small(judge.all_hold(rule.core), rule.smallest_core_ml, grid)
-    region = _without_small(judge.all_hold(rule.hypoperfused) | core, rule.smallest_hypoperfused_ml, grid)
+    core = judge.majority(judge.all_hold(rule.core), rule.core_majority_mm)
+    core = _without_small(core, rule.smallest_core_ml, grid)
+    region = judge.majority(judge.all_hold(rule.hypoperfused), rule.hypoperfused_majority_mm)
+    region = _without_small(region | core, rule.smallest_hypoperfused_ml, grid)
     labels = np.zeros(grid.shape, np.uint8)
     labels[region] = CORE_PENUMBRA.value("penumbra")
     labels[region & core] = CORE_PENUMBRA.value("core")
@@ -214,6 +229,18 @@ class _Judge:
             values = self.maps[condition.channel]
             holds &= values < limit if condition.side is Side.BELOW else values > limit
         return holds
+
+    def majority(self, mask: Mask, width_mm: float) -> Mask:
+        """The tissue around which more than half of the tissue, by Gaussian weight, is in the mask."""
+        share, _ = self._blurred(mask, self.tissue, width_mm)
+        return self.tissue & (share > 0.5)
+
+    def _blurred(self, values: Mask | Volume, where: Mask, width_mm: float) -> tuple[Volume, Volume]:
+        """The Gaussian mean of the values over `where`, 0 where there is none near, and the weight that it rests on."""
+        sigma = [width_mm / size for size in self.grid.spacing_mm]
+        total = ndimage.gaussian_filter(np.where(where, values, 0).astype(np.float32), sigma)
+        weight = ndimage.gaussian_filter(where.astype(np.float32), sigma)
+        return np.divide(total, weight, out=np.zeros_like(total), where=weight > _LEAST_WEIGHT), weight
 
     def _reference(self, condition: Condition) -> Volume | float:
         values = self.maps[condition.channel]
@@ -243,12 +270,9 @@ class _Judge:
     def _mirrored(self, values: Volume) -> Volume:
         """The blurred value at the mirrored place; the normal (or overall) median where there is none."""
         typical = self._normal_median(values) if "Tmax" in self.maps else _median(values, self.tissue, "tissue")
-        known = self.tissue & np.isfinite(values)
-        sigma = [_MIRROR_BLUR_MM / size for size in self.grid.spacing_mm]
-        total = ndimage.gaussian_filter(np.where(known, values, 0).astype(np.float32), sigma)
-        weight = ndimage.gaussian_filter(known.astype(np.float32), sigma)
-        blurred = np.divide(total, weight, out=np.full_like(total, typical), where=weight > 0.05)
-        mirrored = np.nan_to_num(self.midplane.mirror(blurred), nan=typical)
+        mean, weight = self._blurred(values, self.tissue & np.isfinite(values), _MIRROR_BLUR_MM)
+        mirrored = self.midplane.mirror(np.where(weight > _LEAST_WEIGHT, mean, np.float32(np.nan)))
+        mirrored = np.nan_to_num(mirrored, nan=typical)
         low, high = (factor * typical for factor in _MIRROR_RANGE)
         return np.asarray(np.clip(mirrored, low, high))
 

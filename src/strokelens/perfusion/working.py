@@ -82,7 +82,7 @@ class WorkingGrid:
 
 @dataclass(frozen=True, eq=False)
 class Blur:
-    """A Gaussian blur in the slice that takes from within `mask` only: skull, air and other slices do not leak in."""
+    """A Gaussian blur that takes from within `mask` only, so that skull, air and what is outside do not leak in."""
 
     mask: Mask
     grid: Grid
@@ -90,8 +90,7 @@ class Blur:
 
     @cached_property
     def _sigma(self) -> list[float]:
-        flat = self.grid.axes[:2]
-        return [self.sigma_mm / self.grid.spacing_mm[axis] if axis in flat else 0.0 for axis in range(3)]
+        return [self.sigma_mm / self.grid.spacing_mm[axis] for axis in range(3)]
 
     @cached_property
     def _box(self) -> tuple[slice, ...]:

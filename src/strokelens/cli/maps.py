@@ -1,0 +1,44 @@
+"""`strokelens maps`: a perfusion series to parametric maps."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strokelens.cli import options
+from strokelens.cli.progress import steps
+
+
+def maps(
+    series: Annotated[Path, typer.Argument(metavar="SERIES", help="A 4D CTP or DSC-MR series (NIfTI).")],
+    out: options.Out,
+    deconvolution: options.Deconvolution = options.Method.BCSVD,
+    smoothing: options.Smoothing = 2.0,
+    no_motion_correction: options.Still = False,
+    frame_interval: options.FrameInterval = None,
+    echo_time: options.EchoTime = None,
+    modality: options.ModalityOption = None,
+    png: Annotated[bool, typer.Option("--png", help="Write each map as a colour-coded picture too.")] = False,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Make CBF, CBV, MTT, TTP and Tmax of a perfusion series, with its arterial and venous curves.
+
+    OUT gets maps/*.nii.gz, maps.json and curves.png. Research use only; not a medical device.
+    """
+    from strokelens.cohorts.folder import check_out
+    from strokelens.cohorts.nifti import read_study
+    from strokelens.finding import RESEARCH_USE
+    from strokelens.perfusion.maps import compute_maps
+    from strokelens.report.delivery import deliver_maps
+
+    check_out(out, overwrite=overwrite)
+    told = options.reading(frame_interval, echo_time, None, modality, False)
+    settings = options.map_settings(deconvolution, smoothing, no_motion_correction)
+    with steps(f"making maps of {series.name}") as done:
+        case = read_study(series, told)
+        done("reading")
+        perfusion = compute_maps(case, settings, done)
+        deliver_maps(case, perfusion, settings, out, overwrite=overwrite, png=png)
+    for flag in perfusion.flags:
+        typer.echo(f"{'WARNING' if flag.grave else 'note'}: {flag.message}")
+    typer.echo(f"{out}: {', '.join(perfusion.maps)}  {RESEARCH_USE}")

@@ -1,0 +1,76 @@
+"""Options that several verbs share, and what they become."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from strokelens.cohorts.nifti import Reading
+    from strokelens.perfusion.maps import MapSettings
+
+
+class Modality(StrEnum):
+    """What a 4D series is."""
+
+    CT = "CT"
+    MR = "MR"
+
+
+class Method(StrEnum):
+    """How curves are deconvolved."""
+
+    BCSVD = "bcsvd"
+    OSVD = "osvd"
+    SSVD = "ssvd"
+    TIKHONOV = "tikhonov"
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; made whole or not at all.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if strokelens wrote it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+FrameInterval = Annotated[
+    float | None, typer.Option("--frame-interval", min=0.01, metavar="SECONDS", help="Time between frames.")
+]
+EchoTime = Annotated[float | None, typer.Option("--echo-time", min=1e-4, metavar="SECONDS", help="TE of a PWI series.")]
+BValue = Annotated[float | None, typer.Option("--b-value", min=1.0, metavar="S/MM2", help="b of the DWI.")]
+ModalityOption = Annotated[
+    Modality | None, typer.Option("--modality", help="What a 4D series is, if its file does not say.")
+]
+Resample = Annotated[bool, typer.Option("--resample", help="Bring channels on different grids onto the first one's.")]
+Deconvolution = Annotated[Method, typer.Option("--deconvolution", help="How curves become maps.")]
+Smoothing = Annotated[
+    float,
+    typer.Option(
+        "--smoothing", min=0.0, max=10.0, metavar="MM", help="Standard deviation of the blur within the brain."
+    ),
+]
+Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the frames as they lie.")]
+
+
+def reading(
+    frame_interval: float | None,
+    echo_time: float | None,
+    b_value: float | None,
+    modality: Modality | None,
+    resample: bool,
+) -> "Reading":
+    """What the user tells the reader."""
+    from strokelens.cohorts.nifti import Reading
+
+    return Reading(
+        frame_interval_s=frame_interval,
+        echo_time_s=echo_time,
+        b_value_s_per_mm2=b_value,
+        modality=modality.value if modality else None,
+        resample=resample,
+    )
+
+
+def map_settings(deconvolution: Method, smoothing: float, still: bool) -> "MapSettings":
+    """How the user wants maps to be made."""
+    from strokelens.perfusion.deconvolve import METHODS
+    from strokelens.perfusion.maps import MapSettings
+
+    return MapSettings(deconvolution=METHODS[deconvolution.value], smoothing_mm=smoothing, still=still)

@@ -1,0 +1,237 @@
+"""One case in, one finding out: by thresholds on perfusion maps, or by the diffusion lesion."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from math import nan
+from time import perf_counter
+
+import numpy as np
+
+from strokelens.arrays import Mask, Volume
+from strokelens.case import SERIES, Case, Segmentation
+from strokelens.errors import CaseError, RuleError
+from strokelens.finding import Finding, Method
+from strokelens.flags import Flag
+from strokelens.grid import Grid
+from strokelens.labels import CORE_PENUMBRA, LESION_ONLY
+from strokelens.perfusion.diffusion import LesionRule, apparent_diffusion, diffusion_lesion, mr_brain
+from strokelens.perfusion.hemispheres import Midplane, find_midplane
+from strokelens.perfusion.maps import MapSettings, Progress, compute_maps
+from strokelens.perfusion.masks import tissue
+from strokelens.perfusion.mismatch import Mismatch
+from strokelens.perfusion.thresholds import Rule, apply_rule, rule_named
+
+_PERFUSION_MAPS = ("CBF", "CBV", "MTT", "TTP", "Tmax")
+_PENUMBRA_TMAX_S = 6.0
+_SEVERE_TMAX_S = 10.0
+_USUAL_B_VALUE = 1000.0
+_BACKDROPS = ("NCCT", "CTA", "FLAIR", "T2", "T1", "MIP", "DWI", "B0", "CBV", "CBF", "ADC", "Tmax", "MTT", "TTP")
+
+_DIFFUSION_AND_DELAY = Method(
+    "threshold:diffusion+tmax",
+    "core: the diffusion lesion; hypoperfused: Tmax > 6 s, or the core",
+    "docs/concepts/diffusion.md; Albers 2018",
+    {"hypoperfused_tmax_above_s": _PENUMBRA_TMAX_S},
+)
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How a case is segmented; age and NIHSS serve the DAWN criteria only."""
+
+    rule: Rule = field(default_factory=lambda: rule_named("strokelens"))
+    maps: MapSettings = field(default_factory=MapSettings)
+    lesion: LesionRule = field(default_factory=LesionRule)
+    age_years: float | None = None
+    nihss: float | None = None
+
+
+def segment(case: Case, settings: SegmentSettings = SegmentSettings(), progress: Progress | None = None) -> Finding:
+    """Core and penumbra, or the diffusion lesion, of one case.
+
+    A perfusion series gives maps, and these core and penumbra by `settings.rule`. Without a series, DWI with ADC (or
+    with b0) gives the lesion, which is the core where the case has Tmax too. Without DWI, the case's own maps are
+    judged by the rule.
+
+    Raises `RuleError` when the case has none of these, and what `compute_maps` raises.
+    """
+    started = perf_counter()
+    known = {"age_years": settings.age_years, "nihss": settings.nihss}
+    clinical = {**case.clinical, **{name: value for name, value in known.items() if value is not None}}
+    case = replace(case, clinical=clinical)
+    if any(name in case.channels for name in SERIES):
+        finding = _from_series(case, settings, progress)
+    elif "DWI" in case.channels and ("ADC" in case.channels or "B0" in case.channels):
+        finding = _from_diffusion(case, settings)
+    else:
+        finding = _from_maps(case, settings)
+    timings_s = {**finding.timings_s, "total": perf_counter() - started}
+    return replace(finding, timings_s=timings_s, sources=case.sources)
+
+
+def _from_series(case: Case, settings: SegmentSettings, progress: Progress | None) -> Finding:
+    perfusion = compute_maps(case, settings.maps, progress)
+    started = perf_counter()
+    regions = tissue(perfusion.brain, perfusion.maps, perfusion.baseline, "CT" if "CTP" in case.channels else "MR")
+    midplane = find_midplane(perfusion.baseline, perfusion.brain, case.grid)
+    segmentation = apply_rule(settings.rule, perfusion.maps, regions, grid=case.grid, midplane=midplane)
+    method = _rule_method(settings.rule)
+    finding = _perfusion_finding(case, method, segmentation, perfusion.maps, perfusion.brain, midplane)
+    return replace(
+        finding,
+        backdrop=perfusion.average,
+        vessels=perfusion.vessels,
+        flags=(*perfusion.flags, *_echo_flags(case), *finding.flags),
+        settings={**finding.settings, **_map_settings(settings.maps)},
+        timings_s={**perfusion.timings_s, "thresholds": perf_counter() - started},
+    )
+
+
+def _from_maps(case: Case, settings: SegmentSettings) -> Finding:
+    maps = {name: case[name] for name in (*_PERFUSION_MAPS, "ADC") if name in case.channels}
+    if not maps:
+        raise RuleError(
+            f"{case.id}: nothing to segment in {', '.join(sorted(case.channels))}; give a CTP or PWI series, DWI with "
+            "ADC or b0, or maps such as CBF and Tmax"
+        )
+    brain = _brain_of_maps(maps)
+    rule = rule_named("adc") if "ADC" in maps and not set(settings.rule.channels) <= set(maps) else settings.rule
+    midplane = find_midplane(np.nan_to_num(_backdrop(case, maps)), brain, case.grid)
+    segmentation = apply_rule(rule, maps, tissue(brain, maps, None, None), grid=case.grid, midplane=midplane)
+    shown = {name: np.where(brain, volume, np.float32(np.nan)) for name, volume in maps.items()}
+    return _perfusion_finding(case, _rule_method(rule), segmentation, shown, brain, midplane)
+
+
+def _map_settings(settings: MapSettings) -> dict[str, float | str]:
+    return {
+        "deconvolution": settings.deconvolution.name,
+        "smoothing_mm": settings.smoothing_mm,
+        "motion_correction": "no" if settings.still else "yes",
+    }
+
+
+def _echo_flags(case: Case) -> tuple[Flag, ...]:
+    """Maps need no TE, but the curves' unit does."""
+    if "PWI" not in case.channels or case.echo_time_s:
+        return ()
+    return (
+        Flag("echo-time", "no echo time is known (--echo-time): curves are in arbitrary units; maps do not change"),
+    )
+
+
+def _from_diffusion(case: Case, settings: SegmentSettings) -> Finding:
+    adc, flags = _diffusion_of(case)
+    dwi = case["DWI"]
+    brain = mr_brain(dwi, adc, case.grid)
+    found = diffusion_lesion(adc, dwi, brain, case.grid, settings.lesion)
+    images = {"ADC": adc, "DWI": dwi} | {name: case[name] for name in _PERFUSION_MAPS if name in case.channels}
+    maps = {name: np.where(brain, volume, np.float32(np.nan)) for name, volume in images.items()}
+    if "Tmax" in maps:
+        segmentation = _core_and_delay(found.mask, maps["Tmax"], brain, case)
+        finding = _perfusion_finding(case, _DIFFUSION_AND_DELAY, segmentation, maps, brain, found.midplane)
+        return replace(finding, backdrop=dwi, flags=(*flags, *finding.flags))
+    segmentation = Segmentation(found.mask.astype(np.uint8), case.grid, LESION_ONLY)
+    return Finding(
+        case_id=case.id,
+        segmentation=segmentation,
+        maps=maps,
+        backdrop=dwi,
+        brain=brain,
+        volumes_ml={"lesion": segmentation.volume_ml("lesion")},
+        method=_lesion_method(settings.lesion),
+        flags=(*flags, *_edge_flags(found.mask, brain, case.grid)),
+        settings=_hemisphere(found.mask, found.midplane),
+    )
+
+
+def _diffusion_of(case: Case) -> tuple[Volume, tuple[Flag, ...]]:
+    """The case's ADC, or the one that b0 and DWI give."""
+    if "ADC" in case.channels:
+        return case["ADC"], ()
+    b_value = case.b_value_s_per_mm2
+    adc = apparent_diffusion(case["B0"], case["DWI"], b_value_s_per_mm2=b_value or _USUAL_B_VALUE)
+    if b_value:
+        return adc, (Flag("adc-computed", f"ADC was computed from b0 and DWI with b = {b_value:g} s/mm²"),)
+    message = f"ADC was computed from b0 and DWI; no b-value was given, so b = {_USUAL_B_VALUE:g} s/mm² (--b-value)"
+    return adc, (Flag("b-value-assumed", message),)
+
+
+def _core_and_delay(lesion: Mask, tmax_s: Volume, brain: Mask, case: Case) -> Segmentation:
+    """The diffusion lesion as core, and penumbra where Tmax is over 6 s around it."""
+    delayed = Segmentation((brain & (tmax_s > _PENUMBRA_TMAX_S)).astype(np.uint8), case.grid, LESION_ONLY)
+    return Segmentation(np.where(lesion, 2, delayed.labels).astype(np.uint8), case.grid, CORE_PENUMBRA)
+
+
+def _perfusion_finding(
+    case: Case, method: Method, segmentation: Segmentation, maps: Mapping[str, Volume], brain: Mask, midplane: Midplane
+) -> Finding:
+    """Core and penumbra with their measures."""
+    core_ml = segmentation.volume_ml("core")
+    hypoperfused_ml = segmentation.volume_ml("core", "penumbra")
+    region = segmentation.mask("core", "penumbra")
+    severe = region & (maps["Tmax"] > _SEVERE_TMAX_S) if "Tmax" in maps else None
+    mismatch = Mismatch(
+        core_ml=core_ml,
+        hypoperfused_ml=hypoperfused_ml,
+        severe_ml=nan if severe is None else float(severe.sum() * case.grid.voxel_volume_ml),
+    )
+    return Finding(
+        case_id=case.id,
+        segmentation=segmentation,
+        maps=maps,
+        backdrop=_backdrop(case, maps),
+        brain=brain,
+        volumes_ml={"core": core_ml, "penumbra": mismatch.volume_ml, "hypoperfused": hypoperfused_ml},
+        method=method,
+        mismatch=mismatch,
+        criteria=mismatch.criteria(case.clinical.get("age_years"), case.clinical.get("nihss")),
+        flags=_edge_flags(region, brain, case.grid),
+        settings=_hemisphere(region, midplane),
+    )
+
+
+def _rule_method(rule: Rule) -> Method:
+    return Method(f"threshold:{rule.name}", rule.description, rule.source, rule.thresholds)
+
+
+def _lesion_method(rule: LesionRule) -> Method:
+    return Method(
+        "threshold:diffusion",
+        "bright on DWI against the mirrored hemisphere, with restricted diffusion, grown from seeds",
+        "docs/concepts/diffusion.md",
+        asdict(rule),
+    )
+
+
+def _backdrop(case: Case, maps: Mapping[str, Volume]) -> Volume:
+    """The anatomy to draw on: the most telling channel that the case has."""
+    name = next((name for name in _BACKDROPS if name in case.channels), None)
+    return case[name] if name else next(iter(maps.values()))
+
+
+def _brain_of_maps(maps: Mapping[str, Volume]) -> Mask:
+    """Where any map has a value other than the background's zero; holes are not filled."""
+    brain: np.ndarray = np.any([np.isfinite(volume) & (volume != 0) for volume in maps.values()], axis=0)
+    if not brain.any():
+        raise CaseError(f"the maps {', '.join(sorted(maps))} are empty: every voxel is zero or NaN")
+    return brain
+
+
+def _hemisphere(region: Mask, midplane: Midplane) -> dict[str, float | str]:
+    """Where most of the region lies; both sides when each has a fifth of it; nothing without a region."""
+    if not region.any():
+        return {}
+    share = float((region & midplane.right()).sum() / region.sum())
+    return {"hemisphere": "right" if share > 0.8 else "left" if share < 0.2 else "both"}
+
+
+def _edge_flags(region: Mask, brain: Mask, grid: Grid) -> tuple[Flag, ...]:
+    """Tissue in the first or last slice goes on where the scan does not; tissue on both sides is seldom one stroke."""
+    along = np.moveaxis(region, grid.axes[2], 0)
+    flags = []
+    if len(along) > 2 and (along[0].any() or along[-1].any()):
+        flags.append(Flag("edge", "the region reaches the first or last slice: its true volume may be larger"))
+    if region.sum() > 0.5 * brain.sum():
+        share = region.sum() / brain.sum()
+        flags.append(Flag("extensive", f"{share:.0%} of the brain is marked: is the arterial curve right?", grave=True))
+    return tuple(flags)
