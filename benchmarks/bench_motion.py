@@ -1,7 +1,11 @@
 """Motion correction: CPU seconds and extra memory of still and moving series, against registering each frame in full.
 
 The reference is the straightforward way: for one frame, `scipy.optimize.minimize` (Powell) over the six parameters of
-the mean squared difference from the first frame, which it resamples linearly at full resolution; times the frames.
+the mean squared difference from the first frame, which it resamples linearly at full resolution; stopped after 100
+evaluations (mostly before it has converged), times the frames. It is measured at 256×256 only.
+
+The moved frames are interpolated between 5 mm slices, which is not what a scanner shows of a head moved across them:
+the errors here are upper bounds; tests/test_motion.py has exact frames.
 
 Run: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/bench_motion.py [--no-reference]
 """
@@ -16,16 +20,16 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage, optimize
-from scipy.spatial.transform import Rotation
 
 from strokelens.arrays import Series, Volume
 from strokelens.grid import Grid
 from strokelens.perfusion.motion import Motion, estimate_motion
-from strokelens.perfusion.rigid import voxel_matrix
+from strokelens.perfusion.rigid import displacement_mm, voxel_matrix
 
 RESULTS = Path(__file__).parent / "results" / "motion.json"
 SIZES = ((256, 40), (512, 45))
 SLICES = 16
+EVALUATIONS = 100
 
 
 def head(side: int, grid: Grid, rng: np.random.Generator) -> Volume:
@@ -86,29 +90,29 @@ def reference_cpu_s(series: Series, grid: Grid, index: int) -> float:
         return float(np.square(ndimage.affine_transform(frame, matrix[:3, :3], matrix[:3, 3], order=1) - first).mean())
 
     start = time.process_time()
-    optimize.minimize(difference, np.zeros(6), method="Powell", options={"xtol": 0.05, "ftol": 1e-4})
+    optimize.minimize(difference, np.zeros(6), method="Powell", options={"maxfev": EVALUATIONS})
     return time.process_time() - start
 
 
-def error_mm(motion: Motion, truth: np.ndarray, grid: Grid) -> float:
-    """Largest mean displacement error of a frame over a ball of 70 mm."""
-    ball = np.random.default_rng(1).normal(size=(500, 3))
-    ball *= (
-        70 * np.random.default_rng(2).uniform(size=(500, 1)) ** (1 / 3) / np.linalg.norm(ball, axis=1, keepdims=True)
+def error_mm(motion: Motion, truth: np.ndarray) -> tuple[float, float]:
+    """The largest of the frames' mean displacement errors over the block's part of a head: within the slice, and across."""
+    rng = np.random.default_rng(1)
+    ball = rng.normal(size=(500, 3))
+    ball *= 70 * rng.uniform(size=(500, 1)) ** (1 / 3) / np.linalg.norm(ball, axis=1, keepdims=True)
+    ball[:, 2] *= 40 / 70  # 16 slices of 5 mm
+    pairs = zip(motion.parameters, truth, strict=True)
+    gaps = np.array([displacement_mm(found, ball) - displacement_mm(true, ball) for found, true in pairs])
+    return float(np.hypot(gaps[..., 0], gaps[..., 1]).mean(axis=1).max()), float(
+        np.abs(gaps[..., 2]).mean(axis=1).max()
     )
-    gaps = [
-        np.linalg.norm(
-            Rotation.from_rotvec(a[3:]).apply(ball) + a[:3] - Rotation.from_rotvec(b[3:]).apply(ball) - b[:3], axis=1
-        ).mean()
-        for a, b in zip(motion.parameters, truth, strict=True)
-    ]
-    return float(max(gaps))
 
 
 def main() -> None:
     """Measures, prints a table, writes JSON."""
     rows = []
-    print("series               moved  estimate s  all frames s  extra MB  series MB  error mm  reference s  ratio")
+    print(
+        "series, frames moved, estimate s, all frames s, extra MB, series MB, error in slice and across mm, reference s, ratio"
+    )
     for side, frames in SIZES:
         grid = Grid((side, side, SLICES), np.diag([230 / side, 230 / side, 5.0, 1.0]))
         for share in (0.0, 0.2):
@@ -124,11 +128,12 @@ def main() -> None:
                 "all_frames_cpu_s": round(frames_s, 3),
                 "extra_memory_mb": round(extra_memory_mb(series, grid), 1),
                 "series_mb": round(series.nbytes / 1e6, 1),
-                "error_mm": round(error_mm(motion, truth, grid), 3),
+                "error_within_slice_mm": round(error_mm(motion, truth)[0], 3),
+                "error_across_mm": round(error_mm(motion, truth)[1], 3),
                 "reference_cpu_s": None,
                 "ratio": None,
             }
-            if share and "--no-reference" not in sys.argv:
+            if share and side == 256 and "--no-reference" not in sys.argv:
                 whole = reference_cpu_s(series, grid, int(np.flatnonzero(truth.any(axis=1))[0])) * frames
                 row |= {"reference_cpu_s": round(whole, 1), "ratio": round(whole / (estimate_s + frames_s), 1)}
             rows.append(row)
