@@ -95,7 +95,7 @@ def reference_cpu_s(series: Series, grid: Grid, index: int) -> float:
 
 
 def error_mm(motion: Motion, truth: np.ndarray) -> tuple[float, float]:
-    """The largest of the frames' mean displacement errors over the block's part of a head: within the slice, and across."""
+    """Largest of the frames' mean displacement errors over the head in the block: within the slice, and across."""
     rng = np.random.default_rng(1)
     ball = rng.normal(size=(500, 3))
     ball *= 70 * rng.uniform(size=(500, 1)) ** (1 / 3) / np.linalg.norm(ball, axis=1, keepdims=True)
@@ -111,7 +111,7 @@ def main() -> None:
     """Measures, prints a table, writes JSON."""
     rows = []
     print(
-        "series, frames moved, estimate s, all frames s, extra MB, series MB, error in slice and across mm, reference s, ratio"
+        "series, moved, estimate s, all frames s, extra MB, series MB, error in slice and across mm, reference s, ratio"
     )
     for side, frames in SIZES:
         grid = Grid((side, side, SLICES), np.diag([230 / side, 230 / side, 5.0, 1.0]))
