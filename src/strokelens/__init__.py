@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from strokelens.case import UNITS, Case, Image, Segmentation
+    from strokelens.cohorts.nifti import read_study
     from strokelens.errors import StrokelensError
     from strokelens.finding import RESEARCH_USE, Finding, Method
     from strokelens.flags import Flag
     from strokelens.grid import Grid
     from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, LESION_ONLY, Label, LabelScheme
+    from strokelens.perfusion.maps import compute_maps
     from strokelens.perfusion.mismatch import Mismatch
+    from strokelens.phantom.patient import simulate
+    from strokelens.prediction import segment
+    from strokelens.report.delivery import deliver
 
 __version__ = "0.1.0"
 
@@ -35,6 +40,11 @@ __all__ = [
     "Mismatch",
     "Segmentation",
     "StrokelensError",
+    "compute_maps",
+    "deliver",
+    "read_study",
+    "segment",
+    "simulate",
 ]
 
 _HOMES = MappingProxyType(
@@ -55,6 +65,11 @@ _HOMES = MappingProxyType(
         "Mismatch": "strokelens.perfusion.mismatch",
         "Segmentation": "strokelens.case",
         "StrokelensError": "strokelens.errors",
+        "compute_maps": "strokelens.perfusion.maps",
+        "deliver": "strokelens.report.delivery",
+        "read_study": "strokelens.cohorts.nifti",
+        "segment": "strokelens.prediction",
+        "simulate": "strokelens.phantom.patient",
     }
 )
 
