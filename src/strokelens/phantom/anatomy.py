@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, Real, Shaped, UInt8
 from scipy import ndimage
 
 from strokelens.arrays import Affine
@@ -42,7 +42,7 @@ class Template:
     tissue_mm: float
     field_mm: float
 
-    def field_points_mm(self) -> tuple[Float32[np.ndarray, "u 1 1"], ...]:
+    def field_points_mm(self) -> tuple[Float32[np.ndarray, "_ _ _"], ...]:
         """The positions x, y and z of the coarse grid, ready to broadcast."""
         axes = [
             (low + self.field_mm * np.arange(size)).astype(np.float32)
@@ -78,7 +78,7 @@ def load_template() -> Template:
         )
 
 
-def _mirrored(half: UInt8[np.ndarray, "h y z"]) -> UInt8[np.ndarray, "x y z"]:
+def _mirrored(half: Shaped[np.ndarray, "h y z"]) -> Shaped[np.ndarray, "x y z"]:
     """Left half with its middle plane last → both halves."""
     return np.concatenate([half, half[-2::-1]])
 
@@ -185,7 +185,7 @@ def _sub_centres(first: int, count: int, parts: int) -> Float32[np.ndarray, "n"]
 
 
 def sample(
-    values: Float32[np.ndarray, "x y z"],
+    values: Real[np.ndarray, "x y z"],
     places_mm: Float32[np.ndarray, "3 n"],
     origin_mm: Float[np.ndarray, "3"],
     step_mm: float,

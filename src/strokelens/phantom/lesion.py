@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 from scipy import ndimage
 
 from strokelens.phantom.anatomy import load_template, smooth_field
@@ -75,8 +75,8 @@ def draw_fields(rng: np.random.Generator, occlusion: Occlusion, *, volume_scale:
     """The patient's flow fields; `volume_scale` is world volume per template volume."""
     template = load_template()
     shape, step_mm = template.territory.shape, template.field_mm
-    fine, broad = (smooth_field(rng, shape, sigma / step_mm) for sigma in (6.0, 18.0))
-    variation = np.clip(0.75 * fine + 0.66 * broad, -2, 2).astype(np.float32)
+    fine, broad = (smooth_field(rng, shape, sigma / step_mm) for sigma in (5.0, 15.0))
+    variation = np.clip(0.92 * fine + 0.39 * broad, -2, 2).astype(np.float32)
     waves = [smooth_field(rng, shape, sigma / step_mm) for sigma in (7.0, 7.0, 15.0)]
     voxel_ml = step_mm**3 * volume_scale / 1000
     if not occlusion.side:
@@ -156,7 +156,7 @@ def _cortical_point(rng: np.random.Generator, own: Bool[np.ndarray, "u v w"], oc
 
 
 def _level_set(
-    score: Float32[np.ndarray, "u v w"], tissue: Float32[np.ndarray, "u v w"], voxels: float
+    score: Float[np.ndarray, "u v w"], tissue: Float32[np.ndarray, "u v w"], voxels: float
 ) -> Float32[np.ndarray, "u v w"]:
     """The score less the threshold at which as many voxels of tissue as wanted lie above it."""
     order = np.argsort(score, axis=None)[::-1]

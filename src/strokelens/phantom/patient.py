@@ -13,6 +13,7 @@ from strokelens.case import Case, Segmentation
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA
 from strokelens.phantom.anatomy import Head, draw_head
+from strokelens.phantom.clinical import draw_clinical
 from strokelens.phantom.composition import Composition, compose
 from strokelens.phantom.haemodynamics import (
     EXPONENTIAL,
@@ -32,15 +33,12 @@ from strokelens.phantom.scanner import (
     Pose,
     Protocol,
     acquire,
-    draw_motion,
+    draw_poses,
     enlarged,
     frame_times_s,
     scan_grid,
 )
 from strokelens.phantom.vessels import draw_vessels
-
-MOTION_SHARE = 0.2
-"""The share of patients that move."""
 
 _FINEST_PLANE_MM = 0.6
 """Pixels smaller than this are interpolated from twice their size: the template is no sharper."""
@@ -104,7 +102,7 @@ def simulate(
     fields = draw_fields(flow_rng, occlusion, volume_scale=head.volume_scale)
     blocked = occlusion.side if occlusion.proximal else 0
     vessels = draw_vessels(rng, share=min(1.0, _BEST_FILLED * bolus.partial_volume), blocked_side=blocked)
-    poses = _poses(np.random.default_rng(movement), time_s.size, motion)
+    poses = draw_poses(np.random.default_rng(movement), time_s.size, motion)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         coarse, sub_voxels = _sampling(grid)
         composition = compose(head, fields, vessels, coarse, sub_voxels=sub_voxels, pool=pool)
@@ -117,7 +115,7 @@ def simulate(
         grid,
         {protocol.channel: series},
         truth=truth,
-        clinical=_clinical(np.random.default_rng(record), truth),
+        clinical=draw_clinical(np.random.default_rng(record), truth.volume_ml("penumbra", "core")),
         group=group,
         time_s=time_s,
         echo_time_s=protocol.echo_time_s if isinstance(protocol, DscProtocol) else None,
@@ -158,12 +156,7 @@ def _blood(bolus: Bolus, time_s: np.ndarray) -> dict[str, Float32[np.ndarray, "t
     }
 
 
-def _poses(rng: np.random.Generator, frames: int, motion: bool | None) -> tuple[Pose, ...]:
-    moves = rng.random() < MOTION_SHARE
-    return draw_motion(rng, frames) if (moves if motion is None else motion) else (Pose(),) * frames
-
-
-def _on_grid(volume: Float32[np.ndarray, "k j i"], grid: Grid) -> Volume:
+def _on_grid(volume: Float32[np.ndarray, "k y x"], grid: Grid) -> Volume:
     """(k, j, i) → a read-only (i, j, k) view on the case's grid."""
     view: Volume = enlarged(volume, grid.shape[0]).transpose(2, 1, 0)
     view.flags.writeable = False
@@ -187,11 +180,3 @@ def _maps(composition: Composition, tmax_s: Float32[np.ndarray, "n"], grid: Grid
     flowing = np.maximum(cbf, 1e-6)
     means = {"MTT": by_mtt / flowing, "delay": by_delay / flowing, "Tmax": by_tmax / flowing}
     return {"CBF": cbf, "CBV": by_mtt / 60} | means
-
-
-def _clinical(rng: np.random.Generator, truth: Segmentation) -> dict[str, float]:
-    """Age, and an NIHSS that grows with the hypoperfused volume; the latter is unknown in every sixth patient."""
-    age = float(np.clip(rng.normal(71, 13), 22, 98).round())
-    volume_ml = truth.volume_ml("penumbra", "core")
-    nihss = float(np.clip(round(3 + 1.35 * np.sqrt(volume_ml) + rng.normal(0, 3)), 0, 38))
-    return {"age_years": age} if rng.random() < 1 / 6 else {"age_years": age, "nihss": nihss}

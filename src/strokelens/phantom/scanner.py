@@ -40,6 +40,9 @@ MR_SIGNAL: Final = {
 }
 """Baseline of a T2*-weighted echo-planar image, over grey matter's."""
 
+MOTION_SHARE: Final = 0.2
+"""The share of patients that move."""
+
 CENTRE_Z_MM = 18.0
 """The scanned block's middle: the level of the basal ganglia."""
 
@@ -166,13 +169,19 @@ class Pose:
         return not any(self.turn_deg) and not any(self.shift_mm)
 
 
+def draw_poses(rng: np.random.Generator, frames: int, motion: bool | None = None) -> tuple[Pose, ...]:
+    """The pose of each frame; `motion` says whether the patient moves, and None leaves it to chance."""
+    moves = bool(rng.random() < MOTION_SHARE) if motion is None else motion
+    return draw_motion(rng, frames) if moves else (Pose(),) * frames
+
+
 def draw_motion(rng: np.random.Generator, frames: int) -> tuple[Pose, ...]:
     """One to three movements during the scan, each to a new position up to 3 mm and 2° away, some of them back."""
     poses = [Pose()] * frames
     for start in sorted(rng.integers(max(1, frames // 8), frames, size=int(rng.integers(1, 4)))):
         direction, axis = (vector / np.linalg.norm(vector) for vector in rng.normal(size=(2, 3)))
         shift, turn = rng.uniform(0.8, 3.0) * direction, rng.uniform(0.3, 2.0) * axis
-        back = rng.random() < 0.3
+        back = rng.random() < 0.3 and not poses[int(start) - 1].still
         pose = Pose() if back else Pose(tuple(turn.tolist()), tuple(shift.tolist()))
         poses[int(start) :] = [pose] * (frames - int(start))
     return tuple(poses)
@@ -228,7 +237,7 @@ def _ct_image(protocol: CtProtocol, composition: Composition) -> _Image:
     grid = scan_grid(protocol)
     baseline = enlarged(_mixture(composition, BASELINE_HU, AIR_HU), protocol.matrix)
 
-    def image(concentration: Frame, pose: Pose, rng: np.random.Generator) -> Frame:
+    def image(concentration: Frame, pose: Pose, rng: np.random.Generator) -> Float32[np.ndarray, "k y x"]:
         sharp = moved(baseline + enlarged(concentration, protocol.matrix), grid, pose)
         sharp += protocol.noise_hu * correlated_noise(
             rng, sharp.shape, protocol.noise_correlation_mm / grid.spacing_mm[0]
@@ -244,7 +253,7 @@ def _mr_image(protocol: DscProtocol, composition: Composition) -> _Image:
     baseline = enlarged(protocol.signal * _mixture(composition, MR_SIGNAL, 0.0), protocol.matrix)
     sigma = protocol.signal / protocol.snr
 
-    def image(concentration: Frame, pose: Pose, rng: np.random.Generator) -> Frame:
+    def image(concentration: Frame, pose: Pose, rng: np.random.Generator) -> Float32[np.ndarray, "k y x"]:
         rate_per_s = enlarged(concentration, protocol.matrix)
         sharp = moved(baseline * np.exp(-protocol.echo_time_s * rate_per_s), grid, pose)
         real, imaginary = sigma * rng.standard_normal((2, *sharp.shape), dtype=np.float32)
@@ -274,7 +283,7 @@ def correlated_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_vox
     return noise
 
 
-def enlarged(volume: Frame, matrix: int) -> Frame:
+def enlarged(volume: Frame, matrix: int) -> Float32[np.ndarray, "k y x"]:
     """The volume at twice its size in the plane, by linear interpolation, where the matrix asks for it."""
     if volume.shape[2] == matrix:
         return volume

@@ -84,7 +84,7 @@ def draw_vessels(rng: np.random.Generator, *, share: float, blocked_side: int = 
     """
     template = load_template()
     shape = tuple(round((size - 1) * template.tissue_mm / STEP_MM) + 1 for size in template.grey.shape)
-    tubes: dict[str, list[Float32[np.ndarray, "n 4"]]] = {"artery": [], "collateral": [], "vein": []}
+    tubes: dict[str, list[Float32[np.ndarray, "_ 4"]]] = {"artery": [], "collateral": [], "vein": []}
     for side in (-1, 1):
         for tube in ARTERIES:
             behind = side == blocked_side and tube.name in DISTAL_OF_M1
@@ -132,7 +132,7 @@ def _pial(rng: np.random.Generator, *, count: int, radius_mm: float) -> Float32[
 
 
 def _stamped(
-    groups: list[Float32[np.ndarray, "n 4"]], shape: tuple[int, ...], fullest: float
+    groups: list[Float32[np.ndarray, "_ 4"]], shape: tuple[int, ...], fullest: float
 ) -> UInt8[np.ndarray, "x y z"]:
     """The largest fraction that any ball gives a voxel: `fullest` inside, 0 outside, a ramp of one voxel at the wall.
 
