@@ -91,7 +91,7 @@ def test_heads_differ_in_size_tilt_and_shape() -> None:
 
 def test_heads_have_the_size_of_people() -> None:
     scales = [draw_head(rng(seed)).volume_scale for seed in range(8)]
-    brain_ml = load_template().tissue_on_field().sum() * load_template().field_mm ** 3 / 1000
+    brain_ml = load_template().tissue.sum() * load_template().field_mm ** 3 / 1000
     assert 1000 < brain_ml * min(scales) < brain_ml * max(scales) < 1800
 
 
@@ -154,7 +154,7 @@ def lesion(side: int = 1) -> Occlusion:
 
 def test_a_lesion_has_the_volumes_it_was_asked_for() -> None:
     fields, template = draw_fields(rng(), lesion(), volume_scale=0.8), load_template()
-    tissue_ml = template.tissue_on_field() * (template.hull_distance_mm < 0) * template.field_mm**3 * 0.8 / 1000
+    tissue_ml = template.tissue * (template.hull_distance_mm < 0) * template.field_mm**3 * 0.8 / 1000
     assert tissue_ml[fields.hypoperfused > 0].sum() == pytest.approx(90, abs=0.5)
     assert tissue_ml[fields.core > 0].sum() == pytest.approx(20, abs=0.5)
 

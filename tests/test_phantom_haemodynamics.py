@@ -53,9 +53,7 @@ def slow_tissue(bolus: Bolus, residue: Residue, frame_s: np.ndarray, at: np.ndar
 
 @pytest.mark.parametrize("name", RESIDUES)
 @pytest.mark.parametrize(("mtt_s", "dispersion_s", "delay_s"), [(3.7, 0.0, 0.4), (4.5, 0.5, -0.7), (11.5, 2.0, 6.3)])
-def test_the_forward_model_is_a_plain_convolution(
-    name: str, mtt_s: float, dispersion_s: float, delay_s: float
-) -> None:
+def test_the_forward_model_is_a_plain_convolution(name: str, mtt_s: float, dispersion_s: float, delay_s: float) -> None:
     bolus, frame_s, at = plain_bolus(80.0), np.arange(40) * 1.37, node(mtt_s, dispersion_s, delay_s)
     found, _ = responses(bolus, frame_s, RESIDUES[name], at)
     expected = slow_tissue(bolus, RESIDUES[name], frame_s, at)

@@ -30,6 +30,7 @@ _BRAIN_MARGIN_MM = 1.0
 class Template:
     """The shipped MNI152 reduction, both halves: `grey` and `white` fractions, and coarser fields.
 
+    `tissue` is grey plus white on the coarser grid, which takes every second point of the finer one.
     `hull_distance_mm` is negative inside the brain's outline; `territory` is 1 ACA, 2 MCA, 3 PCA, 4 cerebellum and
     brain stem. Voxel (0, 0, 0) of both grids is at `origin_mm`; their voxels are cubes.
     """
@@ -38,6 +39,7 @@ class Template:
     white: Float32[np.ndarray, "x y z"]
     hull_distance_mm: Float32[np.ndarray, "u v w"]
     territory: UInt8[np.ndarray, "u v w"]
+    tissue: Float32[np.ndarray, "u v w"]
     origin_mm: Float[np.ndarray, "3"]
     tissue_mm: float
     field_mm: float
@@ -50,14 +52,6 @@ class Template:
         ]
         x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
         return x, y, z
-
-    def tissue_on_field(self) -> Float32[np.ndarray, "u v w"]:
-        """Grey plus white matter on the coarse grid, which takes every second point of the fine one."""
-        step = round(self.field_mm / self.tissue_mm)
-        tissue: Float32[np.ndarray, "u v w"] = ndimage.uniform_filter(self.grey + self.white, step)[
-            ::step, ::step, ::step
-        ]
-        return tissue
 
 
 @cache
@@ -72,10 +66,20 @@ def load_template() -> Template:
             white=whole["white"].astype(np.float32) / np.float32(levels),
             hull_distance_mm=ndimage.gaussian_filter(whole["hull_distance_mm"].astype(np.float32), 0.7),
             territory=whole["territory"],
+            tissue=_tissue(
+                whole["grey"], whole["white"], levels, round(float(stored["field_mm"] / stored["tissue_mm"]))
+            ),
             origin_mm=stored["box_mm"][:, 0],
             tissue_mm=float(stored["tissue_mm"]),
             field_mm=float(stored["field_mm"]),
         )
+
+
+def _tissue(
+    grey: UInt8[np.ndarray, "x y z"], white: UInt8[np.ndarray, "x y z"], levels: float, step: int
+) -> Float32[np.ndarray, "u v w"]:
+    whole = ndimage.uniform_filter((grey + white) / np.float32(levels), step)
+    return np.ascontiguousarray(whole[::step, ::step, ::step], np.float32)
 
 
 def _mirrored(half: Shaped[np.ndarray, "h y z"]) -> Shaped[np.ndarray, "x y z"]:

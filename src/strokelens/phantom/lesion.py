@@ -82,7 +82,7 @@ def draw_fields(rng: np.random.Generator, occlusion: Occlusion, *, volume_scale:
     if not occlusion.side:
         empty = np.full(shape, -1.0, np.float32)
         return Fields(empty, empty, *_flow(empty, empty, occlusion, waves[2]), variation)
-    tissue = template.tissue_on_field() * (template.hull_distance_mm < 0)
+    tissue = template.tissue * (template.hull_distance_mm < 0)
     region = _hypoperfused(rng, occlusion, waves[0], tissue, voxel_ml)
     core = _core(rng, occlusion, waves[1], tissue, region, voxel_ml)
     return Fields(region, core, *_flow(region, core, occlusion, waves[2]), variation)

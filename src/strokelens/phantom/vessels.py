@@ -119,7 +119,7 @@ def _pial(rng: np.random.Generator, *, count: int, radius_mm: float) -> Float32[
     """Short pieces of small vessels that start at random places of the cortex's outside and wander."""
     template = load_template()
     surface = np.argwhere(
-        (template.hull_distance_mm < 0) & (template.hull_distance_mm > -14) & (template.tissue_on_field() < 0.75)
+        (template.hull_distance_mm < 0) & (template.hull_distance_mm > -14) & (template.tissue < 0.75)
     )
     starts = template.origin_mm + template.field_mm * surface[rng.integers(len(surface), size=count)]
     steps = rng.normal(0, 1, (count, 3))
@@ -127,7 +127,7 @@ def _pial(rng: np.random.Generator, *, count: int, radius_mm: float) -> Float32[
     curls = rng.normal(0, 0.05, (count, 3))
     reach = np.arange(36)[None, :, None] * 0.5
     points = starts[:, None] + steps[:, None] * reach + curls[:, None] * reach**2 / 2
-    radii = np.repeat(radius_mm * np.exp(rng.normal(0, 0.3, count)), reach.size)
+    radii = np.repeat(np.minimum(radius_mm * np.exp(rng.normal(0, 0.3, count)), 1.4), reach.size)
     return np.column_stack([points.reshape(-1, 3), radii]).astype(np.float32)
 
 
