@@ -18,8 +18,9 @@ from jaxtyping import Float
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.results import environment, write_results
-from strokelens.perfusion.deconvolve import BCSVD, OSVD, SSVD, Tikhonov
 from tests.oracles.deconvolution import block_circulant, least_oscillating_response
+
+from strokelens.perfusion.deconvolve import BCSVD, OSVD, SSVD, Tikhonov
 
 BRAIN_VOXELS, FRAMES, INTERVAL_S = 230_348, 40, 1.5
 SAMPLE = 60

@@ -126,6 +126,7 @@ def perfusion(finding: Finding) -> PerfusionMaps:
         average=finding.backdrop,
         vessels=finding.vessels,
         motion=None,
+        smoothing_mm=2.0,
         flags=(Flag("noisy", "The arterial curve is noisy."),),
         timings_s={"maps": 1.5},
     )

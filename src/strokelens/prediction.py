@@ -82,7 +82,7 @@ def _from_series(case: Case, settings: SegmentSettings, progress: Progress | Non
         backdrop=perfusion.average,
         vessels=perfusion.vessels,
         flags=(*perfusion.flags, *_echo_flags(case), *finding.flags),
-        settings={**finding.settings, **_map_settings(settings.maps)},
+        settings={**finding.settings, **settings.maps.facts(perfusion.smoothing_mm)},
         timings_s={**perfusion.timings_s, "thresholds": perf_counter() - started},
     )
 
@@ -100,14 +100,6 @@ def _from_maps(case: Case, settings: SegmentSettings) -> Finding:
     segmentation = apply_rule(rule, maps, tissue(brain, maps, None, None), grid=case.grid, midplane=midplane)
     shown = {name: np.where(brain, volume, np.float32(np.nan)) for name, volume in maps.items()}
     return _perfusion_finding(case, _rule_method(rule), segmentation, shown, brain, midplane)
-
-
-def _map_settings(settings: MapSettings) -> dict[str, float | str]:
-    return {
-        "deconvolution": settings.deconvolution.name,
-        "smoothing_mm": settings.smoothing_mm,
-        "motion_correction": "no" if settings.still else "yes",
-    }
 
 
 def _echo_flags(case: Case) -> tuple[Flag, ...]:

@@ -13,7 +13,7 @@ def maps(
     series: Annotated[Path, typer.Argument(metavar="SERIES", help="A 4D CTP or DSC-MR series (NIfTI).")],
     out: options.Out,
     deconvolution: options.Deconvolution = options.Method.BCSVD,
-    smoothing: options.Smoothing = 2.0,
+    smoothing: options.Smoothing = None,
     no_motion_correction: options.Still = False,
     frame_interval: options.FrameInterval = None,
     echo_time: options.EchoTime = None,

@@ -41,9 +41,9 @@ ModalityOption = Annotated[
 Resample = Annotated[bool, typer.Option("--resample", help="Bring channels on different grids onto the first one's.")]
 Deconvolution = Annotated[Method, typer.Option("--deconvolution", help="How curves become maps.")]
 Smoothing = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--smoothing", min=0.0, max=10.0, metavar="MM", help="Standard deviation of the blur within the brain."
+        "--smoothing", min=0.0, max=10.0, metavar="MM", help="Blur within the brain; else it follows the noise."
     ),
 ]
 Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the frames as they lie.")]
@@ -68,7 +68,7 @@ def reading(
     )
 
 
-def map_settings(deconvolution: Method, smoothing: float, still: bool) -> "MapSettings":
+def map_settings(deconvolution: Method, smoothing: float | None, still: bool) -> "MapSettings":
     """How the user wants maps to be made."""
     from strokelens.perfusion.deconvolve import METHODS
     from strokelens.perfusion.maps import MapSettings

@@ -36,7 +36,7 @@ def segment(
     method: Annotated[str, typer.Option("--method", help="auto or threshold; networks come later.")] = "auto",
     rule: Annotated[Rule, typer.Option("--rule", help="Which limits part core from penumbra.")] = Rule.STROKELENS,
     deconvolution: options.Deconvolution = options.Method.BCSVD,
-    smoothing: options.Smoothing = 2.0,
+    smoothing: options.Smoothing = None,
     no_motion_correction: options.Still = False,
     frame_interval: options.FrameInterval = None,
     echo_time: options.EchoTime = None,

@@ -13,7 +13,7 @@ from strokelens.errors import OutputError
 RESULT = "result.json"
 """The file in every folder of results."""
 
-MARKERS = (RESULT, "patient.json")
+MARKERS = (RESULT, "patient.json", "maps.json")
 """A folder that holds one of these, with the word strokelens in it, was written by us."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -25,7 +25,7 @@ from time import perf_counter
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from strokelens.arrays import Curve, Curves, Mask, Series, Volume
 from strokelens.case import SERIES, Case
@@ -53,8 +53,14 @@ from strokelens.perfusion.working import Blur, WorkingGrid
 HAEMATOCRIT_FACTOR = (1 - 0.45) / (1 - 0.25)
 DENSITY_G_PER_ML = 1.04
 
+SMOOTHING_MM = (2.0, 4.0)
+"""The least and the widest blur (standard deviation) that is chosen for a series."""
+
 _EARLY_FRAMES = 3
 """Frames before any bolus, averaged to find the brain."""
+
+_NOISE_FRAMES = 9
+"""Frames that tell the noise."""
 
 Modality = Literal["CT", "MR"]
 
@@ -66,19 +72,29 @@ Progress = Callable[[str], None]
 class MapSettings:
     """How maps are made; the defaults suit CT perfusion of ordinary noise.
 
-    `smoothing_mm` is the standard deviation of the blur within the brain; `still` turns motion correction off.
+    `smoothing_mm` is the standard deviation of the blur within the brain, None for one that follows the noise
+    (`smoothing_for`); `still` turns motion correction off.
     """
 
     deconvolution: Deconvolution = DEFAULT
-    smoothing_mm: float = 2.0
+    smoothing_mm: float | None = None
     still: bool = False
+
+    def facts(self, smoothing_mm: float) -> dict[str, float | str]:
+        """What a result tells of how its maps were made, with the blur that was used."""
+        return {
+            "deconvolution": self.deconvolution.name,
+            "smoothing_mm": round(smoothing_mm, 2),
+            "motion_correction": "off" if self.still else "on",
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class PerfusionMaps:
     """The maps of one case on its grid, and all that they were made from.
 
-    `baseline` is the mean before the bolus, `average` the mean of all frames; both are there outside of the brain too.
+    `baseline` is the mean before the bolus (NaN outside of the brain), `average` the mean of all frames everywhere;
+    `smoothing_mm` is the blur that was used, `motion` None where it was not looked for.
     """
 
     grid: Grid
@@ -88,6 +104,7 @@ class PerfusionMaps:
     average: Volume
     vessels: Vessels
     motion: Motion | None
+    smoothing_mm: float
     flags: tuple[Flag, ...]
     timings_s: Mapping[str, float]
 
@@ -108,10 +125,16 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
     brain = ct_brain(early, working.grid) if modality == "CT" else signal_brain(early, working.grid)
     clock.lap("brain")
 
-    sharp, blurred, average = _gather(frames, working, Blur(brain, working.grid, settings.smoothing_mm))
+    sharp, average = _gather(frames, working, brain)
     clock.lap("frames")
 
     bolus = find_bolus(sharp.mean(axis=0), rising=modality == "CT")
+    smoothing_mm = settings.smoothing_mm
+    if smoothing_mm is None:
+        smoothing_mm = smoothing_for(sharp, Blur(brain, working.grid, SMOOTHING_MM[0]))
+    blurred = _blurred(sharp, Blur(brain, working.grid, smoothing_mm))
+    clock.lap("smoothing")
+
     baseline = sharp[:, : bolus.arrival].mean(axis=1)
     contrast = _Contrast(modality, bolus, time_s, case.echo_time_s)
     sharp, blurred = contrast(sharp), contrast(blurred)
@@ -129,6 +152,7 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
         average=average,
         vessels=vessels,
         motion=motion,
+        smoothing_mm=smoothing_mm,
         flags=(*series_flags(vessels, bolus, time_s), *(motion.flags if motion else ())),
         timings_s=clock.laps_s,
     )
@@ -163,18 +187,41 @@ class _Frames:
         return frame if self.motion is None else self.motion.steady(frame, index)
 
 
-def _gather(frames: _Frames, working: WorkingGrid, blur: Blur) -> tuple[Curves, Curves, Volume]:
-    """The brain's curves as they are and blurred, on the working grid, and the mean of all frames on the full one."""
-    size = len(frames), int(blur.mask.sum())
-    sharp, blurred = np.empty(size, np.float32), np.empty(size, np.float32)
+def _gather(frames: _Frames, working: WorkingGrid, brain: Bool[np.ndarray, "x y z"]) -> tuple[Curves, Volume]:
+    """The brain's curves on the working grid, and the mean of all frames on the full one."""
+    sharp = np.empty((len(frames), int(brain.sum())), np.float32)
     average = np.zeros(working.full.shape, np.float32)
     for t in range(len(frames)):
         frame = frames[t]
         average += frame
-        small = working.shrink(frame)
-        sharp[t], blurred[t] = small[blur.mask], blur(small)
+        sharp[t] = working.shrink(frame)[brain]
     average /= len(frames)
-    return sharp.T, blurred.T, average
+    return sharp.T, average
+
+
+def _blurred(curves: Curves, blur: Blur) -> Curves:
+    """Every frame of the brain's curves, blurred."""
+    frames = np.empty((curves.shape[1], len(curves)), np.float32)
+    for frame, column in zip(frames, curves.T, strict=True):
+        frame[:] = blur(column)
+    return frames.T
+
+
+def smoothing_for(curves: Curves, blur: Blur) -> float:
+    """The blur in mm that a series needs: 2 mm where its bolus is six times the noise, up to 4 mm where it is weaker.
+
+    The width is 2 mm · (6 / contrast to noise)^0.65, since noise falls by about the 1.55th power of the blur's width
+    (measured on noise that is correlated over a pixel). Contrast is the swing of the brain's mean curve. Noise is what
+    `blur` (2 mm) leaves: the typical deviation of a frame from the mean of its neighbours, in a few frames, less what
+    that difference itself adds.
+    """
+    mean = curves.mean(axis=0)
+    swing = float(mean.max() - mean.min())
+    middles = np.unique(np.linspace(1, curves.shape[1] - 2, _NOISE_FRAMES).astype(int))
+    deviations = [blur(curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1])) for t in middles]
+    noise = float(np.nanmedian(np.abs(deviations))) / 0.6745 / np.sqrt(1.5)
+    least, most = SMOOTHING_MM
+    return float(np.clip(least * (6 * noise / swing) ** 0.65, least, most))
 
 
 @dataclass(frozen=True, eq=False)

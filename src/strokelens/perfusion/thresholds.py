@@ -3,8 +3,8 @@
 Conventions: a rule is data. Its core is where all core conditions hold within tissue, its hypoperfused region where all
 hypoperfused conditions hold, or the core; the penumbra is hypoperfused and not core. A condition never holds where its
 map is NaN. Perfusion does not change from voxel to voxel as its noise does, so both regions are then decided by
-majority: a voxel belongs where more than half of the tissue around it does, weighted by a Gaussian of 2.5 mm for the
-core and 3.5 mm for the hypoperfused region. Components too small to count (26-neighbourhood) are taken out.
+majority: a voxel belongs where more than half of the tissue around it does, weighted by a Gaussian of 3 mm. Components
+too small to count (26-neighbourhood) are taken out.
 
 A relative limit is a share of a reference: of the median of normal tissue (Tmax under 4 s), of the median of the
 hemisphere that is less affected, or of the value at the mirrored place, blurred by 4 mm and held within 0.5 to 2 times
@@ -85,8 +85,7 @@ class Rule:
     source: str
     core: tuple[Condition, ...]
     hypoperfused: tuple[Condition, ...]
-    core_majority_mm: float = 2.5
-    hypoperfused_majority_mm: float = 3.5
+    majority_mm: float = 3.0
     smallest_core_ml: float = 0.2
     smallest_hypoperfused_ml: float = 2.0
 
@@ -130,7 +129,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             Rule(
                 "strokelens",
                 "limits calibrated for bcSVD 0.2 on simulated patients; docs/concepts/perfusion.md",
-                (Condition("CBF", Side.BELOW, 0.36, Reference.MIRROR), _TMAX_6),
+                (Condition("CBF", Side.BELOW, 0.35, Reference.MIRROR), _TMAX_6),
                 (_TMAX_6,),
             ),
             Rule(
@@ -202,9 +201,9 @@ def apply_rule(rule: Rule, maps: Mapping[str, Volume], tissue: Mask, *, grid: Gr
             f"there is {', '.join(sorted(maps)) or 'no map'}: choose another --rule or add the map"
         )
     judge = _Judge(maps, tissue, grid, midplane)
-    core = judge.majority(judge.all_hold(rule.core), rule.core_majority_mm)
+    core = judge.majority(judge.all_hold(rule.core), rule.majority_mm)
     core = _without_small(core, rule.smallest_core_ml, grid)
-    region = judge.majority(judge.all_hold(rule.hypoperfused), rule.hypoperfused_majority_mm)
+    region = judge.majority(judge.all_hold(rule.hypoperfused), rule.majority_mm)
     region = _without_small(region | core, rule.smallest_hypoperfused_ml, grid)
     labels = np.zeros(grid.shape, np.uint8)
     labels[region] = CORE_PENUMBRA.value("penumbra")

@@ -15,6 +15,8 @@ from strokelens.arrays import Mask, Volume
 from strokelens.grid import Grid, resample
 
 _LARGEST_PIXEL_MM = 1.0
+_CUT = 3.0
+"""The Gaussian ends at this many standard deviations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,30 +92,35 @@ class Blur:
 
     @cached_property
     def _sigma(self) -> list[float]:
-        return [self.sigma_mm / self.grid.spacing_mm[axis] for axis in range(3)]
+        return [self.sigma_mm / size for size in self.grid.spacing_mm]
 
     @cached_property
     def _box(self) -> tuple[slice, ...]:
-        margins = [int(np.ceil(3 * sigma)) for sigma in self._sigma]
+        margins = [int(np.ceil(_CUT * sigma)) for sigma in self._sigma]
         box = ndimage.find_objects(self.mask.astype(np.uint8))[0]
         return tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margins, strict=True))
 
     @cached_property
+    def _inside(self) -> Bool[np.ndarray, "x y z"]:
+        return self.mask[self._box]
+
+    @cached_property
     def _weight(self) -> Float[np.ndarray, "n"]:
-        return self._filter(self.mask[self._box].astype(np.float32))
+        return self._filtered(np.ones(int(self._inside.sum()), np.float32))
 
-    def _filter(self, volume: Volume) -> Float[np.ndarray, "n"]:
-        blurred = ndimage.gaussian_filter(volume, self._sigma, mode="constant", truncate=3.0)
-        return np.asarray(blurred[self.mask[self._box]], np.float32)
+    def _filtered(self, values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+        volume = np.zeros(self._inside.shape, np.float32)
+        volume[self._inside] = values
+        blurred = ndimage.gaussian_filter(volume, self._sigma, mode="constant", truncate=_CUT)
+        return np.asarray(blurred[self._inside], np.float32)
 
-    def __call__(self, volume: Volume) -> Float[np.ndarray, "n"]:
-        """The blurred values of the mask's voxels, in the order of `volume[mask]`; NaN counts as absent."""
+    def __call__(self, values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+        """The blurred values of the mask's voxels, which come and go in the order of `volume[mask]`; NaN is absent."""
         if self.sigma_mm == 0:
-            return np.asarray(volume[self.mask], np.float32)
-        inside = np.where(self.mask[self._box], volume[self._box], np.float32(0))
-        known = np.isfinite(inside)
+            return values
+        known = np.isfinite(values)
         if known.all():
-            return np.asarray(np.divide(self._filter(inside), self._weight))
-        weight = self._filter((known & self.mask[self._box]).astype(np.float32))
-        total = self._filter(np.where(known, inside, np.float32(0)))
+            return np.asarray(self._filtered(values) / self._weight)
+        weight = self._filtered(known.astype(np.float32))
+        total = self._filtered(np.where(known, values, np.float32(0)))
         return np.asarray(np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0))

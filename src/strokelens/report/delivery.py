@@ -73,7 +73,7 @@ def deliver_maps(
     created = created or datetime.now(UTC)
     with new_folder(out, overwrite=overwrite) as folder:
         _write_maps(folder / "maps", perfusion.maps, perfusion.grid)
-        result = maps_result_of(case, perfusion, _settings(settings), created=created)
+        result = maps_result_of(case, perfusion, settings.facts(perfusion.smoothing_mm), created=created)
         (folder / "maps.json").write_text(result_text(result), encoding="utf-8")
         (folder / "curves.png").write_bytes(figure_png(curves_figure(perfusion.vessels)))
         if png:
@@ -91,11 +91,3 @@ def _draw_maps(folder: Path, case_id: str, perfusion: PerfusionMaps) -> None:
     for name in SCALES:
         if name in perfusion.maps:
             write_map(case_id, perfusion.maps[name], SCALES[name], layout, folder / f"{name}.png")
-
-
-def _settings(settings: MapSettings) -> dict[str, float | str]:
-    return {
-        "deconvolution": settings.deconvolution.name,
-        "smoothing_mm": settings.smoothing_mm,
-        "motion_correction": "off" if settings.still else "on",
-    }
