@@ -383,7 +383,7 @@ def test_an_impossible_option_is_told_with_its_limits(
 def test_a_file_without_permission_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     path = ctp(tmp_path)
     path.chmod(0)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
         folder.chmod(0o755)
     request.getfixturevalue("as_nobody")
     with pytest.raises(FileError) as caught:
@@ -395,7 +395,7 @@ def test_a_folder_without_permission_is_told(tmp_path: Path, request: pytest.Fix
     folder = tmp_path / "closed"
     adc(folder)
     folder.chmod(0)
-    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+    for parent in (tmp_path, *list(tmp_path.parents)[:3]):
         parent.chmod(0o755)
     request.getfixturevalue("as_nobody")
     with pytest.raises(FileError) as caught:

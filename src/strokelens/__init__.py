@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from strokelens.case import UNITS, Case, Image, Segmentation
     from strokelens.cohorts.nifti import read_study
     from strokelens.errors import StrokelensError
-    from strokelens.finding import RESEARCH_USE, Finding, Method
-    from strokelens.flags import Flag
+    from strokelens.finding import Finding, Method
+    from strokelens.flags import RESEARCH_USE, Flag
     from strokelens.grid import Grid
     from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, LESION_ONLY, Label, LabelScheme
     from strokelens.perfusion.maps import compute_maps
@@ -52,7 +52,7 @@ _HOMES = MappingProxyType(
         "CORE_PENUMBRA": "strokelens.labels",
         "CORE_PENUMBRA_BRAIN": "strokelens.labels",
         "LESION_ONLY": "strokelens.labels",
-        "RESEARCH_USE": "strokelens.finding",
+        "RESEARCH_USE": "strokelens.flags",
         "UNITS": "strokelens.case",
         "Case": "strokelens.case",
         "Finding": "strokelens.finding",

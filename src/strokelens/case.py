@@ -52,10 +52,11 @@ class Image:
 
 @dataclass(frozen=True)
 class Source:
-    """The file that a channel came from: its SHA-256, and what the reader decided about its values."""
+    """The file that a channel came from: its SHA-256, what the reader decided, and what in the file is doubtful."""
 
     sha256: str
     note: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,8 @@ class Case:
     """A study: `channels` maps a name of `UNITS` to a float32 array on `grid`; a missing channel is absent, never zero.
 
     A series (`SERIES`) has frames last and `time_s` gives their times. NaN marks a voxel without a value. `clinical`
-    leaves out what is not known. `sources` tells of each channel's file. Arrays are read-only.
+    leaves out what is not known. `sources` tells of each channel's file; `simulated` that there is no such patient.
+    Arrays are read-only.
 
     Raises `CaseError` when a name is unknown, a shape is not the grid's, or times and frames do not fit.
 
@@ -85,6 +87,7 @@ class Case:
     echo_time_s: float | None = None
     b_value_s_per_mm2: float | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         channels = {name: _frozen(array) for name, array in self.channels.items()}

@@ -9,8 +9,6 @@ from strokelens.flags import Flag
 from strokelens.perfusion.arterial import Vessels
 from strokelens.perfusion.mismatch import Criterion, Mismatch
 
-RESEARCH_USE = "Research use only; not a medical device."
-
 
 @dataclass(frozen=True)
 class Method:

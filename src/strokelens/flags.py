@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+RESEARCH_USE = "Research use only; not a medical device."
+"""Stands on every output."""
+
 
 @dataclass(frozen=True)
 class Flag:

@@ -66,7 +66,16 @@ def segment(case: Case, settings: SegmentSettings = SegmentSettings(), progress:
     else:
         finding = _from_maps(case, settings)
     timings_s = {**finding.timings_s, "total": perf_counter() - started}
-    return replace(finding, timings_s=timings_s, sources=case.sources)
+    return replace(finding, flags=(*_case_flags(case), *finding.flags), timings_s=timings_s, sources=case.sources)
+
+
+def _case_flags(case: Case) -> tuple[Flag, ...]:
+    """What is doubtful about the files, and whether there is a patient at all."""
+    doubts = {doubt: channel for channel, source in case.sources.items() for doubt in source.doubts}
+    flags = [Flag("input", f"{channel}: {doubt}") for doubt, channel in doubts.items()]
+    if case.simulated:
+        flags.append(Flag("simulated", "this patient is simulated: nothing here is evidence about real ones"))
+    return tuple(flags)
 
 
 def _from_series(case: Case, settings: SegmentSettings, progress: Progress | None) -> Finding:

@@ -27,7 +27,7 @@ def maps(
     """
     from strokelens.cohorts.folder import check_out
     from strokelens.cohorts.nifti import read_study
-    from strokelens.finding import RESEARCH_USE
+    from strokelens.flags import RESEARCH_USE
     from strokelens.perfusion.maps import compute_maps
     from strokelens.report.delivery import deliver_maps
 

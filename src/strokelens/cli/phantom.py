@@ -68,7 +68,7 @@ def phantom(
         told = record(patient)
         typer.echo(dumps(told) if json else _line(told))
     if not json:
-        from strokelens.finding import RESEARCH_USE
+        from strokelens.flags import RESEARCH_USE
 
         typer.echo(f"{out}: {cases} simulated {'patient' if cases == 1 else 'patients'}. {RESEARCH_USE}")
 

@@ -45,6 +45,7 @@ def segment(
     resample: options.Resample = False,
     age: Annotated[float | None, typer.Option("--age", min=0, max=120, help="Years, for the DAWN criteria.")] = None,
     nihss: Annotated[float | None, typer.Option("--nihss", min=0, max=42, help="For the DAWN criteria.")] = None,
+    case_id: Annotated[str | None, typer.Option("--id", help="What to call the case; else its file's name.")] = None,
     bids: Annotated[bool, typer.Option("--bids", help="Name the files as a BIDS derivative.")] = False,
     overwrite: options.Overwrite = False,
     json: options.AsJson = False,
@@ -53,6 +54,8 @@ def segment(
 
     OUT gets segmentation.nii.gz, maps/, result.json, overlay.png and report.html. Research use only.
     """
+    from dataclasses import replace
+
     from strokelens.cohorts.folder import check_out
     from strokelens.cohorts.nifti import read_study
     from strokelens.errors import RuleError
@@ -74,13 +77,14 @@ def segment(
     with steps(f"segmenting {study.name}") as done:
         case = read_study(study, told)
         done("reading")
+        case = replace(case, id=case_id) if case_id else case
         finding = segment_case(case, settings, done)
         deliver(finding, out, overwrite=overwrite, bids=bids)
     _tell(finding, out, as_json=json)
 
 
 def _tell(finding: "Finding", out: Path, *, as_json: bool) -> None:
-    from strokelens.finding import RESEARCH_USE
+    from strokelens.flags import RESEARCH_USE
     from strokelens.report.result import result_of
 
     if as_json:

@@ -10,7 +10,8 @@ from pathlib import Path
 from strokelens.arrays import Volume
 from strokelens.case import Segmentation
 from strokelens.cohorts.channels import entities
-from strokelens.cohorts.encode import RESEARCH_USE, label_table, sidecar_path, write_image, write_json
+from strokelens.cohorts.encode import label_table, sidecar_path, write_image, write_json
+from strokelens.flags import RESEARCH_USE
 from strokelens.labels import LabelScheme
 
 _ABBREVIATION = {"background": "BG", "brain": "BRN", "penumbra": "PEN", "core": "CORE", "lesion": "L"}

@@ -14,10 +14,9 @@ from nibabel.nifti1 import Nifti1Header
 from strokelens.arrays import Curve
 from strokelens.case import Segmentation
 from strokelens.errors import CaseError
+from strokelens.flags import RESEARCH_USE
 from strokelens.grid import Grid
 from strokelens.labels import LabelScheme
-
-RESEARCH_USE = "Research use only; not a medical device."
 
 _LEVEL = 1  # noise does not pack better for waiting
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT

@@ -82,7 +82,8 @@ def read_study(path: Path, reading: Reading = _AS_WRITTEN) -> Case:
         elif channel == "DWI" and reading.b_value_s_per_mm2 is None:
             case = replace(case, b_value_s_per_mm2=sidecar.b_value_s_per_mm2)
         images[channel] = Image(scan.array, scan.grid)
-        sources[channel] = Source(scan.sha256, _joined(note, *scan.header.notes))
+        sources[channel] = Source(scan.sha256, _joined(note, *scan.header.notes), scan.header.notes)
+        case = replace(case, simulated=case.simulated or sidecar.simulated)
     grid, channels = join(images, resampled=reading.resample)
     return replace(case, grid=grid, channels=channels, sources=sources)
 
@@ -116,8 +117,8 @@ def _series_case(study: Study, reading: Reading) -> Case:
     note = _convert(scan, channel)
     empty = Case(study.id, scan.grid, {}, b_value_s_per_mm2=reading.b_value_s_per_mm2)
     case, timing = _timed(empty, scan, sidecar, reading)
-    source = Source(scan.sha256, _joined(note, timing, *scan.header.notes))
-    return replace(case, channels={channel: scan.array}, sources={channel: source})
+    source = Source(scan.sha256, _joined(note, timing, *scan.header.notes), scan.header.notes)
+    return replace(case, channels={channel: scan.array}, sources={channel: source}, simulated=sidecar.simulated)
 
 
 def _modality_by_values(scan: Scan) -> Literal["CT", "MR"]:

@@ -34,6 +34,7 @@ class Sidecar:
     repetition_time_s: float | None = None
     echo_time_s: float | None = None
     b_value_s_per_mm2: float | None = None
+    simulated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,7 @@ def read_sidecar(image: Path) -> Sidecar:
         _positive(found, "RepetitionTime", path.name),
         echo / 1000 if echo is not None and echo > 1 else echo,  # BIDS gives seconds; some converters give ms
         _positive(found, "DiffusionBValue", path.name) or b_value,
+        found.get("Simulated") is True,
     )
 
 

@@ -25,7 +25,7 @@ from time import perf_counter
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from strokelens.arrays import Curve, Curves, Mask, Series, Volume
 from strokelens.case import SERIES, Case
@@ -58,6 +58,9 @@ SMOOTHING_MM = (2.0, 4.0)
 
 _EARLY_FRAMES = 3
 """Frames before any bolus, averaged to find the brain."""
+
+_MOST_LEFT_OUT = 0.25
+"""Where the motion of more than this share of the frames could not be corrected, they are used all the same."""
 
 _NOISE_FRAMES = 9
 """Frames that tell the noise."""
@@ -117,7 +120,8 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
     clock = _Clock(progress or (lambda step: None))
     series, time_s, modality = _series_of(case)
     motion = None if settings.still else estimate_motion(series, case.grid, modality=modality)
-    frames = _Frames(series, motion)
+    frames = _Frames.of(series, motion)
+    time_s = time_s[frames.indices]
     clock.lap("motion")
 
     working = WorkingGrid.of(case.grid)
@@ -174,17 +178,26 @@ def _series_of(case: Case) -> tuple[Series, Curve, Modality]:
 
 @dataclass(frozen=True, eq=False)
 class _Frames:
-    """The frames of a series, each steadied when it is asked for."""
+    """The frames of a series that are of use, each steadied when it is asked for."""
 
     series: Series
     motion: Motion | None
+    indices: Int[np.ndarray, "n"]
+
+    @classmethod
+    def of(cls, series: Series, motion: Motion | None) -> "_Frames":
+        """All frames but those whose motion could not be corrected; these too where they are many."""
+        frames = np.arange(series.shape[3])
+        if motion is not None and motion.uncorrected.mean() <= _MOST_LEFT_OUT:
+            frames = frames[~motion.uncorrected]
+        return cls(series, motion, frames)
 
     def __len__(self) -> int:
-        return int(self.series.shape[3])
+        return self.indices.size
 
     def __getitem__(self, index: int) -> Volume:
-        frame = self.series[..., index]
-        return frame if self.motion is None else self.motion.steady(frame, index)
+        frame = self.series[..., self.indices[index]]
+        return frame if self.motion is None else self.motion.steady(frame, int(self.indices[index]))
 
 
 def _gather(frames: _Frames, working: WorkingGrid, brain: Bool[np.ndarray, "x y z"]) -> tuple[Curves, Volume]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from strokelens import __version__
 from strokelens.case import UNITS
-from strokelens.cohorts.encode import RESEARCH_USE, write_image, write_json, write_segmentation
+from strokelens.cohorts.encode import write_image, write_json, write_segmentation
+from strokelens.flags import RESEARCH_USE
 from strokelens.phantom.lesion import Group
 from strokelens.phantom.patient import Patient
 from strokelens.phantom.scanner import CtProtocol, DscProtocol, Protocol, varied

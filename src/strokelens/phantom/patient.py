@@ -119,6 +119,7 @@ def simulate(
         group=group,
         time_s=time_s,
         echo_time_s=protocol.echo_time_s if isinstance(protocol, DscProtocol) else None,
+        simulated=True,
     )
     maps = _maps(composition, tmax_s, grid)
     return Patient(seed, case, maps, volumes, bolus, occlusion, head, poses, protocol)

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 
 from strokelens.arrays import Curve, Mask, Volume
 from strokelens.case import Segmentation
-from strokelens.finding import RESEARCH_USE, Finding
+from strokelens.finding import Finding
+from strokelens.flags import RESEARCH_USE
 from strokelens.grid import Grid
 from strokelens.perfusion.arterial import Vessels
 from strokelens.report import sheets, tiles, words

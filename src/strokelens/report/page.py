@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from strokelens import __version__
-from strokelens.finding import RESEARCH_USE, Finding
+from strokelens.finding import Finding
+from strokelens.flags import RESEARCH_USE
 from strokelens.labels import Label
 from strokelens.perfusion.arterial import Vessels
 from strokelens.perfusion.mismatch import Mismatch

@@ -17,8 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from strokelens import __version__
 from strokelens.case import UNITS, Case, Source
-from strokelens.finding import RESEARCH_USE, Finding
-from strokelens.flags import Flag
+from strokelens.finding import Finding
+from strokelens.flags import RESEARCH_USE, Flag
 from strokelens.grid import Grid
 from strokelens.perfusion.arterial import Vessels
 from strokelens.perfusion.mismatch import Mismatch

@@ -6,7 +6,7 @@ import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
 
 from strokelens import __version__
-from strokelens.finding import RESEARCH_USE
+from strokelens.flags import RESEARCH_USE
 from strokelens.report import tiles
 from strokelens.report.scales import Scale
 
