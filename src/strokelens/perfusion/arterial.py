@@ -23,8 +23,8 @@ _VOXELS = 8
 _BRIGHT_SHARE = 0.1
 """Arteries and veins are sought in the tenth of the brain's voxels that enhance most."""
 
-_BOLUS_WIDTH_S = 8.0
-"""Real boluses are wider at half of their height (5th percentile of 93 patients: 9 s); what is narrower is noise."""
+_BOLUS_WIDTHS_S = (8.0, 20.0)
+"""Real boluses are 9 to 19 s wide at half of their height (5th and 95th percentile of 93 patients)."""
 
 _LEAD_S = 4.0
 """Arteries fill some seconds before the brain does; what is earlier than this is not better."""
@@ -59,8 +59,9 @@ def find_vessels(curves: Curves, voxels: Int[np.ndarray, "n 3"], *, time_s: Curv
     """The arterial and the venous curve among the brain's `curves`, concentration on uniform times.
 
     Among the tenth of the voxels with the highest peaks and a clean bolus, arteries are those with the highest product
-    of peak and lead, the time by which half of the peak comes before that of the brain as a whole; veins are those that
-    peak later than the artery, and of these the ones with the largest area.
+    of peak and lead, the time by which half of the peak comes before that of the typical voxel, lessened where the
+    bolus is narrower or wider than real ones are; veins are those that peak later than the artery, and of these the
+    ones with the largest area.
 
     Raises `SeriesError` when no voxel has a bolus with a rise and a fall.
     """
@@ -71,10 +72,11 @@ def find_vessels(curves: Curves, voxels: Int[np.ndarray, "n 3"], *, time_s: Curv
     candidates = _smooth(curves[bright])
     width, late = width_s(candidates, interval_s), peak_times_s(candidates, interval_s)
 
-    lead = _rise_times_s(_smooth(curves.mean(axis=0, keepdims=True)), interval_s) - _rise_times_s(
-        candidates, interval_s
-    )
-    merit = candidates.max(axis=1) * np.minimum(width / _BOLUS_WIDTH_S, 1) * np.clip(lead, 0, _LEAD_S)
+    typical = np.median(curves[:: 1 + len(curves) // _SAMPLE], axis=0)
+    lead = _rise_times_s(_smooth(typical[None]), interval_s)[0] - _rise_times_s(candidates, interval_s)
+    narrowest, widest = _BOLUS_WIDTHS_S
+    likeness = np.minimum(width / narrowest, 1) * np.minimum(widest / width, 1)
+    merit = candidates.max(axis=1) * np.clip(lead, 0, _LEAD_S) * likeness
     best = np.argsort(-merit, kind="stable")[:_VOXELS]
     arterial = bright[best[merit[best] > 0]]
     if arterial.size == 0:
@@ -115,16 +117,18 @@ def _bright_boluses(curves: Curves) -> Int[np.ndarray, "m"]:
     """The voxels of the highest peaks whose curve is one clean bolus, not noise nor the rim of something that moved.
 
     Clean: it never falls under its baseline by a fifth of its peak; its ups and downs together are less than three
-    times its peak (a single rise and fall is two), besides what noise gives any voxel; and its peak is neither among
-    the first nor the last two frames.
+    times its peak (a single rise and fall is two), besides what noise gives any voxel; it takes more than one frame to
+    rise or to fall; and its peak is neither among the first nor the last two frames.
     """
     count = min(max(4 * _VOXELS, int(_BRIGHT_SHARE * len(curves))), len(curves))
     bright = np.argpartition(curves.max(axis=1), -count)[-count:]
     shapes = _smooth(curves[bright])
     top, when = shapes.max(axis=1), shapes.argmax(axis=1)
     usual = float(np.median(_variation(_smooth(curves[:: 1 + len(curves) // _SAMPLE]))))
+    steps = np.abs(np.diff(curves[bright], axis=1)).max(axis=1)
     clean = (shapes.min(axis=1) > -0.2 * top - usual / curves.shape[1]) & (_variation(shapes) < 3 * top + usual)
-    return np.sort(bright[clean & (top > 0) & (when >= 2) & (when < shapes.shape[1] - 2)])
+    clean &= (steps < 0.85 * top) & (top > 0) & (when >= 2) & (when < shapes.shape[1] - 2)
+    return np.sort(bright[clean])
 
 
 def _variation(curves: Curves) -> Float[np.ndarray, "n"]:

@@ -95,8 +95,7 @@ def relaxation_change(signal: Curves, bolus: Bolus, *, echo_time_s: float | None
 
 def area(curves: Float[np.ndarray, "*n t"], interval_s: float) -> Float[np.ndarray, "*n"]:
     """The area under each curve, by the trapezoidal rule."""
-    total: np.ndarray = (curves.sum(axis=-1) - 0.5 * (curves[..., 0] + curves[..., -1])) * interval_s
-    return total
+    return np.asarray((curves.sum(axis=-1) - 0.5 * (curves[..., 0] + curves[..., -1])) * interval_s)
 
 
 def peak_times_s(curves: Curves, interval_s: float) -> Float[np.ndarray, "n"]:

@@ -53,7 +53,7 @@ from strokelens.perfusion.working import Blur, WorkingGrid
 HAEMATOCRIT_FACTOR = (1 - 0.45) / (1 - 0.25)
 DENSITY_G_PER_ML = 1.04
 
-SMOOTHING_MM = (2.0, 4.0)
+SMOOTHING_MM = (2.0, 3.0)
 """The least and the widest blur (standard deviation) that is chosen for a series."""
 
 _EARLY_FRAMES = 3
@@ -221,7 +221,7 @@ def _blurred(curves: Curves, blur: Blur) -> Curves:
 
 
 def smoothing_for(curves: Curves, blur: Blur) -> float:
-    """The blur in mm that a series needs: 2 mm where its bolus is six times the noise, up to 4 mm where it is weaker.
+    """The blur in mm that a series needs: 2 mm where its bolus is six times the noise, up to 3 mm where it is weaker.
 
     The width is 2 mm · (6 / contrast to noise)^0.65, since noise falls by about the 1.55th power of the blur's width
     (measured on noise that is correlated over a pixel). Contrast is the swing of the brain's mean curve. Noise is what

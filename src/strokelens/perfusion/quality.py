@@ -5,16 +5,18 @@ import numpy as np
 from strokelens.arrays import Curve
 from strokelens.flags import Flag
 from strokelens.perfusion.arterial import Vessels
-from strokelens.perfusion.curves import Bolus
+from strokelens.perfusion.curves import Bolus, width_s
 
 _RETURNED = 0.39
 """A venous curve that ends above this share of its peak was cut off (Copen 2015, as in docs/concepts/perfusion.md)."""
+_WIDEST_S = 24.0
 
 
 def series_flags(vessels: Vessels, bolus: Bolus, time_s: Curve) -> tuple[Flag, ...]:
     """The remarks on one series: its length, its baseline, its frame rate, and the two vessel curves."""
     end = float(vessels.vof[-3:].mean() / vessels.vof.max())
     gaps = np.diff(time_s)
+    width = float(width_s(vessels.aif[None], vessels.interval_s)[0])
     peaks_at_end = int(vessels.vof.argmax()) >= vessels.vof.size - 2
     remarks = {
         Flag(
@@ -38,8 +40,13 @@ def series_flags(vessels: Vessels, bolus: Bolus, time_s: Curve) -> tuple[Flag, .
         Flag("aif-noise", "the arterial curve is noisy: maps may be too low or too high", grave=True): (
             _roughness(vessels.aif) > 0.15
         ),
-        Flag("no-vein", "no venous curve was found: flow and volume are not scaled for partial volume", grave=True): (
-            len(vessels.vof_voxels) == 0
+        Flag(
+            "aif-wide",
+            f"the arterial curve is {width:.0f} s wide; a bolus is 9 to 19 s: no artery was found",
+            grave=True,
+        ): (width > _WIDEST_S),
+        Flag("no-vein", "no vein holds more than the artery: CBF and CBV are not scaled for partial volume"): (
+            vessels.partial_volume == 1.0
         ),
     }
     return tuple(flag for flag, holds in remarks.items() if holds)
