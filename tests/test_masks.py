@@ -47,7 +47,9 @@ def test_the_brain_on_perfusion_mr_is_the_bright_part() -> None:
 
 
 def test_a_slice_of_air_has_no_brain() -> None:
-    with pytest.raises(SeriesError, match=r"no brain found: the largest part of soft tissue of -5 to 100 HU has 0\.0 ml"):
+    with pytest.raises(
+        SeriesError, match=r"no brain found: the largest part of soft tissue of -5 to 100 HU has 0\.0 ml"
+    ):
         ct_brain(np.full(GRID.shape, -1000.0, np.float32), GRID)
 
 

@@ -25,6 +25,7 @@ _PERFUSION_MAPS = ("CBF", "CBV", "MTT", "TTP", "Tmax")
 _PENUMBRA_TMAX_S = 6.0
 _SEVERE_TMAX_S = 10.0
 _USUAL_B_VALUE = 1000.0
+_EDGE_ML = 0.5
 _BACKDROPS = ("NCCT", "CTA", "FLAIR", "T2", "T1", "MIP", "DWI", "B0", "CBV", "CBF", "ADC", "Tmax", "MTT", "TTP")
 
 _DIFFUSION_AND_DELAY = Method(
@@ -230,7 +231,8 @@ def _edge_flags(region: Mask, brain: Mask, grid: Grid) -> tuple[Flag, ...]:
     """Tissue in the first or last slice goes on where the scan does not; tissue on both sides is seldom one stroke."""
     along = np.moveaxis(region, grid.axes[2], 0)
     flags = []
-    if len(along) > 2 and (along[0].any() or along[-1].any()):
+    least = _EDGE_ML / grid.voxel_volume_ml
+    if len(along) > 2 and max(along[0].sum(), along[-1].sum()) >= least:
         flags.append(Flag("edge", "the region reaches the first or last slice: its true volume may be larger"))
     if region.sum() > 0.5 * brain.sum():
         share = region.sum() / brain.sum()

@@ -145,7 +145,7 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
     vessels = find_vessels(sharp, np.argwhere(brain), time_s=contrast.uniform_s, unit=contrast.unit)
     clock.lap("vessels")
 
-    columns = _columns(blurred, vessels, settings.deconvolution)
+    columns = maps_of_curves(blurred, vessels, settings.deconvolution)
     columns["TTP"] -= np.float32(time_s[bolus.arrival] - time_s[0])
     clock.lap("deconvolution")
     return PerfusionMaps(
@@ -266,8 +266,8 @@ class _Contrast:
         return resampled
 
 
-def _columns(curves: Curves, vessels: Vessels, deconvolution: Deconvolution) -> dict[str, Float[np.ndarray, "n"]]:
-    """The five maps as columns of the brain's voxels; TTP from the first frame."""
+def maps_of_curves(curves: Curves, vessels: Vessels, deconvolution: Deconvolution) -> dict[str, Float[np.ndarray, "n"]]:
+    """CBF, CBV, MTT, TTP (from the first frame) and Tmax of each curve, by the module's formulas."""
     interval_s = vessels.interval_s
     response = deconvolution(curves, vessels.aif, interval_s=interval_s)
     scale = HAEMATOCRIT_FACTOR / DENSITY_G_PER_ML * vessels.partial_volume
