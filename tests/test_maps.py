@@ -43,7 +43,8 @@ def pure(patient: Patient, tissue: str) -> Float[np.ndarray, "i j k"]:
 def test_maps_have_the_cases_grid_and_are_nan_outside_the_brain(patient: Patient, perfusion: PerfusionMaps) -> None:
     assert set(perfusion.maps) == {"CBF", "CBV", "MTT", "TTP", "Tmax"}
     for volume in perfusion.maps.values():
-        assert (volume.shape, volume.dtype) == (patient.case.grid.shape, np.float32)
+        assert volume.shape == patient.case.grid.shape
+        assert volume.dtype == np.float32
         assert np.isnan(volume[~perfusion.brain]).all()
 
 

@@ -45,7 +45,7 @@ from strokelens.perfusion.curves import (
     uniform_times,
 )
 from strokelens.perfusion.deconvolve import DEFAULT, Deconvolution
-from strokelens.perfusion.masks import ct_brain, signal_brain
+from strokelens.perfusion.masks import ct_brain, signal_brain, within_mm
 from strokelens.perfusion.motion import Motion, estimate_motion
 from strokelens.perfusion.quality import series_flags
 from strokelens.perfusion.working import Blur, WorkingGrid
@@ -55,6 +55,11 @@ DENSITY_G_PER_ML = 1.04
 
 SMOOTHING_MM = (2.0, 3.0)
 """The least and the widest blur (standard deviation) that is chosen for a series."""
+
+VESSEL_SMOOTHING_MM = 0.8
+"""The blur in which vessels are sought: they have neighbours, noise has not."""
+
+_LARGEST_RIM_MM = 6.0
 
 _EARLY_FRAMES = 3
 """Frames before any bolus, averaged to find the brain."""
@@ -141,8 +146,10 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
 
     baseline = sharp[:, : bolus.arrival].mean(axis=1)
     contrast = _Contrast(modality, bolus, time_s, case.echo_time_s)
-    sharp, blurred = contrast(sharp), contrast(blurred)
-    vessels = find_vessels(sharp, np.argwhere(brain), time_s=contrast.uniform_s, unit=contrast.unit)
+    blurred = contrast(blurred)
+    fine = contrast(_blurred(sharp, Blur(brain, working.grid, VESSEL_SMOOTHING_MM)))
+    clear = _clear_of_motion(brain, motion, working.grid)
+    vessels = find_vessels(fine[clear[brain]], np.argwhere(clear), time_s=contrast.uniform_s, unit=contrast.unit)
     clock.lap("vessels")
 
     columns = maps_of_curves(blurred, vessels, settings.deconvolution)
@@ -218,6 +225,14 @@ def _blurred(curves: Curves, blur: Blur) -> Curves:
     for frame, column in zip(frames, curves.T, strict=True):
         frame[:] = blur(column)
     return frames.T
+
+
+def _clear_of_motion(brain: Bool[np.ndarray, "x y z"], motion: Motion | None, grid: Grid) -> Bool[np.ndarray, "x y z"]:
+    """The brain without the rim in which what is left of the skull's motion rises like a bolus."""
+    if motion is None or not motion.moved.any():
+        return brain
+    rim_mm = min(1.0 + float(motion.displacement_mm[motion.moved].max()), _LARGEST_RIM_MM)
+    return within_mm(brain, rim_mm, grid, inside=True)
 
 
 def smoothing_for(curves: Curves, blur: Blur) -> float:

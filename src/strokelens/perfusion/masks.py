@@ -52,7 +52,7 @@ def discs(radius_mm: float, grid: Grid) -> Bool[np.ndarray, "i j k"]:
 
 
 def _largest_part(candidate: Mask, grid: Grid, *, opening_mm: float, what: str) -> Mask:
-    opened = _within(candidate, opening_mm, grid, inside=True)
+    opened = within_mm(candidate, opening_mm, grid, inside=True)
     parts, count = ndimage.label(opened)
     sizes = np.bincount(parts.ravel())[1:] * grid.voxel_volume_ml
     if count == 0 or sizes.max() < min(_LEAST_BRAIN_ML, 0.05 * candidate.size * grid.voxel_volume_ml):
@@ -60,11 +60,11 @@ def _largest_part(candidate: Mask, grid: Grid, *, opening_mm: float, what: str) 
             f"no brain found: the largest part of {what} has {sizes.max(initial=0):.1f} ml; check the units"
         )
     seed = parts == 1 + int(sizes.argmax())
-    grown = candidate & _within(seed, opening_mm + 1.0, grid, inside=False)
+    grown = candidate & within_mm(seed, opening_mm + 1.0, grid, inside=False)
     return _filled(grown, grid)
 
 
-def _within(mask: Mask, distance_mm: float, grid: Grid, *, inside: bool) -> Mask:
+def within_mm(mask: Mask, distance_mm: float, grid: Grid, *, inside: bool) -> Mask:
     """Slice by slice, the mask eroded (`inside`) or dilated by a distance."""
     _, _, k = grid.axes
     spacing = list(grid.spacing_mm)
