@@ -107,6 +107,33 @@ def test_a_frame_of_nan_is_passed_over(patient: Patient, perfusion: PerfusionMap
     assert np.corrcoef(first, second)[0, 1] >= 0.99
 
 
+def test_a_voxel_without_value_in_one_frame_is_interpolated(patient: Patient, perfusion: PerfusionMaps) -> None:
+    series = patient.case["CTP"].copy()
+    voxel = tuple(np.argwhere(pure(patient, "grey"))[500])
+    series[(*voxel, 12)] = np.nan
+    gap = compute_maps(replace(patient.case, channels={"CTP": series}), replace(QUICK, smoothing_mm=0.0))
+    whole = compute_maps(patient.case, replace(QUICK, smoothing_mm=0.0))
+    assert gap.maps["CBV"][voxel] == pytest.approx(whole.maps["CBV"][voxel], rel=0.15)
+
+
+def test_a_voxel_without_most_of_its_frames_is_not_brain(patient: Patient) -> None:
+    series = patient.case["CTP"].copy()
+    voxel = tuple(np.argwhere(pure(patient, "grey"))[500])
+    series[(*voxel, slice(10, 40))] = np.nan
+    assert np.isnan(compute_maps(replace(patient.case, channels={"CTP": series}), QUICK).maps["CBF"][voxel])
+
+
+@pytest.mark.parametrize("nothing", [0.0, np.nan])
+def test_blank_frames_are_left_out_and_told(patient: Patient, perfusion: PerfusionMaps, nothing: float) -> None:
+    series = patient.case["CTP"].copy()
+    series[..., [3, 39]] = nothing
+    left = compute_maps(replace(patient.case, channels={"CTP": series}), MapSettings())
+    assert "frames 4, 40 hold nothing and are left out" in {flag.message for flag in left.flags}
+    inside = left.brain & perfusion.brain
+    first, second = (np.nan_to_num(maps.maps["CBV"][inside]) for maps in (perfusion, left))
+    assert np.corrcoef(first, second)[0, 1] >= 0.95
+
+
 def test_dsc_mr_gives_maps_with_and_without_echo_time() -> None:
     patient = simulate(53, protocol=DscProtocol(slices=6), motion=False)
     with_te = compute_maps(patient.case, QUICK)

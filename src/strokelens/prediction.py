@@ -19,42 +19,41 @@ from strokelens.perfusion.hemispheres import Midplane, find_midplane
 from strokelens.perfusion.maps import MapSettings, Progress, compute_maps
 from strokelens.perfusion.masks import tissue
 from strokelens.perfusion.mismatch import Mismatch
-from strokelens.perfusion.thresholds import Rule, apply_rule, rule_named
+from strokelens.perfusion.thresholds import Condition, Rule, Side, apply_rule, rule_named
 
 _PERFUSION_MAPS = ("CBF", "CBV", "MTT", "TTP", "Tmax")
 _PENUMBRA_TMAX_S = 6.0
 _SEVERE_TMAX_S = 10.0
 _USUAL_B_VALUE = 1000.0
 _EDGE_ML = 0.5
+_MOST_WITHOUT_VALUE = 0.1
 _BACKDROPS = ("NCCT", "CTA", "FLAIR", "T2", "T1", "MIP", "DWI", "B0", "CBV", "CBF", "ADC", "Tmax", "MTT", "TTP")
-
-_DIFFUSION_AND_DELAY = Method(
-    "threshold:diffusion+tmax",
-    "core: the diffusion lesion; hypoperfused: Tmax > 6 s, or the core",
-    "docs/concepts/diffusion.md; Albers 2018",
-    {"hypoperfused_tmax_above_s": _PENUMBRA_TMAX_S},
-)
 
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """How a case is segmented; age and NIHSS serve the DAWN criteria only."""
+    """How a case is segmented; age and NIHSS serve the DAWN criteria only.
 
-    rule: Rule = field(default_factory=lambda: rule_named("strokelens"))
+    `rule` None lets the case decide: the diffusion lesion as core where there is DWI, else the rule `strokelens`.
+    """
+
+    rule: Rule | None = None
     maps: MapSettings = field(default_factory=MapSettings)
     lesion: LesionRule = field(default_factory=LesionRule)
     age_years: float | None = None
     nihss: float | None = None
 
 
-def segment(case: Case, settings: SegmentSettings = SegmentSettings(), progress: Progress | None = None) -> Finding:
+_DEFAULTS = SegmentSettings()
+
+
+def segment(case: Case, settings: SegmentSettings = _DEFAULTS, progress: Progress | None = None) -> Finding:
     """Core and penumbra, or the diffusion lesion, of one case.
 
-    A perfusion series gives maps, and these core and penumbra by `settings.rule`. Without a series, DWI with ADC (or
-    with b0) gives the lesion, which is the core where the case has Tmax too. Without DWI, the case's own maps are
-    judged by the rule.
+    A perfusion series gives maps first. Then a rule that was asked for judges all maps; without one, DWI with ADC (or
+    b0) gives the lesion, which is the core where there is Tmax too; without DWI, the rule `strokelens` judges the maps.
 
-    Raises `RuleError` when the case has none of these, and what `compute_maps` raises.
+    Raises `RuleError` when the case has not what this needs, and what `compute_maps` raises.
     """
     started = perf_counter()
     known = {"age_years": settings.age_years, "nihss": settings.nihss}
@@ -62,12 +61,16 @@ def segment(case: Case, settings: SegmentSettings = SegmentSettings(), progress:
     case = replace(case, clinical=clinical)
     if any(name in case.channels for name in SERIES):
         finding = _from_series(case, settings, progress)
-    elif "DWI" in case.channels and ("ADC" in case.channels or "B0" in case.channels):
+    elif settings.rule is None and _has_diffusion(case):
         finding = _from_diffusion(case, settings)
     else:
         finding = _from_maps(case, settings)
     timings_s = {**finding.timings_s, "total": perf_counter() - started}
     return replace(finding, flags=(*_case_flags(case), *finding.flags), timings_s=timings_s, sources=case.sources)
+
+
+def _has_diffusion(case: Case) -> bool:
+    return "DWI" in case.channels and ("ADC" in case.channels or "B0" in case.channels)
 
 
 def _case_flags(case: Case) -> tuple[Flag, ...]:
@@ -84,32 +87,47 @@ def _from_series(case: Case, settings: SegmentSettings, progress: Progress | Non
     started = perf_counter()
     regions = tissue(perfusion.brain, perfusion.maps, perfusion.baseline, "CT" if "CTP" in case.channels else "MR")
     midplane = find_midplane(perfusion.baseline, perfusion.brain, case.grid)
-    segmentation = apply_rule(settings.rule, perfusion.maps, regions, grid=case.grid, midplane=midplane)
-    method = _rule_method(settings.rule)
-    finding = _perfusion_finding(case, method, segmentation, perfusion.maps, perfusion.brain, midplane)
+    if settings.rule is None and _has_diffusion(case):
+        finding = _from_diffusion(replace(case, channels={**case.channels, **perfusion.maps}), settings)
+    else:
+        maps = {**perfusion.maps, **{name: case[name] for name in ("ADC", "DWI") if name in case.channels}}
+        scene = _Scene(case, maps, perfusion.brain, regions, midplane)
+        finding = _by_rule(scene, settings.rule or rule_named("strokelens"))
+        finding = replace(finding, backdrop=perfusion.average)
+    flags = (*perfusion.flags, *_echo_flags(case), *_fit_flags(settings), *finding.flags)
     return replace(
         finding,
-        backdrop=perfusion.average,
         vessels=perfusion.vessels,
-        flags=(*perfusion.flags, *_echo_flags(case), *finding.flags),
+        flags=flags,
         settings={**finding.settings, **settings.maps.facts(perfusion.smoothing_mm)},
         timings_s={**perfusion.timings_s, "thresholds": perf_counter() - started},
     )
 
 
 def _from_maps(case: Case, settings: SegmentSettings) -> Finding:
-    maps = {name: case[name] for name in (*_PERFUSION_MAPS, "ADC") if name in case.channels}
+    maps = {name: case[name] for name in (*_PERFUSION_MAPS, "ADC", "DWI") if name in case.channels}
     if not maps:
         raise RuleError(
             f"{case.id}: nothing to segment in {', '.join(sorted(case.channels))}; give a CTP or PWI series, DWI with "
             "ADC or b0, or maps such as CBF and Tmax"
         )
     brain = _brain_of_maps(maps)
-    rule = rule_named("adc") if "ADC" in maps and not set(settings.rule.channels) <= set(maps) else settings.rule
+    rule = settings.rule or rule_named("adc" if "ADC" in maps and "CBF" not in maps else "strokelens")
     midplane = find_midplane(np.nan_to_num(_backdrop(case, maps)), brain, case.grid)
-    segmentation = apply_rule(rule, maps, tissue(brain, maps, None, None), grid=case.grid, midplane=midplane)
     shown = {name: np.where(brain, volume, np.float32(np.nan)) for name, volume in maps.items()}
-    return _perfusion_finding(case, _rule_method(rule), segmentation, shown, brain, midplane)
+    return _by_rule(_Scene(case, shown, brain, tissue(brain, maps, None, None), midplane), rule)
+
+
+def _fit_flags(settings: SegmentSettings) -> tuple[Flag, ...]:
+    """Absolute limits belong to the software that they were found with, and ours lowers flow."""
+    absolute = settings.rule.absolute if settings.rule else ()
+    if not absolute:
+        return ()
+    message = (
+        f"the limits of {', '.join(absolute)} in this rule were found with other software; "
+        f"{settings.maps.deconvolution.name} lowers flow and lengthens transit times, so volumes may be far off"
+    )
+    return (Flag("absolute-limits", message, grave=True),)
 
 
 def _echo_flags(case: Case) -> tuple[Flag, ...]:
@@ -129,8 +147,8 @@ def _from_diffusion(case: Case, settings: SegmentSettings) -> Finding:
     images = {"ADC": adc, "DWI": dwi} | {name: case[name] for name in _PERFUSION_MAPS if name in case.channels}
     maps = {name: np.where(brain, volume, np.float32(np.nan)) for name, volume in images.items()}
     if "Tmax" in maps:
-        segmentation = _core_and_delay(found.mask, maps["Tmax"], brain, case)
-        finding = _perfusion_finding(case, _DIFFUSION_AND_DELAY, segmentation, maps, brain, found.midplane)
+        scene = _Scene(case, maps, brain, tissue(brain, maps, None, None), found.midplane)
+        finding = _measured(scene, _around(found.mask, scene), _lesion_and_delay_method(settings.lesion))
         return replace(finding, backdrop=dwi, flags=(*flags, *finding.flags))
     segmentation = Segmentation(found.mask.astype(np.uint8), case.grid, LESION_ONLY)
     return Finding(
@@ -141,7 +159,7 @@ def _from_diffusion(case: Case, settings: SegmentSettings) -> Finding:
         brain=brain,
         volumes_ml={"lesion": segmentation.volume_ml("lesion")},
         method=_lesion_method(settings.lesion),
-        flags=(*flags, *_edge_flags(found.mask, brain, case.grid)),
+        flags=(*flags, *_region_flags(found.mask, brain, case.grid)),
         settings=_hemisphere(found.mask, found.midplane),
     )
 
@@ -158,42 +176,84 @@ def _diffusion_of(case: Case) -> tuple[Volume, tuple[Flag, ...]]:
     return adc, (Flag("b-value-assumed", message),)
 
 
-def _core_and_delay(lesion: Mask, tmax_s: Volume, brain: Mask, case: Case) -> Segmentation:
-    """The diffusion lesion as core, and penumbra where Tmax is over 6 s around it."""
-    delayed = Segmentation((brain & (tmax_s > _PENUMBRA_TMAX_S)).astype(np.uint8), case.grid, LESION_ONLY)
-    return Segmentation(np.where(lesion, 2, delayed.labels).astype(np.uint8), case.grid, CORE_PENUMBRA)
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """A case with the maps, brain, tissue and midplane by which it is judged."""
+
+    case: Case
+    maps: Mapping[str, Volume]
+    brain: Mask
+    tissue: Mask
+    midplane: Midplane
+
+    def judged(self, rule: Rule) -> Segmentation:
+        return apply_rule(rule, self.maps, self.tissue, grid=self.case.grid, midplane=self.midplane)
+
+    def later_ml(self, tmax_s: float) -> float:
+        """The volume of Tmax over a limit, decided by majority like any other region; NaN without Tmax."""
+        if "Tmax" not in self.maps:
+            return nan
+        return self.judged(_later_than(tmax_s)).volume_ml("penumbra")
 
 
-def _perfusion_finding(
-    case: Case, method: Method, segmentation: Segmentation, maps: Mapping[str, Volume], brain: Mask, midplane: Midplane
-) -> Finding:
+def _later_than(tmax_s: float) -> Rule:
+    return Rule(f"Tmax > {tmax_s:g} s", "", (), (Condition("Tmax", Side.ABOVE, tmax_s),))
+
+
+def _around(lesion: Mask, scene: _Scene) -> Segmentation:
+    """The lesion as core, and as penumbra where Tmax is over 6 s besides."""
+    late = scene.judged(_later_than(_PENUMBRA_TMAX_S))
+    return Segmentation(np.where(lesion, 2, late.labels).astype(np.uint8), late.grid, CORE_PENUMBRA)
+
+
+def _by_rule(scene: _Scene, rule: Rule) -> Finding:
+    method = Method(f"threshold:{rule.name}", rule.description, rule.source, rule.thresholds)
+    finding = _measured(scene, scene.judged(rule), method)
+    return replace(finding, flags=(*_gap_flags(scene, rule), *finding.flags))
+
+
+def _gap_flags(scene: _Scene, rule: Rule) -> tuple[Flag, ...]:
+    """Where a map has no value, nothing is ever found: say so when that is much of the brain."""
+    known = np.all([np.isfinite(scene.maps[name]) for name in rule.channels], axis=0)
+    lacking = 1.0 - float(known[scene.brain].mean())
+    if lacking <= _MOST_WITHOUT_VALUE:
+        return ()
+    return (Flag("gaps", f"{lacking:.0%} of the brain has no value in {', '.join(rule.channels)}", grave=True),)
+
+
+def _measured(scene: _Scene, segmentation: Segmentation, method: Method) -> Finding:
     """Core and penumbra with their measures."""
-    core_ml = segmentation.volume_ml("core")
-    hypoperfused_ml = segmentation.volume_ml("core", "penumbra")
-    region = segmentation.mask("core", "penumbra")
-    severe = region & (maps["Tmax"] > _SEVERE_TMAX_S) if "Tmax" in maps else None
+    case = scene.case
+    core_ml, hypoperfused_ml = segmentation.volume_ml("core"), segmentation.volume_ml("core", "penumbra")
     mismatch = Mismatch(
         core_ml=core_ml,
         hypoperfused_ml=hypoperfused_ml,
-        severe_ml=nan if severe is None else float(severe.sum() * case.grid.voxel_volume_ml),
+        severe_ml=scene.later_ml(_SEVERE_TMAX_S),
+        late_ml=scene.later_ml(_PENUMBRA_TMAX_S),
     )
+    region = segmentation.mask("core", "penumbra")
     return Finding(
         case_id=case.id,
         segmentation=segmentation,
-        maps=maps,
-        backdrop=_backdrop(case, maps),
-        brain=brain,
+        maps=scene.maps,
+        backdrop=_backdrop(case, scene.maps),
+        brain=scene.brain,
         volumes_ml={"core": core_ml, "penumbra": mismatch.volume_ml, "hypoperfused": hypoperfused_ml},
         method=method,
         mismatch=mismatch,
         criteria=mismatch.criteria(case.clinical.get("age_years"), case.clinical.get("nihss")),
-        flags=_edge_flags(region, brain, case.grid),
-        settings=_hemisphere(region, midplane),
+        flags=_region_flags(region, scene.brain, case.grid),
+        settings=_hemisphere(region, scene.midplane),
     )
 
 
-def _rule_method(rule: Rule) -> Method:
-    return Method(f"threshold:{rule.name}", rule.description, rule.source, rule.thresholds)
+def _lesion_and_delay_method(rule: LesionRule) -> Method:
+    return Method(
+        "threshold:diffusion+tmax",
+        f"core: the diffusion lesion; hypoperfused: Tmax > {_PENUMBRA_TMAX_S:g} s, or the core",
+        "docs/concepts/diffusion.md; Albers 2018",
+        {**asdict(rule), "hypoperfused_tmax_above_s": _PENUMBRA_TMAX_S},
+    )
 
 
 def _lesion_method(rule: LesionRule) -> Method:
@@ -227,11 +287,11 @@ def _hemisphere(region: Mask, midplane: Midplane) -> dict[str, float | str]:
     return {"hemisphere": "right" if share > 0.8 else "left" if share < 0.2 else "both"}
 
 
-def _edge_flags(region: Mask, brain: Mask, grid: Grid) -> tuple[Flag, ...]:
-    """Tissue in the first or last slice goes on where the scan does not; tissue on both sides is seldom one stroke."""
+def _region_flags(region: Mask, brain: Mask, grid: Grid) -> tuple[Flag, ...]:
+    """A region at the end of the scan goes on where the scan does not; half of the brain is seldom one stroke."""
     along = np.moveaxis(region, grid.axes[2], 0)
-    flags = []
     least = _EDGE_ML / grid.voxel_volume_ml
+    flags = []
     if len(along) > 2 and max(along[0].sum(), along[-1].sum()) >= least:
         flags.append(Flag("edge", "the region reaches the first or last slice: its true volume may be larger"))
     if region.sum() > 0.5 * brain.sum():

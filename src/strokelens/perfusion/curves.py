@@ -73,6 +73,30 @@ def find_bolus(mean: Curve, *, rising: bool) -> Bolus:
     return Bolus(arrival=max(int(risen[0]) - 1, 1), peak=peak)
 
 
+def filled(curves: Curves) -> Curves:
+    """The curves with missing (NaN) frames interpolated linearly over time, held at the ends; all NaN stays NaN.
+
+    >>> filled(np.array([[np.nan, 1.0, np.nan, 3.0]], np.float32)).tolist()
+    [[1.0, 1.0, 2.0, 3.0]]
+    """
+    known = np.isfinite(curves)
+    lacking = ~known.all(axis=1)
+    if not lacking.any():
+        return curves
+    part, there = curves[lacking], known[lacking]
+    count = curves.shape[1]
+    frames = np.broadcast_to(np.arange(count), there.shape)
+    before = np.maximum.accumulate(np.where(there, frames, -1), axis=1)
+    after = np.minimum.accumulate(np.where(there, frames, count)[:, ::-1], axis=1)[:, ::-1]
+    left = np.clip(np.where(before < 0, after, before), 0, count - 1)
+    right = np.clip(np.where(after == count, before, after), 0, count - 1)
+    share = (frames - left) / np.maximum(right - left, 1)
+    low, high = (np.take_along_axis(part, index, axis=1) for index in (left, right))
+    result = curves.copy()
+    result[lacking] = low + share * (high - low)
+    return result
+
+
 def enhancement_hu(values: Curves, bolus: Bolus) -> Curves:
     """CT: HU − the voxel's mean before arrival; what contrast agent adds, in HU."""
     baseline = values[:, : bolus.arrival].mean(axis=1, keepdims=True)

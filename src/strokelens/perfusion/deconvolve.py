@@ -239,7 +239,7 @@ def _by_matrix(
 ) -> Response:
     flow, lag = np.empty(len(curves), np.float32), np.empty(len(curves), np.float32)
     for rows in _chunks(len(curves)):
-        flow[rows], lag[rows] = _peak(np.asarray(curves[rows], np.float32) @ inverse.T)
+        flow[rows], lag[rows] = _peak(np.asarray(curves[rows], np.float32) @ inverse.T, periodic=negative_lags)
     return _response(flow, lag, len(inverse) if negative_lags else 2 * len(inverse), interval_s)
 
 
@@ -247,10 +247,12 @@ def _chunks(count: int) -> Iterator[slice]:
     return (slice(start, start + _CHUNK) for start in range(0, count, _CHUNK))
 
 
-def _peak(responses: Float[np.ndarray, "n lag"]) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+def _peak(
+    responses: Float[np.ndarray, "n lag"], *, periodic: bool = True
+) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """Height and position, in lags, of each response's maximum, refined by the parabola through it and its neighbours.
 
-    Lags are periodic, so the neighbour of the first is the last.
+    Where lags are periodic, the neighbour of the first is the last; elsewhere a maximum at either end stays there.
     """
     rows = np.arange(len(responses))
     top = responses.argmax(axis=1)
@@ -260,6 +262,8 @@ def _peak(responses: Float[np.ndarray, "n lag"]) -> tuple[Float[np.ndarray, "n"]
     bend = left - 2 * middle + right
     with np.errstate(divide="ignore", invalid="ignore"):
         shift = np.where(bend < 0, 0.5 * (left - right) / bend, 0)
+    if not periodic:
+        shift = np.where((top == 0) | (top == count - 1), 0, shift)
     return middle - 0.25 * (left - right) * shift, top + shift
 
 

@@ -38,6 +38,7 @@ from strokelens.perfusion.curves import (
     Bolus,
     area,
     enhancement_hu,
+    filled,
     find_bolus,
     interpolation,
     peak_times_s,
@@ -135,6 +136,7 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
     clock.lap("brain")
 
     sharp, average = _gather(frames, working, brain)
+    brain, sharp = _with_enough_frames(brain, sharp)
     clock.lap("frames")
 
     bolus = find_bolus(sharp.mean(axis=0), rising=modality == "CT")
@@ -164,7 +166,7 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
         vessels=vessels,
         motion=motion,
         smoothing_mm=smoothing_mm,
-        flags=(*series_flags(vessels, bolus, time_s), *(motion.flags if motion else ())),
+        flags=(*series_flags(vessels, bolus, time_s), *frames.flags, *(motion.flags if motion else ())),
         timings_s=clock.laps_s,
     )
 
@@ -190,14 +192,21 @@ class _Frames:
     series: Series
     motion: Motion | None
     indices: Int[np.ndarray, "n"]
+    flags: tuple[Flag, ...]
 
     @classmethod
     def of(cls, series: Series, motion: Motion | None) -> "_Frames":
-        """All frames but those whose motion could not be corrected; these too where they are many."""
-        frames = np.arange(series.shape[3])
+        """All frames but blank ones, and those whose motion could not be corrected; these too where they are many."""
+        useful = np.array([_has_content(series[..., t]) for t in range(series.shape[3])])
+        blank = ", ".join(str(t + 1) for t in np.flatnonzero(~useful))
+        flags = (Flag("blank-frames", f"frames {blank} hold nothing and are left out"),) if blank else ()
         if motion is not None and motion.uncorrected.mean() <= _MOST_LEFT_OUT:
-            frames = frames[~motion.uncorrected]
-        return cls(series, motion, frames)
+            useful &= ~motion.uncorrected
+        if useful.sum() < LEAST_FRAMES:
+            raise SeriesError(
+                f"only {int(useful.sum())} of {useful.size} frames are of use; a bolus needs at least {LEAST_FRAMES}"
+            )
+        return cls(series, motion, np.flatnonzero(useful), flags)
 
     def __len__(self) -> int:
         return self.indices.size
@@ -207,13 +216,18 @@ class _Frames:
         return frame if self.motion is None else self.motion.steady(frame, int(self.indices[index]))
 
 
+def _has_content(frame: Volume) -> bool:
+    """Whether a frame has values, and not only one."""
+    return bool(np.nanmin(frame, initial=np.inf) < np.nanmax(frame, initial=-np.inf))
+
+
 def _gather(frames: _Frames, working: WorkingGrid, brain: Bool[np.ndarray, "x y z"]) -> tuple[Curves, Volume]:
     """The brain's curves on the working grid, and the mean of all frames on the full one."""
     sharp = np.empty((len(frames), int(brain.sum())), np.float32)
     average = np.zeros(working.full.shape, np.float32)
     for t in range(len(frames)):
         frame = frames[t]
-        average += frame
+        average += np.nan_to_num(frame)
         sharp[t] = working.shrink(frame)[brain]
     average /= len(frames)
     return sharp.T, average
@@ -252,6 +266,18 @@ def smoothing_for(curves: Curves, blur: Blur) -> float:
     return float(np.clip(least * (6 * noise / swing) ** 0.65, least, most))
 
 
+def _with_enough_frames(
+    brain: Bool[np.ndarray, "x y z"], curves: Curves
+) -> tuple[Bool[np.ndarray, "x y z"], Float[np.ndarray, "m t"]]:
+    """The brain's voxels that have values in at least half of the frames, and their curves without gaps."""
+    enough = np.isfinite(curves).mean(axis=1) >= 0.5
+    kept = np.zeros_like(brain)
+    kept[brain] = enough
+    if not enough.any():
+        raise SeriesError("the brain's voxels have no values in most frames; check the series for NaN")
+    return kept, filled(curves if enough.all() else curves[enough])
+
+
 @dataclass(frozen=True, eq=False)
 class _Contrast:
     """From the scanner's values over its frames to concentration over uniform times."""
@@ -270,11 +296,10 @@ class _Contrast:
         return uniform_times(self.time_s)
 
     def __call__(self, values: Curves) -> Float[np.ndarray, "n wanted"]:
-        known = np.nan_to_num(values, copy=False, nan=0.0)
         if self.modality == "CT":
-            curves = enhancement_hu(known, self.bolus)
+            curves = enhancement_hu(values, self.bolus)
         else:
-            curves = relaxation_change(known, self.bolus, echo_time_s=self.echo_time_s)
+            curves = relaxation_change(values, self.bolus, echo_time_s=self.echo_time_s)
         if self.uniform_s.size == self.time_s.size and np.allclose(self.uniform_s, self.time_s):
             return curves
         resampled: np.ndarray = curves @ interpolation(self.time_s, self.uniform_s)

@@ -24,7 +24,8 @@ class Criterion:
 class Mismatch:
     """How much tissue is hypoperfused and not yet core.
 
-    `severe_ml` is the volume of Tmax > 10 s, NaN where there is no Tmax.
+    `severe_ml` is the volume of Tmax > 10 s, NaN where there is no Tmax. `late_ml` is that of Tmax > 6 s where the
+    hypoperfused region was found in another way; None where it is that region.
 
     >>> mismatch = Mismatch(core_ml=20.0, hypoperfused_ml=80.0, severe_ml=32.0)
     >>> mismatch.volume_ml, mismatch.ratio, mismatch.hypoperfusion_intensity_ratio
@@ -34,6 +35,7 @@ class Mismatch:
     core_ml: float
     hypoperfused_ml: float
     severe_ml: float = nan
+    late_ml: float | None = None
 
     @property
     def volume_ml(self) -> float:
@@ -49,8 +51,9 @@ class Mismatch:
 
     @property
     def hypoperfusion_intensity_ratio(self) -> float:
-        """Volume of Tmax > 10 s / hypoperfused volume; NaN when nothing is hypoperfused."""
-        return self.severe_ml / self.hypoperfused_ml if self.hypoperfused_ml > 0 else nan
+        """Volume of Tmax > 10 s / volume of Tmax > 6 s; NaN when there is none of the latter."""
+        late_ml = self.hypoperfused_ml if self.late_ml is None else self.late_ml
+        return self.severe_ml / late_ml if late_ml > 0 else nan
 
     def criteria(self, age_years: float | None = None, nihss: float | None = None) -> tuple[Criterion, ...]:
         """The imaging criteria of DEFUSE 3, EXTEND and DAWN, as information.

@@ -9,6 +9,7 @@ from strokelens.perfusion.curves import Bolus, width_s
 
 _RETURNED = 0.39
 """A venous curve that ends above this share of its peak was cut off (Copen 2015, as in docs/concepts/perfusion.md)."""
+_HARDLY_RETURNED = 0.7
 _WIDEST_S = 24.0
 
 
@@ -17,17 +18,16 @@ def series_flags(vessels: Vessels, bolus: Bolus, time_s: Curve) -> tuple[Flag, .
     end = float(vessels.vof[-3:].mean() / vessels.vof.max())
     gaps = np.diff(time_s)
     width = float(width_s(vessels.aif[None], vessels.interval_s)[0])
-    peaks_at_end = int(vessels.vof.argmax()) >= vessels.vof.size - 2
+    lasts_s = float(time_s[-1] - time_s[0])
     remarks = {
         Flag(
             "truncated",
             f"the scan ends while the venous curve is still at {end:.0%} of its peak (39 % or less is complete): "
             "core may be overestimated and hypoperfused tissue underestimated",
-            grave=peaks_at_end,
+            grave=end > _HARDLY_RETURNED,
         ): end > _RETURNED,
-        Flag("short", f"the series lasts {time_s[-1] - time_s[0]:.0f} s; 60 to 70 s are recommended"): bool(
-            time_s[-1] - time_s[0] < 45
-        ),
+        Flag("short", f"the series lasts {lasts_s:.0f} s; 60 to 70 s are recommended", grave=lasts_s < 35): lasts_s
+        < 45,
         Flag("baseline", f"only {bolus.arrival} frame(s) before the bolus: the baseline is uncertain"): (
             bolus.arrival < 3
         ),

@@ -43,6 +43,7 @@ class Reference(Enum):
     NORMAL = "of the median where Tmax < 4 s"
     OTHER_SIDE = "of the median of the less affected hemisphere"
     MIRROR = "of the mirrored place"
+    QUANTILE = "of tissue"
 
 
 class Side(Enum):
@@ -73,7 +74,8 @@ class Condition:
     @property
     def key(self) -> str:
         """The limit's name in a result, with its unit, such as `tmax_above_s` or `cbf_below_fraction`."""
-        unit = "fraction" if self.reference is not Reference.ABSOLUTE else _UNIT_KEYS[self.channel]
+        kinds = {Reference.ABSOLUTE: _UNIT_KEYS.get(self.channel, ""), Reference.QUANTILE: "quantile"}
+        unit = kinds.get(self.reference, "fraction")
         return f"{self.channel.lower()}_{self.side.name.lower()}_{unit}"
 
 
@@ -102,7 +104,16 @@ class Rule:
         """The rule in words."""
         core = " and ".join(str(condition) for condition in self.core)
         hypoperfused = " and ".join(str(condition) for condition in self.hypoperfused)
-        return f"core: {core}; hypoperfused: {hypoperfused}"
+        return f"core: {core or 'none'}; hypoperfused: {hypoperfused or 'the core'}"
+
+    @property
+    def absolute(self) -> tuple[str, ...]:
+        """The maps of flow, volume and transit time that the rule judges by limits in their own units."""
+        conditions = (*self.core, *self.hypoperfused)
+        found = {
+            c.channel for c in conditions if c.reference is Reference.ABSOLUTE and c.channel in ("CBF", "CBV", "MTT")
+        }
+        return tuple(sorted(found))
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -176,6 +187,13 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 (Condition("CBF", Side.BELOW, 27.0),),
             ),
             Rule("adc", "Purushotham 2015, Albers 2018", (Condition("ADC", Side.BELOW, 620.0),), (_TMAX_6,)),
+            Rule(
+                "adc-dwi",
+                "Purushotham 2015; DWI above its 97th percentile",
+                (Condition("ADC", Side.BELOW, 620.0), Condition("DWI", Side.ABOVE, 0.97, Reference.QUANTILE)),
+                (),
+                smallest_hypoperfused_ml=0.2,
+            ),
         )
     }
 )
@@ -224,8 +242,8 @@ class _Judge:
         """The tissue where every condition holds; no tissue at all without a condition."""
         holds = self.tissue.copy() if conditions else np.zeros_like(self.tissue)
         for condition in conditions:
-            limit = condition.limit * self._reference(condition)
             values = self.maps[condition.channel]
+            limit = self._limit(condition)
             holds &= values < limit if condition.side is Side.BELOW else values > limit
         return holds
 
@@ -241,17 +259,19 @@ class _Judge:
         weight = ndimage.gaussian_filter(where.astype(np.float32), sigma)
         return np.divide(total, weight, out=np.zeros_like(total), where=weight > _LEAST_WEIGHT), weight
 
-    def _reference(self, condition: Condition) -> Volume | float:
-        values = self.maps[condition.channel]
+    def _limit(self, condition: Condition) -> Volume | float:
+        values, share = self.maps[condition.channel], condition.limit
         match condition.reference:
             case Reference.ABSOLUTE:
-                return 1.0
+                return share
             case Reference.NORMAL:
-                return self._normal_median(values)
+                return share * self._normal_median(values)
             case Reference.OTHER_SIDE:
-                return _median(values, self.tissue & self._less_affected(), "the other hemisphere")
+                return share * _median(values, self.tissue & self._less_affected(), "tissue on the other side")
             case Reference.MIRROR:
-                return self._mirrored(values)
+                return np.float32(share) * self._mirrored(values)
+            case Reference.QUANTILE:
+                return float(np.nanquantile(values[self.tissue], share))
 
     def _normal_median(self, values: Volume) -> float:
         return _median(values, self.tissue & (self.maps["Tmax"] < _NORMAL_TMAX_S), "tissue with Tmax < 4 s")
@@ -259,12 +279,12 @@ class _Judge:
     def _less_affected(self) -> Mask:
         """The hemisphere with less delay, or with more flow or volume where no map shows delay."""
         right = self.midplane.right()
-        late = next((self.maps[name] for name in ("Tmax", "MTT", "TTP") if name in self.maps), None)
-        burden = late if late is not None else -next(iter(self.maps.values()))
-        sides = [
-            np.nanmean(burden[self.tissue & side]) if (self.tissue & side).any() else np.inf for side in (right, ~right)
-        ]
-        return right if sides[0] < sides[1] else ~right
+        name = next((name for name in ("Tmax", "MTT", "TTP") if name in self.maps), None)
+        burden = self.maps[name] if name else -next(iter(self.maps.values()))
+        known = self.tissue & np.isfinite(burden)
+        if not (known & right).any() or not (known & ~right).any():
+            raise RuleError("one hemisphere has no value to compare with; choose a rule with absolute limits")
+        return right if burden[known & right].mean() < burden[known & ~right].mean() else ~right
 
     def _mirrored(self, values: Volume) -> Volume:
         """The blurred value at the mirrored place; the normal (or overall) median where there is none."""
