@@ -10,23 +10,24 @@ the errors here are upper bounds; tests/test_motion.py has exact frames.
 Run: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/bench_motion.py [--no-reference]
 """
 
-import json
-import os
-import platform
 import sys
 import time
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from scipy import ndimage, optimize
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.results import environment, write_results
 
 from strokelens.arrays import Series, Volume
 from strokelens.grid import Grid
 from strokelens.perfusion.motion import Motion, estimate_motion
 from strokelens.perfusion.rigid import displacement_mm, voxel_matrix
 
-RESULTS = Path(__file__).parent / "results" / "motion.json"
 SIZES = ((256, 40), (512, 45))
 SLICES = 16
 EVALUATIONS = 100
@@ -45,7 +46,7 @@ def head(side: int, grid: Grid, rng: np.random.Generator) -> Volume:
     return np.asfortranarray(blurred.astype(np.float32))
 
 
-def series_of(side: int, frames: int, grid: Grid, share_moved: float) -> tuple[Series, np.ndarray]:
+def series_of(side: int, frames: int, grid: Grid, share_moved: float) -> tuple[Series, Float[np.ndarray, "t 6"]]:
     """A still head with noise of 6 HU, and a share of frames moved by about 2 mm and 1 degree."""
     rng = np.random.default_rng(0)
     still = head(side, grid, rng)
@@ -85,7 +86,7 @@ def reference_cpu_s(series: Series, grid: Grid, index: int) -> float:
     """CPU seconds of one frame, registered to the first at full resolution."""
     first, frame = series[..., 0], series[..., index]
 
-    def difference(scaled: np.ndarray) -> float:
+    def difference(scaled: Float[np.ndarray, "6"]) -> float:
         matrix = voxel_matrix(scaled * [1, 1, 1, 0.02, 0.02, 0.02], grid)
         return float(np.square(ndimage.affine_transform(frame, matrix[:3, :3], matrix[:3, 3], order=1) - first).mean())
 
@@ -94,7 +95,7 @@ def reference_cpu_s(series: Series, grid: Grid, index: int) -> float:
     return time.process_time() - start
 
 
-def error_mm(motion: Motion, truth: np.ndarray) -> tuple[float, float]:
+def error_mm(motion: Motion, truth: Float[np.ndarray, "t 6"]) -> tuple[float, float]:
     """Largest of the frames' mean displacement errors over the head in the block: within the slice, and across."""
     rng = np.random.default_rng(1)
     ball = rng.normal(size=(500, 3))
@@ -107,43 +108,44 @@ def error_mm(motion: Motion, truth: np.ndarray) -> tuple[float, float]:
     )
 
 
+def measured(side: int, frames: int, share: float, *, reference: bool) -> dict[str, float | str | None]:
+    """One series: the best of two runs, its errors, and the reference where it is asked for."""
+    grid = Grid((side, side, SLICES), np.diag([230 / side, 230 / side, 5.0, 1.0]))
+    series, truth = series_of(side, frames, grid, share)
+    motion, estimate_s, frames_s = min((corrected(series, grid) for _ in range(2)), key=lambda run: run[1] + run[2])
+    within_mm, across_mm = error_mm(motion, truth)
+    row: dict[str, float | str | None] = {
+        "series": f"{side}×{side}×{SLICES}×{frames}",
+        "frames_moved": int(truth.any(axis=1).sum()),
+        "frames_resampled": int(motion.moved.sum()),
+        "estimate_cpu_s": round(estimate_s, 3),
+        "all_frames_cpu_s": round(frames_s, 3),
+        "extra_memory_mb": round(extra_memory_mb(series, grid), 1),
+        "series_mb": round(series.nbytes / 1e6, 1),
+        "error_within_slice_mm": round(within_mm, 3),
+        "error_across_mm": round(across_mm, 3),
+        "reference_cpu_s": None,
+        "ratio": None,
+    }
+    if reference:
+        whole = reference_cpu_s(series, grid, int(np.flatnonzero(truth.any(axis=1))[0])) * frames
+        row |= {"reference_cpu_s": round(whole, 1), "ratio": round(whole / (estimate_s + frames_s), 1)}
+    return row
+
+
 def main() -> None:
     """Measures, prints a table, writes JSON."""
-    rows = []
+    print(environment())
     print(
-        "series, moved, estimate s, all frames s, extra MB, series MB, error in slice and across mm, reference s, ratio"
+        "series, moved, resampled, estimate s, frames s, extra MB, series MB, errors in and across mm, reference s, ×"
     )
+    rows = []
     for side, frames in SIZES:
-        grid = Grid((side, side, SLICES), np.diag([230 / side, 230 / side, 5.0, 1.0]))
         for share in (0.0, 0.2):
-            series, truth = series_of(side, frames, grid, share)
-            motion, estimate_s, frames_s = min(
-                (corrected(series, grid) for _ in range(2)), key=lambda run: run[1] + run[2]
-            )
-            row: dict[str, float | str | None] = {
-                "series": f"{side}x{side}x{SLICES}x{frames}",
-                "frames_moved": int(truth.any(axis=1).sum()),
-                "frames_resampled": int(motion.moved.sum()),
-                "estimate_cpu_s": round(estimate_s, 3),
-                "all_frames_cpu_s": round(frames_s, 3),
-                "extra_memory_mb": round(extra_memory_mb(series, grid), 1),
-                "series_mb": round(series.nbytes / 1e6, 1),
-                "error_within_slice_mm": round(error_mm(motion, truth)[0], 3),
-                "error_across_mm": round(error_mm(motion, truth)[1], 3),
-                "reference_cpu_s": None,
-                "ratio": None,
-            }
-            if share and side == 256 and "--no-reference" not in sys.argv:
-                whole = reference_cpu_s(series, grid, int(np.flatnonzero(truth.any(axis=1))[0])) * frames
-                row |= {"reference_cpu_s": round(whole, 1), "ratio": round(whole / (estimate_s + frames_s), 1)}
-            rows.append(row)
-            print("  ".join(f"{value!s:>9}" for key, value in row.items() if key != "frames_resampled"))
-            del series
-    RESULTS.parent.mkdir(exist_ok=True)
-    machine = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, numpy {np.__version__}"
-    )
-    RESULTS.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+            compare = bool(share) and side == 256 and "--no-reference" not in sys.argv
+            rows.append(measured(side, frames, share, reference=compare))
+            print("  ".join(f"{value!s:>9}" for value in rows[-1].values()))
+    write_results("motion", {"rows": rows})
 
 
 if __name__ == "__main__":

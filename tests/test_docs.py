@@ -5,6 +5,7 @@ is run by bash, and the lines below it, where there are any, must be what it pri
 commands, such as `make` and `git`, and `bash` blocks are for reading.
 """
 
+import ast
 import os
 import re
 import subprocess
@@ -130,12 +131,22 @@ def test_every_verb_has_a_how_to() -> None:
     assert {page.stem for page in (ROOT / "docs" / "how-to").glob("*.md")} >= verbs
 
 
-def test_every_flag_is_in_the_reference() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py") if path.name != "flags.py")
-    codes = set(re.findall(r"""Flag\(\s*"([a-z-]+)\"""", source))
-    assert len(codes) > 5
+def raised_flags() -> Iterator[tuple[str, str]]:
+    """The code of each `Flag(...)` in the source, and whether it is grave: yes, never (empty), or if."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Flag":
+                grave = next((word.value for word in node.keywords if word.arg == "grave"), ast.Constant(False))
+                assert isinstance(node.args[0], ast.Constant), f"{path.name}: a flag's code is written out"
+                written = grave.value if isinstance(grave, ast.Constant) else None
+                yield str(node.args[0].value), "if" if written is None else "yes" if written else ""
+
+
+def test_every_flag_is_in_the_reference_as_grave_as_it_is() -> None:
     page = (ROOT / "docs" / "reference" / "errors.md").read_text()
-    assert {code for code in codes if f"| `{code}` |" not in page} == set()
+    table = page[page.index("## Flags") :]
+    listed = dict(re.findall(r"^\| `([a-z-]+)` \| *(yes|if)?[^|]*\|", table, re.MULTILINE))
+    assert {code: grave for code, grave in raised_flags() if listed.get(code) != grave} == {}
 
 
 def test_every_error_is_in_the_reference() -> None:
