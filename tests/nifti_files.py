@@ -56,6 +56,16 @@ def save(
     return path
 
 
+def ctp(folder: Path, name: str = "x_ctp.nii", **fields: Any) -> Path:
+    """A CT series with its frame interval."""
+    return save(folder / name, head_series(), interval=1.5, **fields)
+
+
+def adc(folder: Path, name: str = "adc.nii", **fields: Any) -> Path:
+    """An ADC map."""
+    return save(folder / name, adc_map(), **fields)
+
+
 def change_header(path: Path, **fields: Any) -> None:
     """Set raw fields of the header of an uncompressed file; `pixdim__1=0` sets the item 1 of pixdim."""
     content = bytearray(path.read_bytes())

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from jaxtyping import Float
@@ -19,10 +18,16 @@ from typer.testing import CliRunner
 
 import strokelens
 from strokelens.cli import app
+from strokelens.cli.options import DeconvolutionName
+from strokelens.cli.segment import Rule
 from strokelens.cohorts.encode import write_image
+from strokelens.perfusion.deconvolve import METHODS
+from strokelens.perfusion.thresholds import RULES
+from strokelens.phantom.cohort import write_patient
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol
 from strokelens.report.result import result_schema
+from tests.nifti_files import nib
 
 AsAUser = Callable[[], AbstractContextManager[None]]
 AFFINE = np.array([[-1.8, 0, 0, 115], [0, 1.8, 0.2, -115], [0, 0, 5.0, -20], [0, 0, 0, 1]])
@@ -64,10 +69,10 @@ def ctp(patient: Patient, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def series(
     path: Path, values: Float[np.ndarray, "i j k t"], *, interval_s: float = 1.5, affine: object = AFFINE
 ) -> Path:
-    image = nibabel.Nifti1Image(values, np.asarray(affine))
+    image = nib.Nifti1Image(values, np.asarray(affine))
     image.header.set_xyzt_units("mm", "sec")
     image.header["pixdim"][4] = interval_s
-    nibabel.save(image, path)
+    nib.save(image, path)
     return path
 
 
@@ -99,7 +104,7 @@ def test_the_segmentation_lies_on_the_inputs_grid_with_both_forms(
     run: Callable[..., Answer], ctp: Path, tmp_path: Path
 ) -> None:
     run("segment", ctp, "-o", tmp_path / "out")
-    found, given = nibabel.load(tmp_path / "out/segmentation.nii.gz"), nibabel.load(ctp)
+    found, given = nib.load(tmp_path / "out/segmentation.nii.gz"), nib.load(ctp)
     assert found.get_data_dtype() == np.uint8
     assert found.shape == given.shape[:3]
     assert found.header["qform_code"] > 0 < found.header["sform_code"]
@@ -113,7 +118,7 @@ def test_result_json_follows_the_schema_and_names_no_path(
     answer = run("segment", ctp, "-o", tmp_path / "out", "--json")
     result = json.loads((tmp_path / "out/result.json").read_text())
     Draft202012Validator(result_schema()).validate(result)
-    assert json.loads(answer.out)["volumes_ml"] == result["volumes_ml"]
+    assert answer.out == (tmp_path / "out/result.json").read_text()
     assert str(tmp_path) not in (tmp_path / "out/result.json").read_text()
     assert str(tmp_path) not in (tmp_path / "out/report.html").read_text()
     assert result["inputs"]["CTP"]["sha256"]
@@ -139,6 +144,65 @@ def test_maps_writes_maps_curves_and_pictures_and_overwrites_its_own(
     assert (tmp_path / "out/curves.png").exists()
     assert run("maps", ctp, "-o", tmp_path / "out").code == 2
     assert run("maps", ctp, "-o", tmp_path / "out", "--overwrite").code == 0
+    assert run("segment", ctp, "-o", tmp_path / "out", "--overwrite").code == 2
+
+
+def test_the_json_of_maps_is_what_maps_json_holds(run: Callable[..., Answer], ctp: Path, tmp_path: Path) -> None:
+    answer = run("maps", "-q", ctp, "-o", tmp_path / "out", "--json")
+    assert answer.out == (tmp_path / "out/maps.json").read_text()
+    assert json.loads(answer.out)["units"]["Tmax"] == "s"
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize("words", [("-q", "segment"), ("segment", "--quiet")])
+def test_quiet_tells_nothing_but_errors(
+    run: Callable[..., Answer], ctp: Path, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    assert run(*words, ctp, "-o", tmp_path / "out") == Answer(0, "", "")
+    refused = run(*words, ctp, "-o", tmp_path / "out")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("strokelens: ")
+
+
+@pytest.mark.parametrize("words", [("-v", "maps"), ("maps", "--verbose")])
+def test_verbose_tells_of_every_step(ctp: Path, tmp_path: Path, words: tuple[str, str]) -> None:
+    command = [sys.executable, "-m", "strokelens", words[0], words[1], str(ctp), "-o", str(tmp_path / "out")]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "reading done" in finished.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("verb", ["segment", "maps"])
+def test_the_input_is_never_replaced(run: Callable[..., Answer], tmp_path: Path, verb: str) -> None:
+    for name in ("patient.json", "result.json", "maps.json"):
+        (tmp_path / name).write_text('"strokelens"')
+    victim = tmp_path / "ctp.nii.gz"
+    victim.write_text("never read")
+    for given in (victim, tmp_path):
+        answer = run(verb, given, "-o", tmp_path, "--overwrite")
+        said = f"strokelens: {tmp_path} is or holds the input {given}, which must stay; give another folder\n"
+        assert answer == Answer(2, "", said)
+    assert victim.read_text() == "never read"
+
+
+def test_a_simulated_patient_keeps_its_name(run: Callable[..., Answer], patient: Patient, tmp_path: Path) -> None:
+    (tmp_path / "sim-71").mkdir()
+    write_patient(tmp_path / "sim-71", patient)
+    answer = run("segment", tmp_path / "sim-71/ctp.nii.gz", "-o", tmp_path / "out")
+    assert answer.out.startswith("sim-71: core ")
+
+
+def test_a_name_with_other_characters_is_refused(run: Callable[..., Answer], ctp: Path, tmp_path: Path) -> None:
+    answer = run("segment", ctp, "-o", tmp_path / "out", "--id", "Doe, Jane")
+    assert answer.code == 2
+    assert answer.err.startswith("strokelens: a case cannot be called 'Doe, Jane'; give 1 to 64 characters of letters")
+
+
+def test_the_command_line_has_every_rule() -> None:
+    assert [rule.value for rule in Rule] == list(RULES)
+
+
+def test_the_command_line_has_every_deconvolution() -> None:
+    assert [name.value for name in DeconvolutionName] == list(METHODS)
 
 
 def test_a_folder_of_maps_from_segment_can_be_segmented_again(
@@ -163,7 +227,7 @@ def test_a_folder_of_somebody_else_is_never_replaced(run: Callable[..., Answer],
     (tmp_path / "thesis/chapter.tex").write_text("years of work")
     answer = run("segment", ctp, "-o", tmp_path / "thesis", "--overwrite")
     assert answer.code == 2
-    assert "was not written by strokelens and is not replaced" in answer.err
+    assert "has no result.json by strokelens and is not replaced" in answer.err
     assert (tmp_path / "thesis/chapter.tex").read_text() == "years of work"
 
 
@@ -180,7 +244,7 @@ def bad(kind: str, folder: Path, ctp: Path) -> tuple[list[object], str]:
         case "absent":
             return [folder / "nothing.nii"], "nothing.nii"
         case "3D":
-            nibabel.save(nibabel.Nifti1Image(head()[..., 0], COARSE), path)
+            nib.save(nib.Nifti1Image(head()[..., 0], COARSE), path)
             return [path], "4D"
         case "one frame":
             return [series(path, head(1), affine=COARSE)], "frame"
@@ -200,24 +264,25 @@ def bad(kind: str, folder: Path, ctp: Path) -> tuple[list[object], str]:
         case "zero voxels":
             return [damaged(series(path, head(), affine=COARSE), "srow_x", (0, 0, 0, 0))], "x_ctp.nii.gz"
         case "singular":
-            return [damaged(series(path, head(), affine=COARSE), "srow_y", (3.2, 0.06, 0, 0))], "singular"
+            sheared = damaged(series(path, head(), affine=COARSE), "srow_x", (3.2, 3.2, 0, 0))
+            return [damaged(sheared, "srow_y", (3.2, 3.2, 0, 0))], "singular"
         case "no rule":
             return [ctp, "--method", "magic"], "no method 'magic'"
         case "grids":
             for name, shift in (("adc", 0.0), ("dwi", 0.01)):
                 moved = COARSE + np.array([[0, 0, 0, shift]] + [[0] * 4] * 3)
                 values = 0.8 + 1e-4 * head()[20:28, 20:28, :, 0]
-                nibabel.save(nibabel.Nifti1Image(values, moved), folder / f"x_{name}.nii")
+                nib.save(nib.Nifti1Image(values, moved), folder / f"x_{name}.nii")
             return [folder], "0.01 mm apart"
         case _:
-            nibabel.save(nibabel.Nifti1Image(head()[..., 0].clip(0).astype(np.float32), COARSE), folder / "x_cbf.nii")
+            nib.save(nib.Nifti1Image(head()[..., 0].clip(0).astype(np.float32), COARSE), folder / "x_cbf.nii")
             return [folder, "--rule", "rapid"], "rule rapid needs CBF, Tmax, but Tmax is missing"
 
 
 def damaged(path: Path, field: str, values: tuple[float, ...]) -> Path:
     """The file with a field of its header overwritten."""
     raw = bytearray(gzip.decompress(path.read_bytes()))
-    offset = nibabel.Nifti1Header.template_dtype.fields[field][1]
+    offset = nib.Nifti1Header.template_dtype.fields[field][1]
     raw[offset : offset + 16] = np.array(values, "<f4").tobytes()
     path.write_bytes(gzip.compress(bytes(raw)))
     return path
@@ -243,9 +308,9 @@ def test_bad_input_gives_one_line_and_exit_code_2_and_writes_nothing(
 
 def test_resample_brings_channels_together(run: Callable[..., Answer], tmp_path: Path, shared_data: Path) -> None:
     for channel in ("adc", "dwi"):
-        image = nibabel.load(shared_data / f"isles22_case0001/sub-strokecase0001_ses-0001_{channel}.nii.gz")
+        image = nib.load(shared_data / f"isles22_case0001/sub-strokecase0001_ses-0001_{channel}.nii.gz")
         affine = image.affine + (channel == "dwi") * np.array([[0, 0, 0, 0.4]] + [[0] * 4] * 3)
-        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj, np.float32), affine), tmp_path / f"x_{channel}.nii")
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj, np.float32), affine), tmp_path / f"x_{channel}.nii")
     assert run("segment", tmp_path, "-o", tmp_path / "out").code == 2
     assert run("segment", tmp_path, "-o", tmp_path / "out", "--resample").code == 0
 
@@ -268,6 +333,6 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(ctp: Path, tmp_path: Path) -> N
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted" in told
+    assert told.endswith("strokelens: interrupted\n")
     assert "Traceback" not in told
     assert not list(tmp_path.iterdir())

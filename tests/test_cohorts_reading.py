@@ -289,13 +289,6 @@ def test_no_name_of_a_person_leaves_the_header_or_the_sidecar(tmp_path: Path) ->
     assert "Doe" not in repr((case.id, case.sources, case.clinical))
 
 
-def test_a_case_is_never_called_by_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path / "jane/adc.nii.gz", adc_map())
-    monkeypatch.chdir(tmp_path / "jane")
-    assert read_study(Path()).id == "jane"
-    assert read_study(save(tmp_path / "run 3.ctp.nii", head_series(), interval=1.0)).id == "run 3.ctp"
-
-
 def test_a_header_is_read_without_the_voxels(tmp_path: Path) -> None:
     header = read_header(save(tmp_path / "x.nii.gz", head_series(), interval=1.5))
     assert (header.shape, header.frames, header.interval, header.time_unit) == ((12, 10, 4, 6), 6, 1.5, "s")
@@ -363,3 +356,22 @@ def test_a_single_map_is_no_series(shared_data: Path) -> None:
 def test_a_missing_file_is_told_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"nothing\.nii\.gz does not exist; check the path"):
         read_study(tmp_path / "nothing.nii.gz")
+
+
+def test_a_series_whose_first_frames_are_empty_is_judged_on_the_first_that_is_not(tmp_path: Path) -> None:
+    frames = head_series().astype(np.float32) + 1024
+    frames[..., 0] = np.nan
+    frames[..., 1] = 24.0
+    frames[..., 2] = np.nan
+    frames[:2, :2, 0, 2] = [[35, 36], [37, 38]]
+    case = read_study(save(tmp_path / "x_ctp.nii", frames, interval=1.5))
+    np.testing.assert_array_equal(case["CTP"], frames - 1024)
+    assert case.sources["CTP"].note.startswith("CTP stored as HU + 1024")
+
+
+def test_maps_inside_a_folder_that_strokelens_made_of_it_are_no_input(tmp_path: Path) -> None:
+    path = save(tmp_path / "ctp.nii.gz", head_series(), interval=1.5)
+    for marker in ("result.json", "maps.json"):
+        save(tmp_path / f"of {marker}/maps/Tmax.nii.gz", adc_map())
+        (tmp_path / f"of {marker}" / marker).write_text("{}")
+    assert list(read_study(tmp_path).channels) == list(read_study(path).channels) == ["CTP"]

@@ -49,9 +49,12 @@ def test_adc_of_no_known_unit_is_refused(median: float) -> None:
         conversion("ADC", brain(median), "adc.nii")
 
 
-def test_an_adc_map_without_a_positive_value_is_refused() -> None:
-    with pytest.raises(UnitError, match="median of nan"):
-        conversion("ADC", -brain(1.0), "adc.nii")
+@pytest.mark.parametrize("channel", ["ADC", "CBF", "CBV", "MTT", "TTP", "Tmax"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_map_without_a_positive_value_is_refused(channel: str, relative: bool) -> None:
+    said = rf"^map\.nii: {channel} has no value above 0 \(highest 0\); is this a map of {channel}\?$"
+    with pytest.raises(UnitError, match=said):
+        conversion(channel, -brain(20.0), "map.nii", relative=relative)
 
 
 def test_faint_background_does_not_move_the_brain_median() -> None:

@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from strokelens.cli import app
+from strokelens.cli.phantom import Group
 from strokelens.cohorts.nifti import read_segmentation, read_study
 from strokelens.labels import CORE_PENUMBRA
 from strokelens.phantom.cohort import GROUP_SHARES, group_of, protocol_of, write_patient
@@ -83,6 +85,10 @@ def test_the_true_maps_lie_apart_with_their_units(folder: Path) -> None:
     assert units == {"CBF": "ml/100 g/min", "delay": "s"}
 
 
+def test_the_true_maps_say_that_they_are_simulated(folder: Path) -> None:
+    assert read_study(folder / "truth").simulated
+
+
 def test_a_mixed_cohort_has_the_shares_of_its_groups() -> None:
     groups = [group_of(seed) for seed in range(600)]
     for name, share in GROUP_SHARES.items():
@@ -130,6 +136,46 @@ def test_machines_get_one_json_object_a_patient(tmp_path: Path, run: Run) -> Non
     told = json.loads(result.output)
     assert told["modality"] == "MR"
     assert told["volumes_ml"] == {"penumbra": 0.0, "core": 0.0, "hypoperfused": 0.0}
+
+
+def test_a_written_patient_is_read_under_its_own_name(tmp_path: Path, run: Run) -> None:
+    assert run(str(tmp_path), "--seed", "5", *SMALL).exit_code == 0
+    assert read_study(tmp_path / "sim-5").id == "sim-5"
+
+
+def test_only_patients_are_replaced(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "sim-0").mkdir()
+    (tmp_path / "sim-0/result.json").write_text("strokelens")
+    refused = run(str(tmp_path), "--overwrite", *SMALL)
+    assert refused.exit_code == 2
+    assert "sim-0 has no patient.json by strokelens and is not replaced" in refused.output
+
+
+def test_an_interrupted_batch_keeps_what_is_whole_and_does_not_deny_it(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(seed: int, **options: Any) -> Patient:
+        if seed == 1:
+            raise KeyboardInterrupt
+        return simulate(seed, **options)
+
+    monkeypatch.setattr("strokelens.phantom.patient.simulate", interrupted)
+    result = run(str(tmp_path), "--cases", "2", *SMALL)
+    assert result.exit_code == 130
+    assert result.stderr == "strokelens: interrupted\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["sim-0"]
+
+
+@pytest.mark.parametrize("words", [("-q", "phantom"), ("phantom", "-q")])
+def test_quiet_tells_nothing_but_json(tmp_path: Path, words: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(app, [*words, str(tmp_path / "a"), *SMALL])
+    assert (told.exit_code, told.output) == (0, "")
+    asked = CliRunner().invoke(app, [*words, str(tmp_path / "b"), "--json", *SMALL])
+    assert json.loads(asked.output)["id"] == "sim-0"
+
+
+def test_the_command_line_has_every_group() -> None:
+    assert set(Group) == {"mixed", *GROUP_SHARES}
 
 
 def test_noise_in_hu_is_refused_for_mr(tmp_path: Path, run: Run) -> None:

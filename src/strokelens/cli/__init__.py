@@ -12,8 +12,10 @@ import typer
 from typer.core import TyperGroup
 
 from strokelens import __version__
+from strokelens.cli import options
 from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
+from strokelens.cli.progress import loudness
 from strokelens.cli.segment import segment
 from strokelens.errors import StrokelensError
 
@@ -28,7 +30,7 @@ class _Verbs(TyperGroup):
             typer.echo(f"strokelens: {error}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            typer.echo("strokelens: interrupted; nothing was written", err=True)
+            typer.echo("strokelens: interrupted", err=True)
             raise typer.Exit(130) from None
 
 
@@ -52,11 +54,11 @@ def _version(asked: bool) -> bool:
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every step, on standard error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell of errors only.")] = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    loudness(verbose=verbose, quiet=quiet, otherwise=logging.WARNING)
 
 
 app.command()(segment)

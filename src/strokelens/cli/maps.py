@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from strokelens.cli import options
-from strokelens.cli.progress import steps
+from strokelens.cli.progress import loudness, say, steps
 
 
 def maps(
     series: Annotated[Path, typer.Argument(metavar="SERIES", help="A 4D CTP or DSC-MR series (NIfTI).")],
     out: options.Out,
-    deconvolution: options.Deconvolution = options.Method.BCSVD,
+    deconvolution: options.Deconvolution = options.DeconvolutionName.BCSVD,
     smoothing: options.Smoothing = None,
     no_motion_correction: options.Still = False,
     frame_interval: options.FrameInterval = None,
@@ -20,25 +20,33 @@ def maps(
     modality: options.ModalityOption = None,
     png: Annotated[bool, typer.Option("--png", help="Write each map as a colour-coded picture too.")] = False,
     overwrite: options.Overwrite = False,
+    json: options.AsJson = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Make CBF, CBV, MTT, TTP and Tmax of a perfusion series, with its arterial and venous curves.
 
     OUT gets maps/*.nii.gz, maps.json and curves.png. Research use only; not a medical device.
     """
-    from strokelens.cohorts.folder import check_out
+    from strokelens.cohorts.folder import MAPS, check_out
     from strokelens.cohorts.nifti import read_study
     from strokelens.flags import RESEARCH_USE
     from strokelens.perfusion.maps import compute_maps
     from strokelens.report.delivery import deliver_maps
+    from strokelens.report.result import result_text
 
-    check_out(out, overwrite=overwrite)
-    told = options.reading(frame_interval, echo_time, None, modality, False)
+    loudness(verbose=verbose, quiet=quiet)
+    check_out(out, marker=MAPS, overwrite=overwrite, source=series)
+    told = options.reading(frame_interval=frame_interval, echo_time=echo_time, modality=modality)
     settings = options.map_settings(deconvolution, smoothing, no_motion_correction)
     with steps(f"making maps of {series.name}") as done:
         case = read_study(series, told)
         done("reading")
         perfusion = compute_maps(case, settings, done)
-        deliver_maps(case, perfusion, settings, out, overwrite=overwrite, png=png)
+        result = deliver_maps(case, perfusion, settings, out, overwrite=overwrite, png=png)
+    if json:
+        typer.echo(result_text(result), nl=False)
+        return
     for flag in perfusion.flags:
-        typer.echo(f"{'WARNING' if flag.grave else 'note'}: {flag.message}")
-    typer.echo(f"{out}: {', '.join(perfusion.maps)}  {RESEARCH_USE}")
+        say(f"{'WARNING' if flag.grave else 'note'}: {flag.message}")
+    say(f"{out}: {', '.join(perfusion.maps)}  {RESEARCH_USE}")

@@ -18,7 +18,7 @@ class Modality(StrEnum):
     MR = "MR"
 
 
-class Method(StrEnum):
+class DeconvolutionName(StrEnum):
     """How curves are deconvolved."""
 
     BCSVD = "bcsvd"
@@ -29,6 +29,8 @@ class Method(StrEnum):
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; made whole or not at all.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if strokelens wrote it.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every step, on standard error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell of errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 FrameInterval = Annotated[
     float | None, typer.Option("--frame-interval", min=0.01, metavar="SECONDS", help="Time between frames.")
@@ -39,7 +41,7 @@ ModalityOption = Annotated[
     Modality | None, typer.Option("--modality", help="What a 4D series is, if its file does not say.")
 ]
 Resample = Annotated[bool, typer.Option("--resample", help="Bring channels on different grids onto the first one's.")]
-Deconvolution = Annotated[Method, typer.Option("--deconvolution", help="How curves become maps.")]
+Deconvolution = Annotated[DeconvolutionName, typer.Option("--deconvolution", help="How curves become maps.")]
 Smoothing = Annotated[
     float | None,
     typer.Option(
@@ -50,11 +52,13 @@ Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the fr
 
 
 def reading(
+    *,
     frame_interval: float | None,
     echo_time: float | None,
-    b_value: float | None,
     modality: Modality | None,
-    resample: bool,
+    b_value: float | None = None,
+    resample: bool = False,
+    case_id: str | None = None,
 ) -> "Reading":
     """What the user tells the reader."""
     from strokelens.cohorts.nifti import Reading
@@ -65,10 +69,11 @@ def reading(
         b_value_s_per_mm2=b_value,
         modality=modality.value if modality else None,
         resample=resample,
+        case_id=case_id,
     )
 
 
-def map_settings(deconvolution: Method, smoothing: float | None, still: bool) -> "MapSettings":
+def map_settings(deconvolution: DeconvolutionName, smoothing: float | None, still: bool) -> "MapSettings":
     """How the user wants maps to be made."""
     from strokelens.perfusion.deconvolve import METHODS
     from strokelens.perfusion.maps import MapSettings

@@ -1,6 +1,5 @@
 """`strokelens phantom`: simulated patients with known truth."""
 
-from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from json import dumps
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from strokelens.cli import options
+from strokelens.cli.progress import counted, loudness, say
 
 if TYPE_CHECKING:
     from strokelens.phantom.scanner import Protocol
@@ -46,31 +46,36 @@ def phantom(
     vary: Annotated[bool, typer.Option("--vary", help="Let timing and noise differ from patient to patient.")] = False,
     overwrite: options.Overwrite = False,
     json: options.AsJson = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Simulate patients: a perfusion series, its core and penumbra, the true maps and clinical values.
 
     OUT gets a folder sim-SEED for each patient. The same seed gives the same bytes. Simulated patients are no evidence
     about real ones. Research use only; not a medical device.
     """
-    from strokelens.cohorts.folder import check_out, new_folder
+    from strokelens.cohorts.folder import PATIENT, check_out, new_folder
+    from strokelens.flags import RESEARCH_USE
     from strokelens.phantom.cohort import GROUP_SHARES, group_of, protocol_of, record, write_patient
     from strokelens.phantom.patient import simulate
 
+    loudness(verbose=verbose, quiet=quiet)
     base = _protocol(modality, matrix, slices, frames, interval, noise)
     seeds = range(seed, seed + cases)
     for number in seeds:
-        check_out(out / f"sim-{number}", overwrite=overwrite)
-    for number in _counted(seeds):
+        check_out(out / f"sim-{number}", marker=PATIENT, overwrite=overwrite)
+    for number in counted("simulating", seeds):
         ails = next((name for name in GROUP_SHARES if name == group.value), None) or group_of(number)
         patient = simulate(number, protocol=protocol_of(number, base) if vary else base, group=ails)
-        with new_folder(out / patient.case.id, overwrite=overwrite) as folder:
+        with new_folder(out / patient.case.id, marker=PATIENT, overwrite=overwrite) as folder:
             write_patient(folder, patient)
         told = record(patient)
-        typer.echo(dumps(told) if json else _line(told))
+        if json:
+            typer.echo(dumps(told))
+        else:
+            say(_line(told))
     if not json:
-        from strokelens.flags import RESEARCH_USE
-
-        typer.echo(f"{out}: {cases} simulated {'patient' if cases == 1 else 'patients'}. {RESEARCH_USE}")
+        say(f"{out}: {cases} simulated {'patient' if cases == 1 else 'patients'}. {RESEARCH_USE}")
 
 
 def _protocol(
@@ -90,14 +95,6 @@ def _protocol(
     given = {"matrix": matrix, "slices": slices, "frames": frames, "interval_s": interval, "noise_hu": noise}
     settings = {name: value for name, value in given.items() if value is not None}
     return kind(**settings)  # type: ignore[arg-type]
-
-
-def _counted(seeds: Iterable[int]) -> Iterator[int]:
-    """The seeds, with a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(seeds, "simulating", console=Console(stderr=True), disable=not Console(stderr=True).is_terminal)
 
 
 def _line(told: dict[str, object]) -> str:

@@ -1,22 +1,48 @@
-"""What a long verb tells while it works: a line that changes, on a terminal only."""
+"""What a verb tells while it works and at its end, and how much of it; errors are told always, and not from here."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
+from rich.progress import track
 
+_ours = logging.getLogger("strokelens")
 logger = logging.getLogger(__name__)
+
+
+def loudness(*, verbose: bool, quiet: bool, otherwise: int | None = None) -> None:
+    """Set how much is told: every step, or errors only; else as before, or the level of logging in `otherwise`."""
+    level = logging.INFO if verbose else logging.ERROR if quiet else otherwise
+    if level is not None:
+        _ours.setLevel(level)
+        logging.getLogger().setLevel(max(level, logging.WARNING))  # what libraries tell
+
+
+def say(text: str) -> None:
+    """Tell the user on standard output, unless errors only are wanted."""
+    if _talkative():
+        typer.echo(text)
 
 
 @contextmanager
 def steps(what: str) -> Iterator[Callable[[str], None]]:
-    """A spinner that names the step last done; each step is also logged, for `--verbose`."""
-    console = Console(stderr=True)
-    with console.status(what) as status:
+    """A spinner on a terminal that names the step last done; each step is also logged, for `--verbose`."""
+    with Console(stderr=True, quiet=not _talkative()).status(what) as status:
 
         def done(step: str) -> None:
             logger.info("%s: %s done", what, step)
             status.update(f"{what}: {step} done")
 
         yield done
+
+
+def counted(what: str, numbers: Iterable[int]) -> Iterator[int]:
+    """The numbers, with a bar on a terminal."""
+    console = Console(stderr=True)
+    yield from track(numbers, what, console=console, disable=not (console.is_terminal and _talkative()))
+
+
+def _talkative() -> bool:
+    return _ours.isEnabledFor(logging.WARNING)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from strokelens.cli import options
-from strokelens.cli.progress import steps
+from strokelens.cli.progress import loudness, say, steps
 
 if TYPE_CHECKING:
     from strokelens.finding import Finding
@@ -26,6 +26,7 @@ class Rule(StrEnum):
     MURPHY = "murphy"
     SYNGO = "syngo"
     ADC = "adc"
+    ADC_DWI = "adc-dwi"
 
 
 def segment(
@@ -34,8 +35,10 @@ def segment(
     ],
     out: options.Out,
     method: Annotated[str, typer.Option("--method", help="auto or threshold; networks come later.")] = "auto",
-    rule: Annotated[Rule, typer.Option("--rule", help="Which limits part core from penumbra.")] = Rule.STROKELENS,
-    deconvolution: options.Deconvolution = options.Method.BCSVD,
+    rule: Annotated[
+        Rule | None, typer.Option("--rule", help="Which limits part core from penumbra; else the study decides.")
+    ] = None,
+    deconvolution: options.Deconvolution = options.DeconvolutionName.BCSVD,
     smoothing: options.Smoothing = None,
     no_motion_correction: options.Still = False,
     frame_interval: options.FrameInterval = None,
@@ -45,53 +48,62 @@ def segment(
     resample: options.Resample = False,
     age: Annotated[float | None, typer.Option("--age", min=0, max=120, help="Years, for the DAWN criteria.")] = None,
     nihss: Annotated[float | None, typer.Option("--nihss", min=0, max=42, help="For the DAWN criteria.")] = None,
-    case_id: Annotated[str | None, typer.Option("--id", help="What to call the case; else its file's name.")] = None,
+    case_id: Annotated[
+        str | None, typer.Option("--id", help="What to call the case; else its BIDS or ISLES name.")
+    ] = None,
     bids: Annotated[bool, typer.Option("--bids", help="Name the files as a BIDS derivative.")] = False,
     overwrite: options.Overwrite = False,
     json: options.AsJson = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Segment one study: core and penumbra (or the lesion), volumes, mismatch, and a page to look at.
 
     OUT gets segmentation.nii.gz, maps/, result.json, overlay.png and report.html. Research use only.
     """
-    from dataclasses import replace
-
-    from strokelens.cohorts.folder import check_out
+    from strokelens.cohorts.folder import RESULT, check_out
     from strokelens.cohorts.nifti import read_study
     from strokelens.errors import RuleError
     from strokelens.perfusion.thresholds import rule_named
     from strokelens.prediction import SegmentSettings
     from strokelens.prediction import segment as segment_case
     from strokelens.report.delivery import deliver
+    from strokelens.report.result import result_text
 
+    loudness(verbose=verbose, quiet=quiet)
     if method not in ("auto", "threshold"):
         raise RuleError(f"no method {method!r}; this version has auto and threshold (which need no training)")
-    check_out(out, overwrite=overwrite)
+    check_out(out, marker=RESULT, overwrite=overwrite, source=study)
     settings = SegmentSettings(
-        rule=rule_named(rule.value),
+        rule=rule_named(rule.value) if rule else None,
         maps=options.map_settings(deconvolution, smoothing, no_motion_correction),
         age_years=age,
         nihss=nihss,
     )
-    told = options.reading(frame_interval, echo_time, b_value, modality, resample)
+    told = options.reading(
+        frame_interval=frame_interval,
+        echo_time=echo_time,
+        modality=modality,
+        b_value=b_value,
+        resample=resample,
+        case_id=case_id,
+    )
     with steps(f"segmenting {study.name}") as done:
         case = read_study(study, told)
         done("reading")
-        case = replace(case, id=case_id) if case_id else case
         finding = segment_case(case, settings, done)
-        deliver(finding, out, overwrite=overwrite, bids=bids)
-    _tell(finding, out, as_json=json)
+        result = deliver(finding, out, overwrite=overwrite, bids=bids)
+    if json:
+        typer.echo(result_text(result), nl=False)
+    else:
+        _tell(finding, out)
 
 
-def _tell(finding: "Finding", out: Path, *, as_json: bool) -> None:
+def _tell(finding: "Finding", out: Path) -> None:
     from strokelens.flags import RESEARCH_USE
-    from strokelens.report.result import result_of
 
-    if as_json:
-        typer.echo(result_of(finding).model_dump_json(indent=2))
-        return
     volumes = ", ".join(f"{name} {volume:.1f} ml" for name, volume in finding.volumes_ml.items())
-    typer.echo(f"{finding.case_id}: {volumes}")
+    say(f"{finding.case_id}: {volumes}")
     for flag in finding.flags:
-        typer.echo(f"{'WARNING' if flag.grave else 'note'}: {flag.message}")
-    typer.echo(f"{out / 'report.html'}  {RESEARCH_USE}")
+        say(f"{'WARNING' if flag.grave else 'note'}: {flag.message}")
+    say(f"{out / 'report.html'}  {RESEARCH_USE}")

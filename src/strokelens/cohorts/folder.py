@@ -11,88 +11,89 @@ from pathlib import Path
 from strokelens.errors import OutputError
 
 RESULT = "result.json"
-"""The file in every folder of results."""
+"""The file in every folder of results; with the word strokelens in it, it marks the folder as ours."""
 
-MARKERS = (RESULT, "patient.json", "maps.json")
-"""A folder that holds one of these, with the word strokelens in it, was written by us."""
+MAPS = "maps.json"
+"""The same of a folder of maps."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+PATIENT = "patient.json"
+"""The same of a simulated patient."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_OURS = {*_FULL, *_REFUSED, errno.EIO, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV, errno.ENOTDIR}
-_NEARLY_FULL_BYTES = 1 << 20
+_NOWHERE = {errno.ENOENT, errno.EINVAL}
+_OURS = {*_FULL, *_REFUSED, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV}
 _MARKER_BYTES = 16 << 20
 
 
 @contextmanager
-def new_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(out: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside `out` to write into; it becomes `out` when the block ends well.
 
     Whatever ends the block otherwise (Ctrl-C too) removes it, and `out` is as it was. With `overwrite` an older `out`
-    is replaced at the very end, and put back if that fails; only an empty folder, or one that strokelens wrote (see
-    `MARKERS`), is replaced.
+    is replaced at the very end, and put back if that fails; only an empty folder, or one in which strokelens wrote
+    the file `marker`, is replaced.
 
     Raises `OutputError` when `out` exists (without `overwrite`), cannot be made, or does not fit on the disk.
     """
     out = Path(os.path.realpath(out))
-    check_out(out, overwrite=overwrite)
+    check_out(out, marker=marker, overwrite=overwrite)
+    missing: list[Path] = []
     try:
-        made = _make_parents(out.parent)
+        missing = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}.", suffix=".part", dir=out.parent))
     except OSError as error:
+        _remove_empty(missing)
         raise _refusal(out, error) from error
     try:
-        with _temporary(out) as folder:
-            yield folder
-            _permit(folder)
-            _sync(folder)
-            _replace(folder, out)
-    except OSError as error:
-        _remove_empty(made)
-        if error.errno in _OURS or _nearly_full(out.parent):
-            raise _refusal(out, error) from error
-        raise
-    except BaseException:
-        _remove_empty(made)
-        raise
-
-
-@contextmanager
-def _temporary(out: Path) -> Iterator[Path]:
-    """A hidden folder beside `out`, gone afterwards unless it was renamed."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}.", suffix=".part", dir=out.parent))
-    try:
         yield folder
+        _permit(folder)
+        _sync(folder)
+        _replace(folder, out)
+    except OSError as error:
+        if error.errno in _OURS or _without_room(folder):
+            raise _refusal(out, error, full=_without_room(folder)) from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _remove_empty(missing)
 
 
-def check_out(out: Path, *, overwrite: bool) -> None:
-    """Refuse an `out` that must not be touched, before any work is done."""
+def check_out(out: Path, *, marker: str, overwrite: bool, source: Path | None = None) -> None:
+    """Refuse an `out` that must not be touched, before any work is done.
+
+    With `overwrite`, an `out` that holds something is replaced only if strokelens wrote the file `marker` in it.
+    `source`, which the user gave to be read, must be neither `out` nor in it.
+
+    Raises `OutputError`.
+    """
     try:
+        if source is not None and _within(source, out):
+            raise OutputError(f"{out} is or holds the input {source}, which must stay; give another folder")
         if not os.path.lexists(out):
             return
         if not out.is_dir():
             raise OutputError(f"{out} is a file; give a folder that does not exist yet")
         if not overwrite:
             raise OutputError(f"{out} exists; give another folder, or --overwrite to replace it")
-        if any(out.iterdir()) and not _ours(out):
-            raise OutputError(f"{out} was not written by strokelens and is not replaced; give another folder")
+        if any(out.iterdir()) and not _ours(out / marker):
+            raise OutputError(f"{out} has no {marker} by strokelens and is not replaced; give another folder")
     except OSError as error:
         raise _refusal(out, error) from error
 
 
-def _ours(out: Path) -> bool:
-    """Whether a marker in the folder speaks of strokelens."""
-    for marker in (out / name for name in MARKERS):
-        if marker.is_file() and marker.stat().st_size < _MARKER_BYTES and b"strokelens" in marker.read_bytes():
-            return True
-    return False
+def _within(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or lies in it: as it is written, or where its links lead."""
+    place = Path(os.path.realpath(folder))
+    written = Path(os.path.abspath(path))
+    written = Path(os.path.realpath(written.parent), written.name)
+    return any(each.is_relative_to(place) for each in (written, Path(os.path.realpath(path))))
 
 
-def _make_parents(parent: Path) -> list[Path]:
-    """Make what is missing of `parent`; the folders that were made, the innermost first."""
-    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-    parent.mkdir(parents=True, exist_ok=True)
-    return missing
+def _ours(marker: Path) -> bool:
+    """Whether the file speaks of strokelens."""
+    return marker.is_file() and marker.stat().st_size < _MARKER_BYTES and b"strokelens" in marker.read_bytes()
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -137,18 +138,21 @@ def _replace(folder: Path, out: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _nearly_full(parent: Path) -> bool:
-    """Whether the disk has no room: some libraries report it without its number."""
+def _without_room(folder: Path) -> bool:
+    """Whether no byte is free on the folder's disk: some libraries report it without its number."""
     with suppress(OSError):
-        return shutil.disk_usage(parent).free < _NEARLY_FULL_BYTES
+        usage = shutil.disk_usage(folder)
+        return usage.total > 0 and usage.free == 0  # /proc and its like have no room, and none taken
     return False
 
 
-def _refusal(out: Path, error: OSError) -> OutputError:
-    if error.errno in _FULL or (error.errno not in _OURS and _nearly_full(out.parent)):
+def _refusal(out: Path, error: OSError, *, full: bool = False) -> OutputError:
+    if full or error.errno in _FULL:
         return OutputError(f"the disk of {out} is full; nothing was written; make room or give another folder")
     if error.errno in _REFUSED:
         return OutputError(f"{out} may not be written by this user; give another folder")
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return OutputError(f"{out} would lie inside a file; give another folder")
+    if error.errno in _NOWHERE:
+        return OutputError(f"{out} cannot be written here; give another folder")
     return OutputError(f"{out} cannot be written ({error.strerror or error}); give another folder")

@@ -1,13 +1,16 @@
 """A study on disk becomes a case: its files found, decoded, brought to our units and joined on one grid."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
+from strokelens.arrays import Curve
 from strokelens.case import SERIES, Case, Image, Segmentation, Source, join
 from strokelens.cohorts.decode import Scan, read_scan
 from strokelens.cohorts.encode import write_image, write_segmentation
@@ -15,7 +18,7 @@ from strokelens.cohorts.sidecar import FRAME_INTERVAL_LIMITS_S, Sidecar, frame_t
 from strokelens.cohorts.study import Study, find_study
 from strokelens.cohorts.units import conversion
 from strokelens.errors import CaseError, GridError, LabelError, SeriesError
-from strokelens.grid import Grid, difference
+from strokelens.grid import Grid, difference, resample
 from strokelens.labels import LabelScheme
 
 __all__ = ["Reading", "read_segmentation", "read_study", "write_image", "write_segmentation"]
@@ -23,6 +26,9 @@ __all__ = ["Reading", "read_segmentation", "read_study", "write_image", "write_s
 _ECHO_LIMITS_S = (0.0005, 0.5)
 _B_LIMITS = (50.0, 20000.0)
 _AIR_HU = -500.0
+_ID = re.compile(r"[A-Za-z0-9 ._-]{1,64}")
+_LEAST_COVERED = 0.5
+_LEAST_FINITE = 0.05
 _SERIES_OF: Mapping[str, str] = {"CT": "CTP", "MR": "PWI"}
 
 
@@ -31,9 +37,11 @@ class Reading:
     """What the user may have to tell the reader, because the files do not.
 
     `modality` is for a 4D series whose name, sidecar and values do not tell. With `resample`, channels on different
-    grids are brought onto that of the series, else of the first perfusion map, else of the ADC or DWI.
+    grids are brought onto that of the series, else of the first perfusion map, else of the ADC or DWI. `case_id` is
+    what to call the case.
 
-    Raises `SeriesError` or `CaseError` at birth when a number is not possible in its unit.
+    Raises `SeriesError` or `CaseError` at birth when a number is not possible in its unit, and `CaseError` when
+    `case_id` is not 1 to 64 characters of letters (a to z), digits, space, dot, underscore and hyphen.
     """
 
     frame_interval_s: float | None = None
@@ -41,6 +49,7 @@ class Reading:
     b_value_s_per_mm2: float | None = None
     modality: Literal["CT", "MR"] | None = None
     resample: bool = False
+    case_id: str | None = None
 
     def __post_init__(self) -> None:
         interval, echo, b = self.frame_interval_s, self.echo_time_s, self.b_value_s_per_mm2
@@ -53,9 +62,25 @@ class Reading:
         low, high = _B_LIMITS
         if b is not None and not low <= b <= high:
             raise CaseError(f"a b value of {b:g} s/mm² is not possible ({low:g} to {high:g} s/mm²)")
+        if self.case_id is not None and not _ID.fullmatch(self.case_id):
+            raise CaseError(
+                f"a case cannot be called {self.case_id[:80]!r}; give 1 to 64 characters of letters (a to z), digits, "
+                "space, dot, underscore, hyphen"
+            )
 
 
 _AS_WRITTEN = Reading()
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One file of a study in our units; `note` tells what was recognised, and a series has the times of its frames."""
+
+    channel: str
+    scan: Scan
+    sidecar: Sidecar
+    note: str
+    time_s: Curve | None
 
 
 def read_study(path: Path, reading: Reading = _AS_WRITTEN) -> Case:
@@ -64,28 +89,24 @@ def read_study(path: Path, reading: Reading = _AS_WRITTEN) -> Case:
     Every file is read once. `Case.sources` has its SHA-256 and states what was recognised: units, times, orientation.
     Masks and segmentations are passed over.
 
+    A file's name may be a person's, so `Case.id` is never a free name: it is `reading.case_id`, else made of the BIDS
+    entities `sub-` and `ses-`, else the number of an ISLES case (`training_1`, `VSD-128020`), else `sim-N` of a
+    simulated patient, else `case-` and the first 8 hexadecimal digits of the SHA-256 of the first channel's file.
+
     Raises a `StrokelensError` with one line that names the file and the cure.
     """
     study = find_study(Path(path))
     if study.series is not None:
-        return _series_case(study, reading)
-    images: dict[str, Image] = {}
-    sources: dict[str, Source] = {}
-    case = Case(study.id, Grid((1, 1, 1), np.eye(4)), {}, b_value_s_per_mm2=reading.b_value_s_per_mm2)
-    for channel, file in study.channels.items():
-        scan, sidecar = read_scan(file), read_sidecar(file)
-        _check_image(scan, channel)
-        note = _convert(scan, channel, relative=channel in study.relative)
-        if channel in SERIES:
-            case, timing = _timed(case, scan, sidecar, reading)
-            note = _joined(note, timing)
-        elif channel == "DWI" and reading.b_value_s_per_mm2 is None:
-            case = replace(case, b_value_s_per_mm2=sidecar.b_value_s_per_mm2)
-        images[channel] = Image(scan.array, scan.grid)
-        sources[channel] = Source(scan.sha256, _joined(note, *scan.header.notes), scan.header.notes)
-        case = replace(case, simulated=case.simulated or sidecar.simulated)
+        parts = [_read(study.series, next(iter(study.channels), None), reading, alone=True)]
+    else:
+        parts = [
+            _read(file, channel, reading, relative=channel in study.relative)
+            for channel, file in study.channels.items()
+        ]
+    images = {part.channel: Image(part.scan.array, part.scan.grid) for part in parts}
     grid, channels = join(images, resampled=reading.resample)
-    return replace(case, grid=grid, channels=channels, sources=sources)
+    _check_cover(images, grid)
+    return _case(study, reading, parts, grid, channels)
 
 
 def read_segmentation(path: Path, scheme: LabelScheme, grid: Grid | None = None) -> Segmentation:
@@ -107,18 +128,66 @@ def read_segmentation(path: Path, scheme: LabelScheme, grid: Grid | None = None)
         raise LabelError(f"{scan.name}: {error}") from error
 
 
-def _series_case(study: Study, reading: Reading) -> Case:
-    """The case of one 4D file: CT or MR by the user's word, its name, its sidecar, or its values."""
-    assert study.series is not None
-    scan, sidecar = read_scan(study.series), read_sidecar(study.series)
-    _check_image(scan, SERIES[0])
-    named = next(iter(study.channels), None) if reading.modality is None else None
-    channel = named or _SERIES_OF[reading.modality or sidecar.modality or _modality_by_values(scan)]
-    note = _convert(scan, channel)
-    empty = Case(study.id, scan.grid, {}, b_value_s_per_mm2=reading.b_value_s_per_mm2)
-    case, timing = _timed(empty, scan, sidecar, reading)
-    source = Source(scan.sha256, _joined(note, timing, *scan.header.notes), scan.header.notes)
-    return replace(case, channels={channel: scan.array}, sources={channel: source}, simulated=sidecar.simulated)
+def _read(file: Path, named: str | None, reading: Reading, *, alone: bool = False, relative: bool = False) -> _Part:
+    """One file in our units; `alone`, it is a series: CT or MR by the user's word, its name, sidecar, or values."""
+    scan, sidecar = read_scan(file), read_sidecar(file)
+    _check_image(scan, SERIES[0] if alone or named is None else named)
+    if alone and reading.modality is not None:
+        named = _SERIES_OF[reading.modality]
+    channel = named or _SERIES_OF[sidecar.modality or _modality_by_values(scan)]
+    notes = [_convert(scan, channel, relative=relative)]
+    time_s = None
+    if channel in SERIES:
+        timing = frame_times(scan.header, sidecar, reading.frame_interval_s)
+        time_s = timing.time_s
+        notes.append(timing.note)
+    return _Part(channel, scan, sidecar, "; ".join(note for note in (*notes, *scan.header.notes) if note), time_s)
+
+
+def _case(
+    study: Study,
+    reading: Reading,
+    parts: Sequence[_Part],
+    grid: Grid,
+    channels: Mapping[str, Shaped[np.ndarray, "..."]],
+) -> Case:
+    """The case of a study's parts; what the user told goes before what the files say."""
+    series = next((part for part in parts if part.channel in SERIES), None)
+    diffusion = next((part for part in parts if part.channel == "DWI"), None)
+    return Case(
+        reading.case_id or _identity(study, parts),
+        grid,
+        channels,
+        time_s=series.time_s if series else None,
+        echo_time_s=reading.echo_time_s or series.sidecar.echo_time_s if series else None,
+        b_value_s_per_mm2=reading.b_value_s_per_mm2 or (diffusion.sidecar.b_value_s_per_mm2 if diffusion else None),
+        sources={part.channel: Source(part.scan.sha256, part.note, part.scan.header.notes) for part in parts},
+        simulated=any(part.sidecar.simulated for part in parts),
+    )
+
+
+def _identity(study: Study, parts: Sequence[_Part]) -> str:
+    """What to call a case that the user did not name: see `read_study`."""
+    if study.id is not None:
+        return study.id
+    if study.phantom is not None and parts[0].sidecar.simulated:
+        return study.phantom
+    return f"case-{parts[0].scan.sha256[:8]}"
+
+
+def _check_cover(images: Mapping[str, Image], grid: Grid) -> None:
+    """Refuse a channel whose image, brought onto `grid`, covers less than half of it."""
+    (first, _), *others = images.items()
+    for name, image in others:
+        if image.grid.agrees(grid):
+            continue
+        inside = resample(np.ones(image.grid.shape, bool), image.grid, grid, order=0)
+        share = float(inside.mean())
+        if share < _LEAST_COVERED:
+            raise CaseError(
+                f"{name} covers only {100 * share:.0f} % of the grid of {first}, and --resample needs half of it; "
+                f"check that both show one patient, or leave {name} out"
+            )
 
 
 def _modality_by_values(scan: Scan) -> Literal["CT", "MR"]:
@@ -152,8 +221,7 @@ def _check_image(scan: Scan, channel: str) -> None:
 
 def _convert(scan: Scan, channel: str, *, relative: bool = False) -> str:
     """Bring the scan, which was read for this case alone, to the channel's unit in place; what was recognised."""
-    first = scan.array[..., 0] if scan.array.ndim == 4 else scan.array
-    found = conversion(channel, first, scan.name, relative=relative)
+    found = conversion(channel, _telling_volume(scan), scan.name, relative=relative)
     if found.factor != 1:
         np.multiply(scan.array, np.float32(found.factor), out=scan.array)
     if found.offset != 0:
@@ -161,14 +229,14 @@ def _convert(scan: Scan, channel: str, *, relative: bool = False) -> str:
     return found.note
 
 
-def _timed(case: Case, scan: Scan, sidecar: Sidecar, reading: Reading) -> tuple[Case, str]:
-    """The case with the times and the echo time of its series, and where the times come from."""
-    timing = frame_times(scan.header, sidecar, reading.frame_interval_s)
-    if case.time_s is not None:
-        raise CaseError(f"{case.id} holds a CT and an MR series; give one of them")
-    echo = reading.echo_time_s if reading.echo_time_s is not None else sidecar.echo_time_s
-    return replace(case, time_s=timing.time_s, echo_time_s=echo), timing.note
+def _telling_volume(scan: Scan) -> Float[np.ndarray, "i j k"]:
+    """The volume that tells the unit: of a series the first with 5 % of finite voxels that are not all the same."""
+    if scan.array.ndim == 3:
+        return scan.array
+    frames = (scan.array[..., t] for t in range(scan.array.shape[3]))
+    return next((frame for frame in frames if _tells(frame)), scan.array[..., 0])
 
 
-def _joined(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)
+def _tells(volume: Float[np.ndarray, "i j k"]) -> bool:
+    finite = volume[np.isfinite(volume)]
+    return finite.size >= max(_LEAST_FINITE * volume.size, 1) and bool(np.ptp(finite) > 0)

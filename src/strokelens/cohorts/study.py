@@ -1,6 +1,10 @@
-"""Which files of a folder make one study: a file for each channel, or one series that its name does not tell."""
+"""Which files of a folder make one study: a file for each channel, or one series that its name does not tell.
+
+A case is never called what its file is called, which may be a patient's name: see `Study.id`.
+"""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,12 +13,15 @@ from pathlib import Path
 from strokelens.case import SERIES
 from strokelens.cohorts.channels import CHANNEL_OF, MASK_WORDS, Name, entities, parse
 from strokelens.cohorts.decode import is_nifti, read_header, stem
-from strokelens.cohorts.folder import RESULT
+from strokelens.cohorts.folder import MAPS, RESULT
 from strokelens.errors import CaseError, FileError
 
 _MOST_FILES = 2000
 _MOST_ENTRIES = 100_000
 _SHOWN = 8
+_NUMBERED = re.compile(r"(?:case|training|testing)_?\d{1,4}", re.IGNORECASE)  # the folders of ISLES 2015 to 2018
+_ARCHIVED = re.compile(r"(VSD|SMIR)\..+\.(\d+)")  # the files of the virtual skeleton database, later SMIR
+_SIMULATED = re.compile(r"sim-\d+")
 _ORDER = (
     "CTP",
     "PWI",
@@ -39,11 +46,15 @@ _ORDER = (
 class Study:
     """The files of one study by channel, the one whose grid is to be kept first.
 
-    `series` is the 4D file where there is nothing else; its channel may not be known from its name. `relative` names
-    the channels whose files call themselves relative maps.
+    `id` is made of BIDS entities (`sub-01_ses-2`) or is the number of an ISLES case (`training_1`, `VSD-128020`);
+    None where neither is there, for a free name may be that of a person. `phantom` is the name of the folder where it
+    is one that `strokelens phantom` gives. `series` is the 4D file where there is nothing else; its channel may not be
+    known from its name. `relative` names the channels whose files call themselves relative maps.
     """
 
-    id: str
+    name: str
+    id: str | None
+    phantom: str | None
     channels: Mapping[str, Path]
     series: Path | None = None
     relative: frozenset[str] = frozenset()
@@ -67,8 +78,8 @@ def find_study(path: Path) -> Study:
         raise FileError(f"{path.name} is not a .nii or .nii.gz file; give one, or a folder of them")
     name = _name_of_series(path)
     channel = name.channel if name.channel in SERIES else None
-    identity = _identity([path.name], stem(path))
-    return Study(identity, {channel: path} if channel else {}, path)
+    folder = path.absolute().parent
+    return Study(path.name, _identity([path.name]), _phantom(folder), {channel: path} if channel else {}, path)
 
 
 def _name_of_series(path: Path) -> Name:
@@ -86,18 +97,22 @@ def _in_folder(folder: Path) -> Study:
     known = {file: channel for file in images if (channel := names[file].channel) is not None}
     chosen = sorted(known) or _unnamed_series(folder, images, files, others)
     _check_one_study(folder, chosen)
-    identity = _identity([str(file.relative_to(folder)) for file in chosen], folder.resolve().name)
+    name = folder.resolve().name
+    identity, phantom = _identity([str(file.relative_to(folder)) for file in chosen], name), _phantom(chosen[0].parent)
     if not known:
-        return Study(identity, {}, chosen[0])
+        return Study(name, identity, phantom, {}, chosen[0])
     channels: dict[str, Path] = {}
     for file, channel in sorted(known.items()):
         if channel in channels:
             first, second = channels[channel].relative_to(folder), file.relative_to(folder)
             raise CaseError(f"two files hold {channel}: {first} and {second}; give a folder with only one of them")
         channels[channel] = file
+    if set(SERIES) <= set(channels):
+        raise CaseError(f"{name} holds a CT and an MR series; give one of them")
     relative = frozenset(channel for channel, file in channels.items() if names[file].relative)
     ordered = {name: channels[name] for name in _ORDER if name in channels}
-    return Study(identity, ordered, chosen[0] if set(ordered) in ({"CTP"}, {"PWI"}) else None, relative)
+    series = chosen[0] if set(ordered) in ({"CTP"}, {"PWI"}) else None
+    return Study(name, identity, phantom, ordered, series, relative)
 
 
 def _unnamed_series(folder: Path, images: list[Path], files: list[Path], others: Counter[str]) -> list[Path]:
@@ -126,11 +141,20 @@ def _check_one_study(folder: Path, files: list[Path]) -> None:
         )
 
 
-def _identity(paths: list[str], otherwise: str) -> str:
-    """The BIDS entities that the paths share, else the name given; printable, and never a path."""
+def _identity(paths: list[str], folder: str = "") -> str | None:
+    """The BIDS entities that the paths share, else the number of an ISLES case in the folder's or a file's name."""
     labels = sorted({_label(entities(path)) for path in paths} - {""})
-    shown = labels[0] if labels else otherwise
-    return "".join(letter if letter.isprintable() and letter not in "/\\" else "_" for letter in shown) or "study"
+    if labels:
+        return labels[0]
+    if _NUMBERED.fullmatch(folder):
+        return folder
+    archived = next((found for path in paths if (found := _ARCHIVED.fullmatch(stem(Path(path))))), None)
+    return f"{archived[1]}-{archived[2]}" if archived else None
+
+
+def _phantom(folder: Path) -> str | None:
+    name = folder.resolve().name
+    return name if _SIMULATED.fullmatch(name) else None
 
 
 def _label(found: Mapping[str, str]) -> str:
@@ -159,7 +183,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         raise error
 
     for where, folders, names in os.walk(folder, onerror=refuse):
-        if RESULT in names and Path(where) != folder:
+        if (RESULT in names or MAPS in names) and Path(where) != folder:
             folders.clear()  # our own results, written into the study's folder
             continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name.casefold() not in MASK_WORDS)

@@ -22,6 +22,7 @@ _LATEST_MEDIAN_S: Mapping[str, float] = MappingProxyType({"Tmax": 25.0, "MTT": 3
 _EARLIEST_MEDIAN_MS = 200.0
 _ABSOLUTE_MEDIAN: Mapping[str, tuple[float, float]] = MappingProxyType({"CBF": (4.0, 250.0), "CBV": (0.4, 25.0)})
 _ABSOLUTE_UNIT: Mapping[str, str] = MappingProxyType({"CBF": "ml/100 g/min", "CBV": "ml/100 g"})
+_POSITIVE = frozenset({"ADC", *_LATEST_MEDIAN_S, *_ABSOLUTE_MEDIAN})
 _TISSUE_HU = (5.0, 85.0)  # grey and white matter, CSF's edge and noise
 _TISSUE_SHARE = 0.05
 _TISSUE_SHARE_WITHOUT_AIR = 0.5  # skull-stripped
@@ -44,11 +45,16 @@ def conversion(channel: str, volume: Float[np.ndarray, "i j k"], name: str, *, r
     `volume` is one volume (of a series: one frame) with at least one finite value; `name` is for the message.
     `relative` says that the file calls itself a relative map (rCBF, rCBV), as those of ISLES 2017.
 
-    Raises `UnitError` when the values fit no unit in which this channel is stored.
+    Raises `UnitError` when the values fit no unit in which this channel is stored; none has a map without a value
+    above 0.
 
     >>> conversion("ADC", np.full((2, 2, 2), 0.8), "adc.nii").note
     'ADC stored in 10⁻³ mm²/s (median 0.8); converted to 10⁻⁶ mm²/s'
     """
+    if channel in _POSITIVE and not (volume > 0).any():
+        raise UnitError(
+            f"{name}: {channel} has no value above 0 (highest {np.nanmax(volume) + 0.0:.3g}); is this a map of {channel}?"
+        )
     if channel == "ADC":
         return _diffusion(volume, name)
     if channel in _LATEST_MEDIAN_S:

@@ -9,6 +9,7 @@ import numpy as np
 from strokelens import __version__
 from strokelens.case import UNITS
 from strokelens.cohorts.encode import write_image, write_json, write_segmentation
+from strokelens.cohorts.folder import PATIENT
 from strokelens.flags import RESEARCH_USE
 from strokelens.phantom.lesion import Group
 from strokelens.phantom.patient import Patient
@@ -59,9 +60,14 @@ def write_patient(folder: Path, patient: Patient) -> None:
     for name, volume in patient.maps.items():
         unit = UNITS.get(name, "s")
         write_image(
-            folder / "truth" / f"{name}.nii.gz", volume, case.grid, unit=unit, description=f"true {name}, {SIMULATED}"
+            folder / "truth" / f"{name}.nii.gz",
+            volume,
+            case.grid,
+            unit=unit,
+            description=f"true {name}, {SIMULATED}",
+            facts={"Simulated": True},
         )
-    write_json(folder / "patient.json", record(patient))
+    write_json(folder / PATIENT, record(patient))
 
 
 def record(patient: Patient) -> dict[str, object]:

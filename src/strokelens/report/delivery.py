@@ -11,29 +11,29 @@ from strokelens.arrays import Volume
 from strokelens.case import UNITS, Case
 from strokelens.cohorts.bids import write_derivative
 from strokelens.cohorts.encode import write_image, write_segmentation
-from strokelens.cohorts.folder import new_folder
+from strokelens.cohorts.folder import MAPS, RESULT, new_folder
 from strokelens.finding import Finding
 from strokelens.grid import Grid
 from strokelens.perfusion.maps import MapSettings, PerfusionMaps
 from strokelens.report.figures import Layout, curves_figure, figure_png, write_map, write_overlay
 from strokelens.report.page import write_page
-from strokelens.report.result import maps_result_of, result_of, result_text
+from strokelens.report.result import MapsResult, Result, maps_result_of, result_of, result_text
 from strokelens.report.scales import SCALES
 
 
 def deliver(
     finding: Finding, out: Path, *, overwrite: bool = False, bids: bool = False, created: datetime | None = None
-) -> None:
+) -> Result:
     """Write segmentation.nii.gz, maps/NAME.nii.gz, result.json, overlay.png and report.html into a new folder.
 
     With `bids` the images are named as a BIDS derivative instead. `created` is now unless given. Whatever goes wrong,
-    `out` is as it was before.
+    `out` is as it was before. The record that result.json holds is returned.
 
     Raises `OutputError` when `out` exists (without `overwrite`) or cannot be written.
     """
     created = created or datetime.now(UTC)
     segmentation = finding.segmentation
-    with new_folder(out, overwrite=overwrite) as folder:
+    with new_folder(out, marker=RESULT, overwrite=overwrite) as folder:
         if bids:
             units = {name: UNITS[name] for name in finding.maps}
             write_derivative(
@@ -49,9 +49,10 @@ def deliver(
             write_segmentation(folder / "segmentation.nii.gz", segmentation)
             _write_maps(folder / "maps", finding.maps, segmentation.grid)
         result = result_of(finding, created=created)
-        (folder / "result.json").write_text(result_text(result), encoding="utf-8")
+        (folder / RESULT).write_text(result_text(result), encoding="utf-8")
         write_overlay(finding, folder / "overlay.png")
         write_page(finding, folder / "report.html", created=created)
+    return result
 
 
 def deliver_maps(
@@ -63,21 +64,22 @@ def deliver_maps(
     overwrite: bool = False,
     png: bool = False,
     created: datetime | None = None,
-) -> None:
+) -> MapsResult:
     """Write maps/NAME.nii.gz, maps.json and curves.png into a new folder; with `png`, maps/NAME.png as well.
 
-    Whatever goes wrong, `out` is as it was before.
+    Whatever goes wrong, `out` is as it was before. The record that maps.json holds is returned.
 
     Raises `OutputError` when `out` exists (without `overwrite`) or cannot be written.
     """
     created = created or datetime.now(UTC)
-    with new_folder(out, overwrite=overwrite) as folder:
+    with new_folder(out, marker=MAPS, overwrite=overwrite) as folder:
         _write_maps(folder / "maps", perfusion.maps, perfusion.grid)
         result = maps_result_of(case, perfusion, settings.facts(perfusion.smoothing_mm), created=created)
-        (folder / "maps.json").write_text(result_text(result), encoding="utf-8")
+        (folder / MAPS).write_text(result_text(result), encoding="utf-8")
         (folder / "curves.png").write_bytes(figure_png(curves_figure(perfusion.vessels)))
         if png:
             _draw_maps(folder / "maps", case.id, perfusion)
+    return result
 
 
 def _write_maps(folder: Path, maps: Mapping[str, Volume], grid: Grid) -> None:
