@@ -52,9 +52,8 @@ def conversion(channel: str, volume: Float[np.ndarray, "i j k"], name: str, *, r
     'ADC stored in 10⁻³ mm²/s (median 0.8); converted to 10⁻⁶ mm²/s'
     """
     if channel in _POSITIVE and not (volume > 0).any():
-        raise UnitError(
-            f"{name}: {channel} has no value above 0 (highest {np.nanmax(volume) + 0.0:.3g}); is this a map of {channel}?"
-        )
+        highest = np.nanmax(volume) + 0.0  # never −0
+        raise UnitError(f"{name}: {channel} has no value above 0 (highest {highest:.3g}); is this a map of {channel}?")
     if channel == "ADC":
         return _diffusion(volume, name)
     if channel in _LATEST_MEDIAN_S:
