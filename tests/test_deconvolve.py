@@ -88,9 +88,8 @@ def test_ssvd_equals_the_explicit_triangular_matrix() -> None:
 def test_ssvd_of_tissue_without_delay_has_none() -> None:
     """Lags of the triangular matrix are not periodic: the last is no neighbour of the first."""
     aif = np.exp(-np.arange(FRAMES) / 3.0)
-    matrix = np.array(
-        [[w if j <= i else 0.0 for j, w in enumerate(np.roll(weighted(aif)[::-1], i + 1))] for i in range(FRAMES)]
-    )
+    column = weighted(aif)
+    matrix = np.array([[column[i - j] if i >= j else 0.0 for j in range(FRAMES)] for i in range(FRAMES)])
     curve = INTERVAL_S * matrix @ np.exp(-np.arange(FRAMES) / 2.0)
     assert SSVD(1e-6)(curve[None], aif, interval_s=INTERVAL_S).delay_s[0] == 0.0
 

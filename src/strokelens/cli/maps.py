@@ -32,8 +32,6 @@ def maps(
     from strokelens.cohorts.nifti import read_study
     from strokelens.flags import RESEARCH_USE
     from strokelens.perfusion.maps import compute_maps
-    from strokelens.report.delivery import deliver_maps
-    from strokelens.report.result import result_text
 
     loudness(verbose=verbose, quiet=quiet)
     check_out(out, marker=MAPS, overwrite=overwrite, source=series)
@@ -43,6 +41,9 @@ def maps(
         case = read_study(series, told)
         done("reading")
         perfusion = compute_maps(case, settings, done)
+        from strokelens.report.delivery import deliver_maps  # drawing takes 40 MB that the maps may need
+        from strokelens.report.result import result_text
+
         result = deliver_maps(case, perfusion, settings, out, overwrite=overwrite, png=png)
     if json:
         typer.echo(result_text(result), nl=False)
