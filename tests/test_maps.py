@@ -231,4 +231,4 @@ def test_a_series_before_the_bolus_is_refused(patient: Patient) -> None:
 def test_each_step_is_told(patient: Patient) -> None:
     told: list[str] = []
     compute_maps(patient.case, QUICK, told.append)
-    assert told == ["motion", "brain", "frames", "smoothing", "vessels", "deconvolution"]
+    assert told == ["motion", "brain", "frames", "vessels", "smoothing", "deconvolution"]

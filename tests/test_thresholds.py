@@ -62,7 +62,17 @@ def test_each_rule_parts_core_from_penumbra_at_its_published_limit(
     assert volumes_ml(rule, **penumbra) == pytest.approx((0.0, BLOCK_ML))
 
 
-@pytest.mark.parametrize("rule", ["strokelens", "rapid", "cereda", "bathla", "campbell"])
+def test_the_default_rule_measures_delay_against_the_healthy_hemisphere() -> None:
+    """An artery chosen 2 s late takes 2 s from every Tmax, and changes nothing."""
+    assert volumes_ml("strokelens", Tmax=1.5 + 2.7) == (0.0, 0.0)
+    for late_s in (0.0, 2.0):
+        shifted = maps(Tmax=1.5 + 2.9)
+        shifted["Tmax"] -= late_s
+        found = apply_rule(plain("strokelens"), shifted, TISSUE, grid=GRID, midplane=PLANE)
+        assert found.volume_ml("penumbra") == pytest.approx(BLOCK_ML)
+
+
+@pytest.mark.parametrize("rule", ["rapid", "cereda", "bathla", "campbell"])
 def test_tissue_just_under_six_seconds_is_not_hypoperfused(rule: str) -> None:
     core, penumbra = volumes_ml(rule, Tmax=5.9)
     assert (core, penumbra) == (0.0, 0.0)
