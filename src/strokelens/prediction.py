@@ -53,6 +53,12 @@ def segment(case: Case, settings: SegmentSettings = _DEFAULTS, progress: Progres
     A perfusion series gives maps first. Then a rule that was asked for judges all maps; without one, DWI with ADC (or
     b0) gives the lesion, which is the core where there is Tmax too; without DWI, the rule `strokelens` judges the maps.
 
+    >>> from strokelens.phantom.patient import simulate
+    >>> from strokelens.phantom.scanner import CtProtocol
+    >>> finding = segment(simulate(7, protocol=CtProtocol(slices=3), motion=False).case)
+    >>> finding.segmentation.scheme.names, sorted(finding.volumes_ml)
+    (('background', 'penumbra', 'core'), ['core', 'hypoperfused', 'penumbra'])
+
     Raises `RuleError` when the case has not what this needs, and what `compute_maps` raises.
     """
     started = perf_counter()

@@ -22,6 +22,7 @@ from strokelens.arrays import Mask, Volume
 from strokelens.errors import CaseError, UnitError
 from strokelens.grid import Grid
 from strokelens.perfusion.hemispheres import Midplane, find_midplane
+from strokelens.perfusion.masks import otsu
 
 _FWHM = 2.3548
 """Full width at half maximum / standard deviation of a Gaussian."""
@@ -153,7 +154,7 @@ def mr_brain(dwi: Volume, adc: Volume, grid: Grid) -> Mask:
     diffusion = ndimage.gaussian_filter(
         np.where(support & np.isfinite(adc), adc, 0).astype(np.float32), _sigma(grid, _FWHM)
     )
-    split = _otsu(np.sqrt(np.minimum(smooth, np.percentile(smooth, 99)))) ** 2
+    split = otsu(np.sqrt(np.minimum(smooth, np.percentile(smooth, 99)))) ** 2
     bright = smooth > _BRAIN_PART * np.median(smooth[smooth > split])
     brain = _brain_shape(bright & (diffusion[thin] > 0) & (diffusion[thin] < _FREE_WATER), spacing_mm, grid.axes[2])
     for axis, step in enumerate(steps):
@@ -183,16 +184,6 @@ def _brain_shape(bright: Mask, spacing_mm: tuple[float, ...], axial: int) -> Mas
     slices = np.moveaxis(opened | closed[inner], axial, 0)
     filled: Mask = np.moveaxis(np.stack([ndimage.binary_fill_holes(part) for part in slices]), 0, axial)
     return filled
-
-
-def _otsu(values: Volume) -> float:
-    """The threshold of greatest variance between two classes (Otsu 1979), on 256 bins."""
-    counts, edges = np.histogram(values, 256)
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts) / counts.sum()
-    moment = np.cumsum(counts * centres) / counts.sum()
-    spread = np.maximum(below * (1 - below), 1e-12)
-    return float(centres[np.argmax((moment[-1] * below - moment) ** 2 / spread * (below < 1))])
 
 
 def diffusion_lesion(

@@ -119,7 +119,13 @@ class PerfusionMaps:
 
 
 def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Progress | None = None) -> PerfusionMaps:
-    """The perfusion maps of a case with a CTP or PWI series.
+    """The perfusion maps of a case with a CTP or PWI series; the steps in the order in which they are told.
+
+    >>> from strokelens.phantom.patient import simulate
+    >>> from strokelens.phantom.scanner import CtProtocol
+    >>> perfusion = compute_maps(simulate(1, protocol=CtProtocol(slices=3)).case, MapSettings(still=True))
+    >>> sorted(perfusion.maps), perfusion.maps["CBF"].shape
+    (['CBF', 'CBV', 'MTT', 'TTP', 'Tmax'], (256, 256, 3))
 
     Raises `CaseError` without a series, and `SeriesError` when it has no time axis, no brain, no bolus or no artery.
     """
@@ -145,9 +151,8 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
     clock.lap("vessels")
 
     baseline = sharp[:, : bolus.arrival].mean(axis=1)
-    smoothing_mm = settings.smoothing_mm
-    if smoothing_mm is None:
-        smoothing_mm = smoothing_for(sharp, Blur(brain, working.grid, SMOOTHING_MM[0]))
+    narrow = Blur(brain, working.grid, SMOOTHING_MM[0])
+    smoothing_mm = smoothing_for(sharp, narrow) if settings.smoothing_mm is None else settings.smoothing_mm
     blurred = contrast(_blurred(sharp, Blur(brain, working.grid, smoothing_mm)))
     del sharp  # as large as a fifth of the series
     clock.lap("smoothing")

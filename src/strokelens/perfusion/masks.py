@@ -38,7 +38,7 @@ def signal_brain(image: Volume, grid: Grid) -> Mask:
     Brightness is parted from the background by Otsu's threshold on the square root of the signal.
     """
     smooth = _blur(np.nan_to_num(image, nan=0.0), grid, sigma_mm=1.5)
-    bright = smooth > _otsu(np.sqrt(np.clip(smooth, 0, None))) ** 2
+    bright = smooth > otsu(np.sqrt(np.clip(smooth, 0, None))) ** 2
     return _largest_part(bright, grid, opening_mm=3.0, what="signal above the background")
 
 
@@ -86,14 +86,14 @@ def _blur(image: Volume, grid: Grid, *, sigma_mm: float) -> Volume:
     return np.asarray(ndimage.gaussian_filter(image.astype(np.float32), sigma), np.float32)
 
 
-def _otsu(image: Volume) -> float:
-    counts, edges = np.histogram(image, 256)
-    middles = 0.5 * (edges[1:] + edges[:-1])
-    below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
-    mean_below = np.cumsum(counts * middles) / np.maximum(below, 1)
-    mean_above = (np.cumsum((counts * middles)[::-1]) / np.maximum(above[::-1], 1))[::-1]
-    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
-    return float(middles[int(between.argmax())])
+def otsu(values: Volume) -> float:
+    """The threshold of greatest variance between two classes (Otsu 1979), on 256 bins."""
+    counts, edges = np.histogram(values, 256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts) / counts.sum()
+    moment = np.cumsum(counts * centres) / counts.sum()
+    spread = np.maximum(below * (1 - below), 1e-12)
+    return float(centres[np.argmax((moment[-1] * below - moment) ** 2 / spread * (below < 1))])
 
 
 def tissue(
