@@ -102,7 +102,7 @@ def answer(code: str, *words: str) -> list[str]:
 
 def verb_row(verb: str, study: Study, series: Path, floor_s: float, folder: Path) -> dict[str, object]:
     """The best of some runs of `maps` or `segment`."""
-    command = (*STROKELENS, verb, str(series), "-o", str(folder / "out"), "--overwrite")
+    command = (*STROKELENS, verb, str(series), "-o", str(folder / verb), "--overwrite")
     runs = [spent(*command) for _ in range(RUNS)]
     wall_s, peak_mib = min(run[0] for run in runs), max(run[1] for run in runs)
     return {

@@ -13,6 +13,7 @@ from strokelens.errors import CaseError, RuleError
 from strokelens.finding import Finding
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA, LESION_ONLY
+from strokelens.perfusion.deconvolve import OSVD
 from strokelens.perfusion.maps import MapSettings
 from strokelens.perfusion.thresholds import rule_named
 from strokelens.phantom.patient import Patient, simulate
@@ -265,3 +266,14 @@ def test_the_jhu_subject_is_segmented_from_b0_and_dwi(shared_data: Path) -> None
     network = read_segmentation(folder / "Subject01_DAGMNet_CH3_Lesion_Predict.nii.gz", LESION_ONLY, case.grid)
     found = segment(case)
     assert dice(network.mask("lesion"), found.segmentation.mask("lesion")) >= 0.85
+
+
+def test_the_default_rule_says_when_it_meets_maps_that_it_was_not_made_for(patient: Patient, finding: Finding) -> None:
+    other = segment(patient.case, replace(QUICK, maps=MapSettings(deconvolution=OSVD(), still=True)))
+    read = segment(Case("maps", patient.case.grid, {name: np.nan_to_num(v) for name, v in finding.maps.items()}))
+    codes = [{flag.code for flag in found.flags if flag.grave} for found in (finding, other, read)]
+    assert ["uncalibrated" in code for code in codes] == [False, True, True]
+
+
+def test_a_diffusion_result_says_that_small_lesions_are_missed() -> None:
+    assert "small-lesions" in {flag.code for flag in segment(diffusion_case()).flags}

@@ -47,7 +47,8 @@ def deliver(
             )
         else:
             write_segmentation(folder / "segmentation.nii.gz", segmentation)
-            _write_maps(folder / "maps", finding.maps, segmentation.grid)
+            simulated = any(flag.code == "simulated" for flag in finding.flags)
+            _write_maps(folder / "maps", finding.maps, segmentation.grid, simulated=simulated)
         result = result_of(finding, created=created)
         (folder / RESULT).write_text(result_text(result), encoding="utf-8")
         write_overlay(finding, folder / "overlay.png")
@@ -73,7 +74,7 @@ def deliver_maps(
     """
     created = created or datetime.now(UTC)
     with new_folder(out, marker=MAPS, overwrite=overwrite) as folder:
-        _write_maps(folder / "maps", perfusion.maps, perfusion.grid)
+        _write_maps(folder / "maps", perfusion.maps, perfusion.grid, simulated=case.simulated)
         result = maps_result_of(case, perfusion, settings.facts(perfusion.smoothing_mm), created=created)
         (folder / MAPS).write_text(result_text(result), encoding="utf-8")
         (folder / "curves.png").write_bytes(figure_png(curves_figure(perfusion.vessels)))
@@ -82,10 +83,11 @@ def deliver_maps(
     return result
 
 
-def _write_maps(folder: Path, maps: Mapping[str, Volume], grid: Grid) -> None:
+def _write_maps(folder: Path, maps: Mapping[str, Volume], grid: Grid, *, simulated: bool) -> None:
     folder.mkdir()
+    facts = {"Simulated": True} if simulated else {}
     for name, volume in maps.items():
-        write_image(folder / f"{name}.nii.gz", volume, grid, unit=UNITS[name], description=f"{name} map")
+        write_image(folder / f"{name}.nii.gz", volume, grid, unit=UNITS[name], description=f"{name} map", facts=facts)
 
 
 def _draw_maps(folder: Path, case_id: str, perfusion: PerfusionMaps) -> None:
