@@ -179,6 +179,12 @@ def test_criteria_that_cannot_be_known_are_not_denied(ct: Finding) -> None:
     assert re.search(r"DAWN .*? not known", read(ct).text)
 
 
+def test_criteria_are_not_judged_on_a_result_that_must_not_be_trusted(ct: Finding) -> None:
+    text = read(replace(ct, flags=(GRAVE,))).text
+    assert "not judged: see the warning" in text
+    assert "meet it" not in text
+
+
 def test_a_diffusion_page_speaks_of_no_perfusion() -> None:
     text = read(mr_finding(MR_GRID)).text
     assert [word for word in ("Mismatch", "HIR", "Arterial", "DEFUSE", "Tmax") if word in text] == []

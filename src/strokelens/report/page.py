@@ -234,6 +234,7 @@ def _appendix(finding: Finding) -> dict[str, Any]:
     return {
         "method": finding.method,
         "criteria": finding.criteria,
+        "doubtful": any(flag.grave for flag in finding.flags),
         "flags": finding.flags,
         "inputs": sorted(finding.sources.items()),
         "settings": sorted(finding.settings.items()),
