@@ -236,8 +236,8 @@ def test_mr_perfusion_without_echo_time_is_flagged_and_segmented() -> None:
     assert found.volumes_ml["hypoperfused"] > 0
 
 
-def test_ten_unseen_simulated_patients_are_segmented_as_well_as_demanded() -> None:
-    """Noise of 6 HU, default settings, large-vessel strokes of seeds that no setting was chosen on."""
+def test_one_draw_of_ten_large_vessel_strokes_is_segmented_as_well_as_demanded() -> None:
+    """Not the whole demand: other draws of ten, and mixtures with small strokes, fall short (docs/concepts/perfusion.md)."""
     regions, cores = [], []
     for seed in range(950, 960):
         patient = simulate(seed)
