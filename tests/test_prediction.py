@@ -237,7 +237,7 @@ def test_mr_perfusion_without_echo_time_is_flagged_and_segmented() -> None:
 
 
 def test_one_draw_of_ten_large_vessel_strokes_is_segmented_as_well_as_demanded() -> None:
-    """Not the whole demand: other draws of ten, and mixtures with small strokes, fall short (docs/concepts/perfusion.md)."""
+    """Not the whole demand: other draws, and mixtures with small strokes, fall short (docs/concepts/perfusion.md)."""
     regions, cores = [], []
     for seed in range(950, 960):
         patient = simulate(seed)
