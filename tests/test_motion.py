@@ -295,11 +295,22 @@ def test_with_few_slices_motion_within_the_slice_is_found_and_none_across(slices
     assert not motion.parameters[:, 2:5].any()
 
 
-def test_a_head_that_changes_place_for_good_is_brought_to_where_it_was_longest() -> None:
+@pytest.mark.parametrize("when", [2, 6])
+def test_a_head_that_changes_place_for_good_is_brought_to_where_it_was_first(when: int) -> None:
     truth = np.zeros((10, 6))
-    truth[6:] = [1, 2, 1, 0.01, 0, 0.03]
+    truth[when:] = [1, 2, 1, 0.01, 0, 0.03]
     motion = estimate_motion(ct_series(truth), GRID, modality="CT")
-    assert motion.moved.tolist() == [False] * 6 + [True] * 4
+    assert motion.moved.tolist() == [False] * when + [True] * (10 - when)
+    assert errors_mm(motion, truth, GRID, brain_of(GRID)).max() < 0.5
+
+
+def test_a_blank_first_frame_is_not_where_the_head_is_brought_to() -> None:
+    truth = np.zeros((10, 6))
+    truth[3:] = [1, 2, 1, 0.01, 0, 0.03]
+    series = ct_series(truth).copy()
+    series[..., 0] = 0
+    motion = estimate_motion(series, GRID, modality="CT")
+    assert motion.moved.tolist() == [False] * 3 + [True] * 7
 
 
 @pytest.mark.parametrize("far", [(12.0, -9.0, 6.0, 0.05, 0.05, 0.15), (0, 0, 0, 0, 0, 0.3), (25.0, 0, 0, 0, 0, 0)])

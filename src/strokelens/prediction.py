@@ -100,7 +100,7 @@ def _case_flags(case: Case) -> tuple[Flag, ...]:
 def _from_series(case: Case, settings: SegmentSettings, progress: Progress | None) -> Finding:
     perfusion = compute_maps(case, settings.maps, progress)
     started = perf_counter()
-    regions = tissue(perfusion.brain, perfusion.maps, perfusion.baseline, "CT" if "CTP" in case.channels else "MR")
+    regions = tissue(perfusion.parenchyma, perfusion.maps, perfusion.baseline, "CT" if "CTP" in case.channels else "MR")
     if "PWI" in case.channels:
         regions &= within_mm(perfusion.brain, _MR_RIM_MM, case.grid, inside=True)
     midplane = find_midplane(perfusion.baseline, perfusion.brain, case.grid)

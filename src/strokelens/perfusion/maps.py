@@ -1,16 +1,17 @@
 """From a CT or MR perfusion series to CBF, CBV, MTT, TTP and Tmax.
 
 The series is walked through once, frame by frame: each is steadied, brought to the working grid (pixels of up to 1 mm),
-blurred within the brain, and its brain voxels are kept. So memory is the series and about a quarter of it besides.
+and its brain voxels are kept. So memory is the series and about a quarter of it besides. Curves are then blurred within
+the parenchyma: a large vessel holds twenty times the blood of tissue, and would flood what lies around it.
 
 Conventions, with artery a = aif / partial_volume, haematocrit factor k = (1 − 0.45) / (1 − 0.25) and tissue density
 ρ = 1.04 g/ml:
 
 * CBF = 6000 k/ρ · max response, ml/100 g/min;
-* CBV = 100 k/ρ · AUC(tissue) / AUC(a), ml/100 g;
+* CBV = 100 k/ρ · AUC(tissue) / AUC(a), ml/100 g, both areas as `fit` finds them;
 * MTT = 60 · CBV / CBF, s;
 * Tmax = time of the response's maximum, s; negative where tissue fills before the artery that was chosen;
-* TTP = time of the curve's maximum after the bolus's arrival in the head, s.
+* TTP = time of the fitted curve's maximum after the bolus's arrival in the head, s.
 
 Outside of the brain, and where no flow can be told, maps are NaN.
 
@@ -36,17 +37,16 @@ from strokelens.perfusion.arterial import Vessels, find_vessels
 from strokelens.perfusion.curves import (
     LEAST_FRAMES,
     Bolus,
-    area,
     enhancement_hu,
     filled,
     find_bolus,
     interpolation,
-    peak_times_s,
     relaxation_change,
     uniform_times,
 )
 from strokelens.perfusion.deconvolve import DEFAULT, Deconvolution
-from strokelens.perfusion.masks import ct_brain, signal_brain, within_mm
+from strokelens.perfusion.fit import fit_curves
+from strokelens.perfusion.masks import ct_brain, opened, signal_brain, within_mm, without_vessels
 from strokelens.perfusion.motion import Motion, estimate_motion
 from strokelens.perfusion.quality import series_flags
 from strokelens.perfusion.working import Blur, WorkingGrid
@@ -59,6 +59,9 @@ SMOOTHING_MM = (2.0, 3.0)
 
 VESSEL_SMOOTHING_MM = 0.8
 """The blur in which vessels are sought: they have neighbours, noise has not."""
+
+SPOILED_RIM_MM = 3.0
+"""Where the head moved, what is left of the skull's motion cuts off strips of brain narrower than twice this."""
 
 _LARGEST_RIM_MM = 6.0
 
@@ -102,6 +105,7 @@ class MapSettings:
 class PerfusionMaps:
     """The maps of one case on its grid, and all that they were made from.
 
+    `parenchyma` is the brain without large vessels, and where the head moved without the rim that this spoiled.
     `baseline` is the mean before the bolus (NaN outside of the brain), `average` the mean of all frames everywhere;
     `smoothing_mm` is the blur that was used, `motion` None where it was not looked for.
     """
@@ -109,6 +113,7 @@ class PerfusionMaps:
     grid: Grid
     maps: Mapping[str, Volume]
     brain: Mask
+    parenchyma: Mask
     baseline: Volume
     average: Volume
     vessels: Vessels
@@ -147,13 +152,14 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
 
     bolus = find_bolus(sharp.mean(axis=0), rising=modality == "CT")
     contrast = _Contrast(modality, bolus, time_s, case.echo_time_s)
-    vessels = _vessels(sharp, contrast, Blur(brain, working.grid, VESSEL_SMOOTHING_MM), motion)
+    vessels, parenchyma = _vessels(sharp, contrast, Blur(brain, working.grid, VESSEL_SMOOTHING_MM), motion)
     clock.lap("vessels")
 
     baseline = sharp[:, : bolus.arrival].mean(axis=1)
-    narrow = Blur(brain, working.grid, SMOOTHING_MM[0])
-    smoothing_mm = smoothing_for(sharp, narrow) if settings.smoothing_mm is None else settings.smoothing_mm
-    blurred = contrast(_blurred(sharp, Blur(brain, working.grid, smoothing_mm)))
+    narrow = Blur(parenchyma, working.grid, SMOOTHING_MM[0])
+    tissue = sharp if parenchyma[brain].all() else sharp[parenchyma[brain]]
+    smoothing_mm = smoothing_for(tissue, narrow) if settings.smoothing_mm is None else settings.smoothing_mm
+    blurred = contrast(_blurred(sharp, brain, Blur(parenchyma, working.grid, smoothing_mm)))
     del sharp  # as large as a fifth of the series
     clock.lap("smoothing")
 
@@ -164,6 +170,7 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
         grid=case.grid,
         maps={name: working.grow(column, brain) for name, column in columns.items()},
         brain=working.grow_mask(brain),
+        parenchyma=working.grow_mask(parenchyma),
         baseline=working.grow(baseline, brain),
         average=average,
         vessels=vessels,
@@ -236,21 +243,29 @@ def _gather(frames: _Frames, working: WorkingGrid, brain: Bool[np.ndarray, "x y 
     return sharp.T, average
 
 
-def _blurred(curves: Curves, blur: Blur) -> Curves:
-    """Every frame of the brain's curves, blurred."""
+def _blurred(curves: Curves, brain: Bool[np.ndarray, "x y z"], blur: Blur) -> Curves:
+    """Every frame of the brain's curves, blurred within the blur's mask and left alone in the rest of the brain."""
+    inside = blur.mask[brain]
     frames = np.empty((curves.shape[1], len(curves)), np.float32)
     for frame, column in zip(frames, curves.T, strict=True):
-        frame[:] = blur(column)
+        frame[:] = column
+        frame[inside] = blur(column[inside])
     return frames.T
 
 
-def _vessels(sharp: Curves, contrast: "_Contrast", blur: Blur, motion: Motion | None) -> Vessels:
-    """Artery and vein, sought in curves that are blurred little; these are gone afterwards."""
-    clear = _clear_of_motion(blur.mask, motion, blur.grid)
-    curves = contrast(_blurred(sharp, blur))
-    if clear.sum() < blur.mask.sum():
-        curves = curves[clear[blur.mask]]
-    return find_vessels(curves, np.argwhere(clear), time_s=contrast.uniform_s, unit=contrast.unit)
+def _vessels(
+    sharp: Curves, contrast: "_Contrast", blur: Blur, motion: Motion | None
+) -> tuple[Vessels, Bool[np.ndarray, "x y z"]]:
+    """Artery, vein and parenchyma, by curves that are blurred little; these are gone afterwards."""
+    brain, grid = blur.mask, blur.grid
+    curves = contrast(_blurred(sharp, brain, blur))
+    parenchyma = without_vessels(brain, curves.mean(axis=1), grid)
+    if motion is not None and motion.moved.any():
+        parenchyma = opened(parenchyma, SPOILED_RIM_MM, grid)
+    clear = _clear_of_motion(brain, motion, grid)
+    if clear.sum() < brain.sum():
+        curves = curves[clear[brain]]
+    return find_vessels(curves, np.argwhere(clear), time_s=contrast.uniform_s, unit=contrast.unit), parenchyma
 
 
 def _clear_of_motion(brain: Bool[np.ndarray, "x y z"], motion: Motion | None, grid: Grid) -> Bool[np.ndarray, "x y z"]:
@@ -324,12 +339,12 @@ def maps_of_curves(curves: Curves, vessels: Vessels, deconvolution: Deconvolutio
     response = deconvolution(curves, vessels.aif, interval_s=interval_s)
     scale = HAEMATOCRIT_FACTOR / DENSITY_G_PER_ML * vessels.partial_volume
     cbf = 6000 * scale * response.flow_per_s
-    cbv = np.maximum(100 * scale * area(curves, interval_s) / area(vessels.aif, interval_s), 0)
+    fit = fit_curves(curves, vessels.aif, interval_s=interval_s)
+    cbv = 100 * scale * fit.volume
     mtt = np.divide(60 * cbv, cbf, out=np.full_like(cbf, np.nan), where=cbf > 0)
-    ttp = peak_times_s(curves, interval_s)
     return {
         name: np.asarray(column, np.float32)
-        for name, column in {"CBF": cbf, "CBV": cbv, "MTT": mtt, "TTP": ttp, "Tmax": response.delay_s}.items()
+        for name, column in {"CBF": cbf, "CBV": cbv, "MTT": mtt, "TTP": fit.peak_s, "Tmax": response.delay_s}.items()
     }
 
 

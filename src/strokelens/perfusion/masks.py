@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from strokelens.arrays import Mask, Volume
@@ -15,6 +15,8 @@ _BONE_HU = 150.0
 _SOFT_HU = (-5.0, 100.0)
 _LEAST_BRAIN_ML = 20.0
 _VESSEL_CBV = 3.0
+_VESSEL_NOISE = 4.0
+_VESSEL_RIM_MM = 1.0
 _FLUID_HU = 20.0
 _FLUID_SIGNAL = 1.7
 
@@ -52,8 +54,7 @@ def discs(radius_mm: float, grid: Grid) -> Bool[np.ndarray, "i j k"]:
 
 
 def _largest_part(candidate: Mask, grid: Grid, *, opening_mm: float, what: str) -> Mask:
-    opened = within_mm(candidate, opening_mm, grid, inside=True)
-    parts, count = ndimage.label(opened)
+    parts, count = ndimage.label(within_mm(candidate, opening_mm, grid, inside=True))
     sizes = np.bincount(parts.ravel())[1:] * grid.voxel_volume_ml
     if count == 0 or sizes.max() < min(_LEAST_BRAIN_ML, 0.05 * candidate.size * grid.voxel_volume_ml):
         raise SeriesError(
@@ -96,10 +97,29 @@ def otsu(values: Volume) -> float:
     return float(centres[np.argmax((moment[-1] * below - moment) ** 2 / spread * (below < 1))])
 
 
+def opened(mask: Mask, radius_mm: float, grid: Grid) -> Mask:
+    """Slice by slice, the mask without what is narrower than a disc of this radius."""
+    core = within_mm(mask, radius_mm, grid, inside=True)
+    return mask & within_mm(core, radius_mm + 0.5, grid, inside=False)
+
+
+def without_vessels(brain: Mask, enhancement: Float[np.ndarray, "n"], grid: Grid) -> Mask:
+    """The brain without large vessels and 1 mm around them; `enhancement` is the mean contrast of each brain voxel.
+
+    A vessel enhances three times as much as the median voxel, and more than noise lets tissue do (four robust standard
+    deviations over the median).
+    """
+    median = float(np.median(enhancement))
+    spread = float(np.median(np.abs(enhancement - median))) / 0.6745
+    vessels = np.zeros_like(brain)
+    vessels[brain] = enhancement > max(_VESSEL_CBV * median, median + _VESSEL_NOISE * spread)
+    return brain & ~within_mm(vessels, _VESSEL_RIM_MM, grid, inside=False) if vessels.any() else brain
+
+
 def tissue(
     brain: Mask, maps: Mapping[str, Volume], baseline: Volume | None, modality: Literal["CT", "MR"] | None
 ) -> Mask:
-    """The brain without vessels and without cerebrospinal fluid.
+    """The brain (or its parenchyma) without vessels and without cerebrospinal fluid.
 
     A vessel has more than three times the median blood volume of the brain. Fluid has under 20 HU on CT before the
     bolus, and more than 1.7 times the median signal on MR; without a baseline (maps from another program) it stays in.

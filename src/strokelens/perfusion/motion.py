@@ -4,7 +4,8 @@ Motion is sought on a copy of about 3.5 mm in the slice. On CT only bone is look
 motion; on MR, and where there is no bone, the head's own intensities, with a gain that may vary over space and any
 amount of the pattern that the bolus makes (without it the bolus passes for 0.4 mm on MR, with it for 0.1 mm). One
 robust linear fit per frame decides which frames moved; only these are registered (phase correlation, then Gauss–Newton
-on two scales), and only these are ever resampled, one at a time, when asked for.
+on two scales), and only these are ever resampled, one at a time, when asked for. The head is brought to where it was first,
+before the bolus: there lie the anatomy and the baseline, and there a reader looks.
 """
 
 from dataclasses import dataclass
@@ -20,12 +21,17 @@ from strokelens.grid import Grid
 from strokelens.perfusion.rigid import (
     Parameters,
     Template,
+    affine,
     centre_mm,
     displacement_mm,
+    from_affine,
     phase_shift,
     template,
     voxel_matrix,
 )
+
+_Limits = tuple[Grid, Float[np.ndarray, "n 3"], float]
+"""What decides whether a frame has moved: the grid, the places that are looked at, and the patience."""
 
 COARSE_MM = 3.5
 """Motion is sought on voxels of about this size (2.3 ... 4.4 mm); axes with larger voxels stay as they are."""
@@ -52,7 +58,7 @@ _CUBIC_FROM_MM = 0.6
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Rigid motion of every frame against the reference: tissue at x, from the grid's centre, is at R x + t.
+    """Rigid motion of every frame against the first good one: tissue at x, from the grid's centre, is at R x + t.
 
     `parameters` are t (mm) and R's rotation vector (rad) along the world's axes, zeros for frames that are left as they
     are. `displacement_mm` is the largest displacement of the head's edges, small ones included (NaN for frames without
@@ -127,8 +133,9 @@ class _Content:
 
 
 def estimate_motion(series: Series, grid: Grid, *, modality: Literal["CT", "MR"]) -> Motion:
-    """The motion of every frame against the frames that are most alike.
+    """The motion of every frame against the first good one, in whose position the results lie.
 
+    It is measured against the mean of the frames that are most alike, and then told against the first.
     CT in HU, MR in any unit. Frames without content (constant, all NaN) count as still. With fewer than four slices
     only motion within the slice is sought; a series of one frame, or without edges, is still.
     """
@@ -138,8 +145,7 @@ def estimate_motion(series: Series, grid: Grid, *, modality: Literal["CT", "MR"]
     parameters = np.zeros((len(flat), 6))
     quality = np.where(valid, 1.0, np.nan)
     if valid.sum() < 2:
-        nowhere = np.zeros((0, 3))
-        return _verdict(parameters, quality, np.ones(len(flat)), nowhere, grid)
+        return _verdict(parameters, quality, np.ones(len(flat)), (grid, np.zeros((0, 3)), 1.0))
     likeness = _likeness(flat, valid)
     reference = _mean_of_nearest(content.frames, likeness, valid, share=1 / 3)
     bolus = None
@@ -158,19 +164,25 @@ def estimate_motion(series: Series, grid: Grid, *, modality: Literal["CT", "MR"]
     inside = np.ones(len(flat))
     for index in np.flatnonzero(valid):
         quality[index], inside[index] = _quality(targets[1], content.frames[index], parameters[index])
-    return _verdict(parameters, quality, inside, targets[1].places_mm, grid, patience=content.patience)
+    limits = grid, targets[1].places_mm, content.patience
+    return _verdict(_against_first(parameters, quality, limits), quality, inside, limits)
+
+
+def _against_first(parameters: Float[np.ndarray, "t 6"], quality: Curve, limits: "_Limits") -> Float[np.ndarray, "t 6"]:
+    """The same motion against the first frame that is well explained, where that one has moved."""
+    grid, places, patience = limits
+    explained = np.flatnonzero(quality >= _LEAST_LIKENESS * np.nanmedian(quality))
+    if explained.size == 0 or not _over(parameters[explained[:1]] / patience, places, grid)[0]:
+        return parameters
+    home = np.linalg.inv(affine(parameters[explained[0]]))
+    return np.array([from_affine(affine(row) @ home) for row in parameters])
 
 
 def _verdict(
-    parameters: Float[np.ndarray, "t 6"],
-    quality: Curve,
-    inside: Curve,
-    places: Float[np.ndarray, "n 3"],
-    grid: Grid,
-    *,
-    patience: float = 1.0,
+    parameters: Float[np.ndarray, "t 6"], quality: Curve, inside: Curve, limits: "_Limits"
 ) -> Motion:
     """Which frames are resampled: those displaced by more than the least, by less than the most, and well explained."""
+    grid, places, patience = limits
     farthest = np.array([_farthest_mm(row, places) for row in parameters])
     judged = quality[np.isfinite(quality)]
     known = bool(judged.size == 0 or np.quantile(judged, 0.25) >= _LEAST_JUDGED)

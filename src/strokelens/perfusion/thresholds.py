@@ -142,7 +142,7 @@ _UNIT_KEYS = {
 }
 
 _TMAX_6 = Condition("Tmax", Side.ABOVE, 6.0)
-_TMAX_LATE = Condition("Tmax", Side.ABOVE, 2.8, Reference.LATER)
+_PEAK_LATE = Condition("TTP", Side.ABOVE, 3.5, Reference.LATER)
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -150,9 +150,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         for rule in (
             Rule(
                 "strokelens",
-                "limits calibrated for bcSVD 0.2 on simulated patients; docs/concepts/perfusion.md",
-                (Condition("CBF", Side.BELOW, 0.35, Reference.MIRROR), _TMAX_LATE),
-                (_TMAX_LATE,),
+                "limits calibrated on simulated patients; docs/concepts/perfusion.md",
+                (Condition("CBV", Side.BELOW, 0.48, Reference.MIRROR), _PEAK_LATE),
+                (_PEAK_LATE,),
             ),
             Rule(
                 "rapid",

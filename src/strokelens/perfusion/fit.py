@@ -1,0 +1,121 @@
+"""Blood volume and time to peak of noisy curves, by Bayes over a table of the curves that tissue can show.
+
+A raw curve's area adds up the noise of every frame and of the baseline, and ends where the scan ends; its highest point
+is where noise is highest. So each curve is seen as
+
+    b + f · g(t),    g(t) = (a ⊗ exp(−t/M))(t − d),
+
+with the arterial curve a, transit times M and delays d from a table, a free baseline b and a flow f ≥ 0. For each entry
+of the table the best b and f are linear in the curve, so the whole brain is one matrix product. With noise σ, flat
+priors on f and b and equal ones on the table's entries, an entry weighs
+
+    exp(z²/2) / |g − ḡ|,    z = ⟨c, g − ḡ⟩₊ / (σ |g − ḡ|);
+
+a curve's volume and peak are the means of f · M and of the peak of g under these weights. Noise, and nothing else, decides
+how far the mean reaches: clear curves take their own entry, faint ones an average that leans to no volume.
+
+References:
+    Boutelier et al. 2012 and Mouridsen et al. 2006 (Bayesian perfusion); Kudo et al. 2014 (its accuracy among methods).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import signal
+
+from strokelens.arrays import Curve, Curves
+from strokelens.errors import SeriesError
+
+_TRANSIT_S = 2.0 * 1.5 ** np.arange(6)
+"""2 ... 15 s: healthy tissue has 3 to 5, ischemic tissue 8 to 14."""
+
+_DELAY_S = np.arange(-2.0, 16.0, 1.5)
+"""Tissue fills up to some seconds before the artery that was chosen, or many after it."""
+
+_STEPS = 10
+"""Steps from frame to frame in which the table's curves are made."""
+
+_LEAST_NOISE = 0.05
+"""No model tells real curves better than to this share of their own variation."""
+
+_NOISE_FRAMES = 9
+_CHUNK = 8192
+"""Voxels at a time: their weights, 8192 × 72 float32, stay in the processor's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """For each curve: `volume` (n,), its area over the artery's, and `peak_s` (n,), NaN where nothing rises."""
+
+    volume: Float[np.ndarray, "n"]
+    peak_s: Float[np.ndarray, "n"]
+
+
+def fit_curves(curves: Curves, aif: Curve, *, interval_s: float) -> Fit:
+    """Blood volume and time to peak (from the first frame) of each curve.
+
+    >>> t = np.arange(40) * 1.5
+    >>> aif = (t / 12) ** 3 * np.exp(3 - t / 4)
+    >>> tissue = np.convolve(aif, np.exp(-t / 4) * 0.01)[:40] * 1.5  # flow 0.01 per s, transit time 4 s
+    >>> fit = fit_curves(tissue[None].astype(np.float32), aif, interval_s=1.5)
+    >>> f"{fit.volume[0]:.3f} of the artery's area, highest after {fit.peak_s[0]:.0f} s"
+    '0.046 of the artery's area, highest after 14 s'
+
+    Raises `SeriesError` when the arterial curve is empty.
+    """
+    table = _Table.of(aif, interval_s)
+    noise = _noise(curves)
+    volume, peak_s = np.empty(len(curves), np.float32), np.empty(len(curves), np.float32)
+    for start in range(0, len(curves), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        volume[rows], peak_s[rows] = table.means(np.asarray(curves[rows], np.float32), noise)
+    return Fit(volume, peak_s)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Curves of unit flow less their means, scaled to length 1; the lengths; transit times and peaks."""
+
+    shapes: Float[np.ndarray, "t k"]
+    lengths: Float[np.ndarray, "k"]
+    transit_s: Float[np.ndarray, "k"]
+    peak_s: Float[np.ndarray, "k"]
+
+    @classmethod
+    def of(cls, aif: Curve, interval_s: float) -> "_Table":
+        if not np.isfinite(aif).all() or aif.max(initial=0.0) <= 0:
+            raise SeriesError("the arterial curve has no bolus; choose other voxels or check the series")
+        frame_s, fine_s = np.arange(aif.size) * interval_s, np.arange(0, aif.size, 1 / _STEPS) * interval_s
+        artery = np.interp(fine_s, frame_s, aif)
+        step_s = interval_s / _STEPS
+        curves, peaks_s = [], []
+        for transit_s in _TRANSIT_S:
+            curve = signal.fftconvolve(artery, np.exp(-fine_s / transit_s))[: fine_s.size] * step_s
+            curves += [np.interp(frame_s - delay_s, fine_s, curve, left=0.0) for delay_s in _DELAY_S]
+            peaks_s += [fine_s[curve.argmax()] + delay_s for delay_s in _DELAY_S]
+        centred = np.array(curves) - np.mean(curves, axis=1, keepdims=True)
+        lengths = np.linalg.norm(centred, axis=1)
+        columns = (centred / lengths[:, None]).T, lengths, np.repeat(_TRANSIT_S, _DELAY_S.size), np.array(peaks_s)
+        return cls(*(np.ascontiguousarray(column, np.float32) for column in columns))
+
+    def means(self, curves: Curves, noise: float) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """The mean volume and peak of each curve under its weights."""
+        centred = curves - curves.mean(axis=1, keepdims=True)
+        least = _LEAST_NOISE**2 * np.einsum("nt,nt->n", centred, centred) / curves.shape[1]
+        sigma = np.sqrt(noise**2 + least)[:, None] + np.float32(1e-12)
+        z = np.maximum(centred @ self.shapes / sigma, 0)
+        weights = 0.5 * z**2 - np.log(self.lengths)
+        weights -= weights.max(axis=1, keepdims=True)
+        np.exp(weights, out=weights)
+        weights /= weights.sum(axis=1, keepdims=True)
+        peak_s = np.where(z.any(axis=1), weights @ self.peak_s, np.float32(np.nan))
+        weights *= z
+        return (weights @ (self.transit_s / self.lengths)) * sigma[:, 0], peak_s
+
+
+def _noise(curves: Curves) -> float:
+    """The typical deviation of a frame from the mean of its neighbours, in a few frames, less what these add."""
+    middles = np.unique(np.linspace(1, curves.shape[1] - 2, _NOISE_FRAMES).astype(int))
+    deviations = [curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1]) for t in middles]
+    return float(np.median(np.abs(deviations))) / 0.6745 / np.sqrt(1.5)
