@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from strokelens.errors import SeriesError
 from strokelens.grid import Grid
-from strokelens.perfusion.masks import ct_brain, signal_brain, tissue
+from strokelens.perfusion.masks import ct_brain, opened, signal_brain, tissue, without_vessels
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
 
@@ -94,3 +94,34 @@ def test_without_volume_or_baseline_all_of_the_brain_is_tissue() -> None:
 
 def test_a_map_of_zeros_has_no_vessels() -> None:
     assert tissue(np.ones((6, 6, 6), bool), {"CBV": np.zeros((6, 6, 6), np.float32)}, None, None).all()
+
+
+def test_what_enhances_three_times_as_much_as_tissue_is_a_vessel_with_its_rim() -> None:
+    grid = Grid((9, 9, 3), np.diag([0.9, 0.9, 5.0, 1.0]))
+    brain = np.ones(grid.shape, bool)
+    enhancement = np.full(grid.shape, 2.0, np.float32) + np.linspace(-0.1, 0.1, brain.size).reshape(grid.shape)
+    enhancement[4, 4, 1], enhancement[1, 1, 1] = 6.5, 5.5
+    gone = np.argwhere(~without_vessels(brain, enhancement[brain].astype(np.float32), grid)).tolist()
+    assert gone == [[3, 4, 1], [4, 3, 1], [4, 4, 1], [4, 5, 1], [5, 4, 1]]
+
+
+def test_noise_is_no_vessel() -> None:
+    """Where the bolus is weak, three times the median is within the noise: four deviations are asked for besides."""
+    grid = Grid((40, 40, 4), np.diag([2.0, 2.0, 5.0, 1.0]))
+    brain = np.ones(grid.shape, bool)
+    enhancement = np.random.default_rng(0).normal(1.0, 1.0, brain.sum()).astype(np.float32)
+    assert without_vessels(brain, enhancement, grid).mean() > 0.998
+
+
+def test_a_brain_without_vessels_stays_whole() -> None:
+    brain = np.ones((4, 4, 4), bool)
+    assert without_vessels(brain, np.ones(64, np.float32), Grid((4, 4, 4), np.diag([2.0, 2.0, 5.0, 1.0]))).all()
+
+
+def test_an_opening_takes_strips_and_leaves_discs() -> None:
+    grid = Grid((60, 60, 2), np.diag([1.0, 1.0, 5.0, 1.0]))
+    i, j, _ = np.indices(grid.shape)
+    disc, strip = np.hypot(i - 20, j - 30) <= 12, (i >= 45) & (i < 49)
+    kept = opened(disc | strip, 3.0, grid)
+    assert not kept[strip].any()
+    assert kept[disc].mean() > 0.97

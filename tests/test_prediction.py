@@ -13,9 +13,9 @@ from strokelens.errors import CaseError, RuleError
 from strokelens.finding import Finding
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA, LESION_ONLY
-from strokelens.perfusion.deconvolve import OSVD
 from strokelens.perfusion.maps import MapSettings
 from strokelens.perfusion.thresholds import rule_named
+from strokelens.phantom.haemodynamics import BOX, GAMMA, Residue
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
 from strokelens.prediction import SegmentSettings, segment
@@ -85,17 +85,21 @@ def test_a_patient_without_stroke_has_almost_nothing() -> None:
     assert segment(healthy.case, QUICK).volumes_ml["hypoperfused"] <= 3.0
 
 
-def test_maps_from_another_program_are_judged_by_the_rule(patient: Patient, finding: Finding) -> None:
-    maps = {name: np.nan_to_num(finding.maps[name]) for name in ("CBF", "CBV", "Tmax")}
+def test_maps_from_a_file_are_judged_by_rapid_limits_or_by_the_rule_that_is_asked_for(
+    patient: Patient, finding: Finding
+) -> None:
+    maps = {name: np.nan_to_num(finding.maps[name]) for name in ("CBF", "CBV", "Tmax", "TTP")}
     case = Case("maps", patient.case.grid, maps)
     again = segment(case)
-    assert dice(finding.segmentation.mask("core", "penumbra"), again.segmentation.mask("core", "penumbra")) >= 0.9
-    assert again.vessels is None
+    assert (again.method.name, again.vessels) == ("threshold:rapid", None)
+    ours = segment(case, SegmentSettings(rule=rule_named("strokelens")))
+    assert dice(finding.segmentation.mask("core", "penumbra"), ours.segmentation.mask("core", "penumbra")) >= 0.9
+    assert "uncalibrated" in {flag.code for flag in ours.flags if flag.grave}
 
 
 def test_maps_without_what_the_rule_needs_are_refused(patient: Patient, finding: Finding) -> None:
     case = Case("maps", patient.case.grid, {"CBF": np.nan_to_num(finding.maps["CBF"])})
-    with pytest.raises(RuleError, match="rule strokelens needs CBF, Tmax, but Tmax is missing; there is CBF"):
+    with pytest.raises(RuleError, match="rule rapid needs CBF, Tmax, but Tmax is missing; there is CBF"):
         segment(case)
 
 
@@ -198,7 +202,7 @@ def test_maps_with_gaps_are_flagged(patient: Patient, finding: Finding) -> None:
     found = segment(Case("maps", patient.case.grid, {**maps, "Tmax": some}))
     assert "gaps" in {flag.code for flag in found.flags}
     with pytest.raises(RuleError, match="one hemisphere has no value to compare with"):
-        segment(Case("maps", patient.case.grid, {**maps, "Tmax": half}))
+        segment(Case("maps", patient.case.grid, {**maps, "Tmax": half}), SegmentSettings(rule=rule_named("cereda")))
 
 
 def test_the_intensity_of_hypoperfusion_is_of_tmax_whatever_the_rule(patient: Patient, finding: Finding) -> None:
@@ -236,17 +240,41 @@ def test_mr_perfusion_without_echo_time_is_flagged_and_segmented() -> None:
     assert found.volumes_ml["hypoperfused"] > 0
 
 
-def test_one_draw_of_ten_large_vessel_strokes_is_segmented_as_well_as_demanded() -> None:
-    """Not the whole demand: other draws, and mixtures with small strokes, fall short (docs/concepts/perfusion.md)."""
-    regions, cores = [], []
-    for seed in range(950, 960):
-        patient = simulate(seed)
+def mean_dice(seeds: range) -> tuple[float, float]:
+    """Of hypoperfused region and core; five patients of nine have an LVO, as 77 of 137 in the Stavanger cohort."""
+    scores = []
+    for seed in seeds:
+        patient = simulate(seed, group="LVO" if seed % 9 % 2 == 0 else "Non-LVO")
         truth, found = patient.case.truth, segment(patient.case).segmentation
         assert truth is not None
-        regions.append(dice(truth.mask("core", "penumbra"), found.mask("core", "penumbra")))
-        cores.append(dice(truth.mask("core"), found.mask("core")))
-    assert np.mean(regions) >= 0.85
-    assert np.mean(cores) >= 0.60
+        regions = [dice(truth.mask(*names), found.mask(*names)) for names in (("core", "penumbra"), ("core",))]
+        scores.append(regions)
+    region, core = np.mean(scores, axis=0).tolist()
+    return region, core
+
+
+def test_ten_strokes_large_and_small_are_segmented_as_well_as_demanded() -> None:
+    region, core = mean_dice(range(3001, 3011))
+    assert region >= 0.85
+    assert core >= 0.60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [3011, 3021])
+def test_every_other_ten_of_the_thirty_patients_that_no_limit_was_fitted_to_are_too(first: int) -> None:
+    region, core = mean_dice(range(first, first + 10))
+    assert region >= 0.85
+    assert core >= 0.60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("residue", [BOX, GAMMA], ids=["box", "gamma"])
+def test_it_does_not_rest_on_the_residue_function_that_the_fit_assumes(residue: Residue) -> None:
+    patient = simulate(3003, residue=residue, motion=False)
+    truth, found = patient.case.truth, segment(patient.case).segmentation
+    assert truth is not None
+    assert dice(truth.mask("core", "penumbra"), found.mask("core", "penumbra")) >= 0.85
+    assert dice(truth.mask("core"), found.mask("core")) >= 0.60
 
 
 def test_the_isles22_case_is_segmented_better_than_by_any_pair_of_global_thresholds(shared_data: Path) -> None:
@@ -266,13 +294,6 @@ def test_the_jhu_subject_is_segmented_from_b0_and_dwi(shared_data: Path) -> None
     network = read_segmentation(folder / "Subject01_DAGMNet_CH3_Lesion_Predict.nii.gz", LESION_ONLY, case.grid)
     found = segment(case)
     assert dice(network.mask("lesion"), found.segmentation.mask("lesion")) >= 0.85
-
-
-def test_the_default_rule_says_when_it_meets_maps_that_it_was_not_made_for(patient: Patient, finding: Finding) -> None:
-    other = segment(patient.case, replace(QUICK, maps=MapSettings(deconvolution=OSVD(), still=True)))
-    read = segment(Case("maps", patient.case.grid, {name: np.nan_to_num(v) for name, v in finding.maps.items()}))
-    codes = [{flag.code for flag in found.flags if flag.grave} for found in (finding, other, read)]
-    assert ["uncalibrated" in code for code in codes] == [False, True, True]
 
 
 def test_a_diffusion_result_says_that_small_lesions_are_missed() -> None:

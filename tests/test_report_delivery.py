@@ -122,6 +122,7 @@ def perfusion(finding: Finding) -> PerfusionMaps:
         grid=GRID,
         maps=finding.maps,
         brain=finding.brain,
+        parenchyma=finding.brain,
         baseline=finding.backdrop,
         average=finding.backdrop,
         vessels=finding.vessels,

@@ -44,7 +44,7 @@ def volumes_ml(rule: str, **changes: float) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("rule", "core", "penumbra"),
     [
-        ("strokelens", {"CBF": 17.4, "Tmax": 6.1}, {"CBF": 17.6, "Tmax": 6.1}),
+        ("strokelens", {"CBV": 1.67, "TTP": 11.6}, {"CBV": 1.69, "TTP": 11.6}),
         ("rapid", {"CBF": 14.9, "Tmax": 6.1}, {"CBF": 15.1, "Tmax": 6.1}),
         ("cereda", {"CBF": 18.9, "Tmax": 6.1}, {"CBF": 19.1, "Tmax": 6.1}),
         ("bathla", {"CBF": 19.9, "Tmax": 6.1}, {"CBF": 20.1, "Tmax": 6.1}),
@@ -63,11 +63,11 @@ def test_each_rule_parts_core_from_penumbra_at_its_published_limit(
 
 
 def test_the_default_rule_measures_delay_against_the_healthy_hemisphere() -> None:
-    """An artery chosen 2 s late takes 2 s from every Tmax, and changes nothing."""
-    assert volumes_ml("strokelens", Tmax=1.5 + 2.7) == (0.0, 0.0)
-    for late_s in (0.0, 2.0):
-        shifted = maps(Tmax=1.5 + 2.9)
-        shifted["Tmax"] -= late_s
+    """A bolus that was injected 2 s later adds 2 s to every TTP, and changes nothing."""
+    assert volumes_ml("strokelens", TTP=8.0 + 3.4) == (0.0, 0.0)
+    for later_s in (0.0, 2.0):
+        shifted = maps(TTP=8.0 + 3.6)
+        shifted["TTP"] += later_s
         found = apply_rule(plain("strokelens"), shifted, TISSUE, grid=GRID, midplane=PLANE)
         assert found.volume_ml("penumbra") == pytest.approx(BLOCK_ML)
 
@@ -79,11 +79,13 @@ def test_tissue_just_under_six_seconds_is_not_hypoperfused(rule: str) -> None:
 
 
 def test_the_default_rule_compares_with_the_mirrored_place_not_with_the_whole_brain() -> None:
-    """White matter at 40 % of its own flow is penumbra though that is 20 % of grey matter's."""
-    volumes = maps(CBF=10.0, Tmax=8.0)
-    mirrored = np.flip(np.isclose(volumes["CBF"], 10.0), axis=0)
-    volumes["CBF"][mirrored] = 25.0
-    assert apply_rule(RULES["rapid"], volumes, TISSUE, grid=GRID, midplane=PLANE).volume_ml("core") > 0
+    """White matter with 55 % of its own volume is penumbra though that is 27 % of grey matter's."""
+    volumes = maps(CBV=1.1, TTP=12.0)
+    mirrored = np.flip(np.isclose(volumes["CBV"], 1.1), axis=0)
+    volumes["CBV"][mirrored] = 2.0
+    assert apply_rule(
+        RULES["murphy"], volumes | {"CBF": 3 * volumes["CBV"]}, TISSUE, grid=GRID, midplane=PLANE
+    ).volume_ml("core")
     deep = (slice(3, 7), slice(4, 8), slice(2, 4))  # away from the blur of the block's edge
     found = apply_rule(RULES["strokelens"], volumes, TISSUE, grid=GRID, midplane=PLANE)
     assert (found.labels[deep] == found.scheme.value("penumbra")).all()
@@ -135,9 +137,9 @@ def test_the_other_side_is_the_one_with_less_delay() -> None:
 
 
 @given(st.floats(0.1, 10))
-def test_relative_rules_do_not_know_the_scale_of_flow(factor: float) -> None:
-    volumes = maps(CBF=10.0, Tmax=8.0)
-    scaled = volumes | {"CBF": np.float32(factor) * volumes["CBF"]}
+def test_relative_rules_do_not_know_the_scale_of_flow_and_volume(factor: float) -> None:
+    volumes = maps(CBF=10.0, CBV=1.0, TTP=14.0, Tmax=8.0)
+    scaled = volumes | {name: np.float32(factor) * volumes[name] for name in ("CBF", "CBV")}
     for name in ("strokelens", "rapid", "cereda", "campbell"):
         first, second = (apply_rule(RULES[name], m, TISSUE, grid=GRID, midplane=PLANE) for m in (volumes, scaled))
         assert np.array_equal(first.labels, second.labels)

@@ -14,7 +14,6 @@ from strokelens.finding import Finding, Method
 from strokelens.flags import Flag
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA, LESION_ONLY
-from strokelens.perfusion.deconvolve import DEFAULT
 from strokelens.perfusion.diffusion import LesionRule, apparent_diffusion, diffusion_lesion, mr_brain
 from strokelens.perfusion.hemispheres import Midplane, find_midplane
 from strokelens.perfusion.maps import MapSettings, Progress, compute_maps
@@ -26,6 +25,8 @@ _PERFUSION_MAPS = ("CBF", "CBV", "MTT", "TTP", "Tmax")
 _PENUMBRA_TMAX_S = 6.0
 _SEVERE_TMAX_S = 10.0
 _DEFAULT_RULE = "strokelens"
+_FOREIGN_RULE = "rapid"
+"""Maps by other software are judged by the limits that the field uses for them: ours belong to our maps."""
 _MR_RIM_MM = 2.0
 """The rim of the brain on perfusion MR is half fluid or air: its low flow is not ischemia."""
 _USUAL_B_VALUE = 1000.0
@@ -33,6 +34,11 @@ _EDGE_ML = 0.5
 _MOST_WITHOUT_VALUE = 0.1
 _BACKDROPS = ("NCCT", "CTA", "FLAIR", "T2", "T1", "MIP", "DWI", "B0", "CBV", "CBF", "ADC", "Tmax", "MTT", "TTP")
 
+_UNCALIBRATED = Flag(
+    "uncalibrated",
+    "the limits of this rule were found with our own maps of a series; with maps from a file they may be far off",
+    grave=True,
+)
 _SMALL_LESIONS = Flag(
     "small-lesions",
     "small and mild lesions are missed by these rules: of the one public case tested, 2.6 of 6.7 ml were found",
@@ -43,7 +49,8 @@ _SMALL_LESIONS = Flag(
 class SegmentSettings:
     """How a case is segmented; age and NIHSS serve the DAWN criteria only.
 
-    `rule` None lets the case decide: the diffusion lesion as core where there is DWI, else the rule `strokelens`.
+    `rule` None lets the case decide: the diffusion lesion as core where there is DWI, else the rule `strokelens` for a
+    series, and `rapid` for maps that other software made.
     """
 
     rule: Rule | None = None
@@ -60,7 +67,8 @@ def segment(case: Case, settings: SegmentSettings = _DEFAULTS, progress: Progres
     """Core and penumbra, or the diffusion lesion, of one case.
 
     A perfusion series gives maps first. Then a rule that was asked for judges all maps; without one, DWI with ADC (or
-    b0) gives the lesion, which is the core where there is Tmax too; without DWI, the rule `strokelens` judges the maps.
+    b0) gives the lesion, which is the core where there is Tmax too; without DWI, the rule `strokelens` judges the maps
+    of a series, and `rapid` those of other software.
 
     >>> from strokelens.phantom.patient import simulate
     >>> from strokelens.phantom.scanner import CtProtocol
@@ -129,19 +137,17 @@ def _from_maps(case: Case, settings: SegmentSettings) -> Finding:
             "ADC or b0, or maps such as CBF and Tmax"
         )
     brain = _brain_of_maps(maps)
-    rule = settings.rule or rule_named("adc" if "ADC" in maps and "CBF" not in maps else _DEFAULT_RULE)
+    rule = settings.rule or rule_named("adc" if "ADC" in maps and "CBF" not in maps else _FOREIGN_RULE)
     midplane = find_midplane(np.nan_to_num(_backdrop(case, maps)), brain, case.grid)
     shown = {name: np.where(brain, volume, np.float32(np.nan)) for name, volume in maps.items()}
     finding = _by_rule(_Scene(case, shown, brain, tissue(brain, maps, None, None), midplane), rule)
-    flags = (_uncalibrated("maps from a file"),) if rule.name == _DEFAULT_RULE else ()
+    flags = (_UNCALIBRATED,) if rule.name == _DEFAULT_RULE else ()
     return replace(finding, flags=(*flags, *finding.flags))
 
 
 def _fit_flags(settings: SegmentSettings) -> tuple[Flag, ...]:
-    """Limits belong to the software that they were found with: absolute ones to others', the default's to bcSVD 0.2."""
+    """Limits belong to the software that they were found with, absolute ones most of all."""
     rule = settings.rule or rule_named(_DEFAULT_RULE)
-    if rule.name == _DEFAULT_RULE and settings.maps.deconvolution != DEFAULT:
-        return (_uncalibrated(f"maps by {settings.maps.deconvolution.name}"),)
     absolute = rule.absolute
     if not absolute:
         return ()
@@ -150,11 +156,6 @@ def _fit_flags(settings: SegmentSettings) -> tuple[Flag, ...]:
         f"{settings.maps.deconvolution.name} lowers flow and lengthens transit times, so volumes may be far off"
     )
     return (Flag("absolute-limits", message, grave=True),)
-
-
-def _uncalibrated(maps: str) -> Flag:
-    message = f"the limits of the default rule were found with {DEFAULT.name}; with {maps} core may be far off"
-    return Flag("uncalibrated", message, grave=True)
 
 
 def _echo_flags(case: Case) -> tuple[Flag, ...]:

@@ -99,8 +99,9 @@ def otsu(values: Volume) -> float:
 
 def opened(mask: Mask, radius_mm: float, grid: Grid) -> Mask:
     """Slice by slice, the mask without what is narrower than a disc of this radius."""
-    core = within_mm(mask, radius_mm, grid, inside=True)
-    return mask & within_mm(core, radius_mm + 0.5, grid, inside=False)
+    eroded = within_mm(mask, radius_mm, grid, inside=True)
+    kept: Mask = mask & within_mm(eroded, radius_mm + 0.5, grid, inside=False)
+    return kept
 
 
 def without_vessels(brain: Mask, enhancement: Float[np.ndarray, "n"], grid: Grid) -> Mask:

@@ -4,8 +4,8 @@ Motion is sought on a copy of about 3.5 mm in the slice. On CT only bone is look
 motion; on MR, and where there is no bone, the head's own intensities, with a gain that may vary over space and any
 amount of the pattern that the bolus makes (without it the bolus passes for 0.4 mm on MR, with it for 0.1 mm). One
 robust linear fit per frame decides which frames moved; only these are registered (phase correlation, then Gauss–Newton
-on two scales), and only these are ever resampled, one at a time, when asked for. The head is brought to where it was first,
-before the bolus: there lie the anatomy and the baseline, and there a reader looks.
+on two scales), and only these are ever resampled, one at a time, when asked for. The head is brought to where it was
+first, before the bolus: there lie the anatomy and the baseline, and there a reader looks.
 """
 
 from dataclasses import dataclass
@@ -178,9 +178,7 @@ def _against_first(parameters: Float[np.ndarray, "t 6"], quality: Curve, limits:
     return np.array([from_affine(affine(row) @ home) for row in parameters])
 
 
-def _verdict(
-    parameters: Float[np.ndarray, "t 6"], quality: Curve, inside: Curve, limits: "_Limits"
-) -> Motion:
+def _verdict(parameters: Float[np.ndarray, "t 6"], quality: Curve, inside: Curve, limits: "_Limits") -> Motion:
     """Which frames are resampled: those displaced by more than the least, by less than the most, and well explained."""
     grid, places, patience = limits
     farthest = np.array([_farthest_mm(row, places) for row in parameters])
