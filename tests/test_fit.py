@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float
 
-from tests.oracles.fit import entry, volume_and_peak
 from strokelens.errors import SeriesError
 from strokelens.perfusion.curves import area, peak_times_s
 from strokelens.perfusion.fit import fit_curves
 from strokelens.phantom.haemodynamics import BOX, EXPONENTIAL, GAMMA, Residue
+from tests.oracles.fit import entry, volume_and_peak
 
 INTERVAL_S = 1.5
 TIME_S = np.arange(40) * INTERVAL_S
