@@ -162,7 +162,7 @@ def test_a_noisier_series_is_blurred_more() -> None:
     after_s = np.clip(np.arange(40) * 1.5 - 9, 0, None) / 7.5
     bolus = 8 * (after_s * np.exp(1 - after_s)) ** 2.5
     noise = np.random.default_rng(0).normal(size=(mask.sum(), 40)).astype(np.float32)
-    widths = [smoothing_for(bolus.astype(np.float32) + s * noise, Blur(mask, grid, 2.0)) for s in (1, 15, 60)]
+    widths = [smoothing_for(bolus.astype(np.float32) + s * noise, mask, Blur(mask, grid, 2.0)) for s in (1, 15, 60)]
     assert widths[0] == 2.0 < widths[1] < widths[2] == 3.0
 
 

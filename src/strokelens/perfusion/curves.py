@@ -97,10 +97,10 @@ def filled(curves: Curves) -> Curves:
     return result
 
 
-def enhancement_hu(values: Curves, bolus: Bolus) -> Curves:
-    """CT: HU − the voxel's mean before arrival; what contrast agent adds, in HU."""
+def enhancement_hu(values: Curves, bolus: Bolus, *, out: Curves | None = None) -> Curves:
+    """CT: HU − the voxel's mean before arrival; what contrast agent adds, in HU. Written into `out` where it is given."""
     baseline = values[:, : bolus.arrival].mean(axis=1, keepdims=True)
-    difference: Curves = values - baseline
+    difference: Curves = np.subtract(values, baseline, out=out)
     return difference
 
 

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import signal
 
 from strokelens.arrays import Curve, Curves
 from strokelens.errors import SeriesError
@@ -92,7 +91,7 @@ class _Table:
         for transit_s in _TRANSIT_S:
             residue = np.exp(-fine_s / transit_s)
             residue[0] = 0.5  # the trapezoidal rule
-            curve = signal.fftconvolve(artery, residue)[: fine_s.size] * step_s
+            curve = np.convolve(artery, residue)[: fine_s.size] * step_s
             curves += [np.interp(frame_s - delay_s, fine_s, curve, left=0.0) for delay_s in _DELAY_S]
             peaks_s += [fine_s[curve.argmax()] + delay_s for delay_s in _DELAY_S]
         centred = np.array(curves) - np.mean(curves, axis=1, keepdims=True)

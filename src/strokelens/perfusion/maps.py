@@ -152,13 +152,14 @@ def compute_maps(case: Case, settings: MapSettings = MapSettings(), progress: Pr
 
     bolus = find_bolus(sharp.mean(axis=0), rising=modality == "CT")
     contrast = _Contrast(modality, bolus, time_s, case.echo_time_s)
-    vessels, parenchyma = _vessels(sharp, contrast, Blur(brain, working.grid, VESSEL_SMOOTHING_MM), motion)
+    vessels, enhancement = _vessels(sharp, contrast, Blur(brain, working.grid, VESSEL_SMOOTHING_MM), motion)
+    parenchyma = _parenchyma(brain, enhancement, motion, working.grid)
     clock.lap("vessels")
 
     baseline = sharp[:, : bolus.arrival].mean(axis=1)
-    narrow = Blur(parenchyma, working.grid, SMOOTHING_MM[0])
-    tissue = sharp if parenchyma[brain].all() else sharp[parenchyma[brain]]
-    smoothing_mm = smoothing_for(tissue, narrow) if settings.smoothing_mm is None else settings.smoothing_mm
+    smoothing_mm = settings.smoothing_mm
+    if smoothing_mm is None:
+        smoothing_mm = smoothing_for(sharp, brain, Blur(parenchyma, working.grid, SMOOTHING_MM[0]))
     blurred = contrast(_blurred(sharp, brain, Blur(parenchyma, working.grid, smoothing_mm)))
     del sharp  # as large as a fifth of the series
     clock.lap("smoothing")
@@ -255,17 +256,25 @@ def _blurred(curves: Curves, brain: Bool[np.ndarray, "x y z"], blur: Blur) -> Cu
 
 def _vessels(
     sharp: Curves, contrast: "_Contrast", blur: Blur, motion: Motion | None
-) -> tuple[Vessels, Bool[np.ndarray, "x y z"]]:
-    """Artery, vein and parenchyma, by curves that are blurred little; these are gone afterwards."""
-    brain, grid = blur.mask, blur.grid
+) -> tuple[Vessels, Float[np.ndarray, "n"]]:
+    """Artery and vein, and each voxel's mean contrast, by curves that are blurred little; these are gone afterwards."""
+    brain = blur.mask
     curves = contrast(_blurred(sharp, brain, blur))
-    parenchyma = without_vessels(brain, curves.mean(axis=1), grid)
-    if motion is not None and motion.moved.any():
-        parenchyma = opened(parenchyma, SPOILED_RIM_MM, grid)
-    clear = _clear_of_motion(brain, motion, grid)
+    enhancement = curves.mean(axis=1)
+    clear = _clear_of_motion(brain, motion, blur.grid)
     if clear.sum() < brain.sum():
         curves = curves[clear[brain]]
-    return find_vessels(curves, np.argwhere(clear), time_s=contrast.uniform_s, unit=contrast.unit), parenchyma
+    return find_vessels(curves, np.argwhere(clear), time_s=contrast.uniform_s, unit=contrast.unit), enhancement
+
+
+def _parenchyma(
+    brain: Bool[np.ndarray, "x y z"], enhancement: Float[np.ndarray, "n"], motion: Motion | None, grid: Grid
+) -> Bool[np.ndarray, "x y z"]:
+    """The brain without large vessels, and where the head moved without what the skull's motion cuts off."""
+    parenchyma = without_vessels(brain, enhancement, grid)
+    if motion is None or not motion.moved.any():
+        return parenchyma
+    return opened(parenchyma, SPOILED_RIM_MM, grid)
 
 
 def _clear_of_motion(brain: Bool[np.ndarray, "x y z"], motion: Motion | None, grid: Grid) -> Bool[np.ndarray, "x y z"]:
@@ -276,18 +285,19 @@ def _clear_of_motion(brain: Bool[np.ndarray, "x y z"], motion: Motion | None, gr
     return within_mm(brain, rim_mm, grid, inside=True)
 
 
-def smoothing_for(curves: Curves, blur: Blur) -> float:
+def smoothing_for(curves: Curves, brain: Bool[np.ndarray, "x y z"], blur: Blur) -> float:
     """The blur in mm that a series needs: 2 mm where its bolus is six times the noise, up to 3 mm where it is weaker.
 
     The width is 2 mm · (6 / contrast to noise)^0.65, since noise falls by about the 1.55th power of the blur's width
-    (measured on noise that is correlated over a pixel). Contrast is the swing of the brain's mean curve. Noise is what
-    `blur` (2 mm) leaves: the typical deviation of a frame from the mean of its neighbours, in a few frames, less what
-    that difference itself adds.
+    (measured on noise that is correlated over a pixel). Contrast is the swing of the mean of the brain's `curves`. Noise
+    is what `blur` (2 mm) leaves in its mask: the typical deviation of a frame from the mean of its neighbours, in a few
+    frames, less what that difference itself adds.
     """
     mean = curves.mean(axis=0)
     swing = float(mean.max() - mean.min())
     middles = np.unique(np.linspace(1, curves.shape[1] - 2, _NOISE_FRAMES).astype(int))
-    deviations = [blur(curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1])) for t in middles]
+    inside = blur.mask[brain]
+    deviations = [blur((curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1]))[inside]) for t in middles]
     noise = float(np.nanmedian(np.abs(deviations))) / 0.6745 / np.sqrt(1.5)
     least, most = SMOOTHING_MM
     return float(np.clip(least * (6 * noise / swing) ** 0.65, least, most))
@@ -307,7 +317,7 @@ def _with_enough_frames(
 
 @dataclass(frozen=True, eq=False)
 class _Contrast:
-    """From the scanner's values over its frames to concentration over uniform times."""
+    """From the scanner's values over its frames to concentration over uniform times; the values are used up."""
 
     modality: Modality
     bolus: Bolus
@@ -324,7 +334,7 @@ class _Contrast:
 
     def __call__(self, values: Curves) -> Float[np.ndarray, "n wanted"]:
         if self.modality == "CT":
-            curves = enhancement_hu(values, self.bolus)
+            curves = enhancement_hu(values, self.bolus, out=values)
         else:
             curves = relaxation_change(values, self.bolus, echo_time_s=self.echo_time_s)
         if self.uniform_s.size == self.time_s.size and np.allclose(self.uniform_s, self.time_s):
