@@ -98,7 +98,7 @@ def filled(curves: Curves) -> Curves:
 
 
 def enhancement_hu(values: Curves, bolus: Bolus, *, out: Curves | None = None) -> Curves:
-    """CT: HU − the voxel's mean before arrival; what contrast agent adds, in HU. Written into `out` where it is given."""
+    """CT: HU − the voxel's mean before arrival; what contrast agent adds, in HU. `out` takes it where given."""
     baseline = values[:, : bolus.arrival].mean(axis=1, keepdims=True)
     difference: Curves = np.subtract(values, baseline, out=out)
     return difference

@@ -289,9 +289,9 @@ def smoothing_for(curves: Curves, brain: Bool[np.ndarray, "x y z"], blur: Blur) 
     """The blur in mm that a series needs: 2 mm where its bolus is six times the noise, up to 3 mm where it is weaker.
 
     The width is 2 mm · (6 / contrast to noise)^0.65, since noise falls by about the 1.55th power of the blur's width
-    (measured on noise that is correlated over a pixel). Contrast is the swing of the mean of the brain's `curves`. Noise
-    is what `blur` (2 mm) leaves in its mask: the typical deviation of a frame from the mean of its neighbours, in a few
-    frames, less what that difference itself adds.
+    (measured on noise that is correlated over a pixel). Contrast is the swing of the brain's mean curve. Noise is what
+    `blur` (2 mm) leaves in its mask: the typical deviation of a frame from the mean of its neighbours, in a few frames,
+    less what that difference itself adds.
     """
     mean = curves.mean(axis=0)
     swing = float(mean.max() - mean.min())
