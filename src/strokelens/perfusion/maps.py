@@ -259,9 +259,9 @@ def _vessels(
 ) -> tuple[Vessels, Float[np.ndarray, "n"]]:
     """Artery and vein, and each voxel's mean contrast, by curves that are blurred little; these are gone afterwards."""
     brain = blur.mask
+    clear = _clear_of_motion(brain, motion, blur.grid)
     curves = contrast(_blurred(sharp, brain, blur))
     enhancement = curves.mean(axis=1)
-    clear = _clear_of_motion(brain, motion, blur.grid)
     if clear.sum() < brain.sum():
         curves = curves[clear[brain]]
     return find_vessels(curves, np.argwhere(clear), time_s=contrast.uniform_s, unit=contrast.unit), enhancement
