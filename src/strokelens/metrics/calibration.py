@@ -99,7 +99,8 @@ def reliability(
     place = np.searchsorted(inner_edges, probability.ravel())
     return Reliability(
         voxels=np.bincount(place, minlength=bins),
-        probability_sum=np.bincount(place, weights=probability.ravel(), minlength=bins),
+        # of no voxel, numpy makes integers
+        probability_sum=np.bincount(place, weights=probability.ravel(), minlength=bins).astype(np.float64),
         true_voxels=np.bincount(place[truth.ravel()], minlength=bins),
     )
 
