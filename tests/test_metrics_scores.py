@@ -1,6 +1,8 @@
 """All scores at once: the same as one by one, and cases in tables counted."""
 
-from math import isnan, nan
+import re
+from math import hypot, isnan, nan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,3 +111,33 @@ def test_both_meanings_of_f1_come_from_the_counts() -> None:
     patients = [patient("######", "######"), patient("##....", ".##...")]
     assert f1_per_patient(scores.counts for scores in patients) == pytest.approx((1 + 0.5) / 2)
     assert f1_pooled(scores.counts for scores in patients) == pytest.approx(14 / 16)
+
+
+def lines_of_the_reference() -> dict[str, list[str]]:
+    """The cells of the reference's first table by the name of the score, as text."""
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "scores.md").read_text()
+    table = page[page.index("| score | formula | unit |") : page.index("A lesion is a connected component")]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table.splitlines()[2:] if line]
+    return {row[0].strip(" `"): [cell.strip() for cell in row[1:]] for row in rows}
+
+
+def test_the_reference_has_every_score() -> None:
+    assert tuple(lines_of_the_reference()) == NAMES
+
+
+def test_the_reference_tells_the_unit_that_is_in_the_name() -> None:
+    for name, (_, unit, *_) in lines_of_the_reference().items():
+        assert name.endswith(f"_{unit}") == (unit in ("mm", "ml")), name
+
+
+@pytest.mark.parametrize(
+    ("column", "scores"),
+    [(2, patient("....", "....")), (3, patient("##..", "....")), (4, patient("....", "##.."))],
+    ids=["both empty", "prediction empty", "truth empty"],
+)
+def test_the_reference_tells_the_empty_cases_as_they_are(column: int, scores: Scores) -> None:
+    meaning = {"NaN": nan, "0": 0.0, "1": 1.0, "diagonal": hypot(1.0, 1.0, 4.0)}
+    told = {name: cells[column] for name, cells in lines_of_the_reference().items()}
+    for name, text in told.items():
+        if text != "formula":
+            np.testing.assert_equal(scores[name], meaning[text], err_msg=name)
