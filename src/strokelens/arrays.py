@@ -15,6 +15,9 @@ Series = Float[np.ndarray, "i j k t"]
 Mask = Bool[np.ndarray, "i j k"]
 """A set of voxels."""
 
+Region = Bool[np.ndarray, "*space"]
+"""A set of voxels of a slice (i, j) or a volume (i, j, k)."""
+
 Labels = UInt8[np.ndarray, "i j k"]
 """One label per voxel."""
 
