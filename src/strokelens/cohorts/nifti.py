@@ -95,7 +95,11 @@ def read_study(path: Path, reading: Reading = _AS_WRITTEN) -> Case:
 
     Raises a `StrokelensError` with one line that names the file and the cure.
     """
-    study = find_study(Path(path))
+    return read_files(find_study(Path(path)), reading)
+
+
+def read_files(study: Study, reading: Reading = _AS_WRITTEN) -> Case:
+    """The case of a study whose files are known; as `read_study`."""
     if study.series is not None:
         parts = [_read(study.series, next(iter(study.channels), None), reading, alone=True)]
     else:
