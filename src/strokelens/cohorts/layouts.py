@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strokelens.cohorts.cohort import Cohort, Layout
+from strokelens.cohorts.ctp_slices import CtpSlices
 from strokelens.cohorts.listing import listing
 from strokelens.cohorts.nifti_folders import NiftiFolders
 from strokelens.errors import CohortError, hint
 
-LAYOUTS: tuple[Layout, ...] = (NiftiFolders(),)
+LAYOUTS: tuple[Layout, ...] = (CtpSlices(), NiftiFolders())
 """Every layout, with the usual settings."""
 
 

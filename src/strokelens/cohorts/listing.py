@@ -38,6 +38,14 @@ def folders_in(folder: Path) -> list[Path]:
     return listing(folder)[0]
 
 
+def folders_seen(folder: Path) -> list[Path]:
+    """The folders directly in a folder, none where it may not be read, which is for the row of its case to tell."""
+    try:
+        return folders_in(folder)
+    except FileError:
+        return []
+
+
 def files_in(folder: Path) -> list[Path]:
     """The files directly in a folder."""
     return listing(folder)[1]
