@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
-from strokelens.case import Case
+from strokelens.case import SERIES, Case
 from strokelens.errors import CaseError, CohortError, StrokelensError, hint
 from strokelens.labels import LabelScheme
 
@@ -110,12 +110,15 @@ class Entry:
     def read(self, *, channels: Sequence[str] | None = None) -> Case:
         """The case with its truth, group and clinical values; with these channels only, where some are named.
 
+        A series beside maps is large, and read only where it is named.
+
         Raises a `StrokelensError` with one line when a file is damaged, a channel is not there, or images do not fit.
         """
         for problem in self.problems:
             if problem.unusable:
                 raise CaseError(f"{self.id}: {problem.message}")
-        wanted = self.channels if channels is None else tuple(channels)
+        maps = tuple(name for name in self.files if name not in SERIES)
+        wanted = (maps or self.channels) if channels is None else tuple(channels)
         for name in wanted:
             if name not in self.files:
                 raise CaseError(f"{self.id} has no channel {name!r}; it has {', '.join(sorted(self.files)) or 'none'}")

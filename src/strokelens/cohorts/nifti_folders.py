@@ -110,7 +110,7 @@ def _truth(folder: Path) -> tuple[Truth | None, tuple[Problem, ...]]:
         for file in files_below(folder, depth=1)
         if is_nifti(file) and file.parent.name.casefold() != "truth"
     }
-    masks = {file: found for file, found in words.items() if parse_mask(file) and not found & _NO_TRUTH}
+    masks = {file: found for file, found in words.items() if is_mask(file) and not found & _NO_TRUTH}
     for word in _SURE:
         named = [file for file, found in masks.items() if word in found]
         if len(named) > 1:
@@ -121,7 +121,7 @@ def _truth(folder: Path) -> tuple[Truth | None, tuple[Problem, ...]]:
     return None, ()
 
 
-def parse_mask(file: Path) -> bool:
+def is_mask(file: Path) -> bool:
     """Whether a file's name says mask or segmentation."""
     try:
         return parse(stem(file)).mask

@@ -34,7 +34,13 @@ _MOST_ROWS = 100_000
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table by its header; separated by ; or , or tabs, whichever the header has most.
+    """The rows of a table by its header; raises as `read_table` does."""
+    header, *rows = read_table(path)
+    return [dict(zip(header, row, strict=False)) for row in rows]
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The rows of a table, its header first, without empty ones; separated by ; or , or tabs, whichever it has most.
 
     UTF-8, else Latin-1. Raises `FileError` when it cannot be read, or is no table.
     """
@@ -51,10 +57,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error as error:
         raise FileError(f"{path.name} is no table ({error}); save it as CSV") from error
-    if not rows or len(rows) > _MOST_ROWS:
+    rows = [[cell.strip() for cell in row] for row in rows]
+    rows = [row for row in rows if any(row)]
+    if not 1 <= len(rows) <= _MOST_ROWS:
         raise FileError(f"{path.name} has {len(rows)} rows, not 1 to {_MOST_ROWS}; correct or remove it")
-    names = [cell.strip() for cell in rows[0]]
-    return [dict(zip(names, (cell.strip() for cell in row), strict=False)) for row in rows[1:] if any(row)]
+    return rows
 
 
 def _decoded(raw: bytes) -> str:
