@@ -12,8 +12,9 @@ import numpy as np
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts.channels import parse
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
-from strokelens.cohorts.decode import is_nifti, read_header, stem
+from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.encode import write_image
+from strokelens.cohorts.images import read_header
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
 from strokelens.cohorts.tables import read_table, typed
 from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth

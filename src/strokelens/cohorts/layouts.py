@@ -6,6 +6,7 @@ from pathlib import Path
 from strokelens.cohorts.bids_layout import Bids
 from strokelens.cohorts.cohort import Cohort, Layout
 from strokelens.cohorts.ctp_slices import CtpSlices
+from strokelens.cohorts.grand_challenge import GrandChallenge
 from strokelens.cohorts.isles2017 import Isles2017
 from strokelens.cohorts.isles2022 import Isles2022
 from strokelens.cohorts.isles2024 import Isles2024
@@ -14,7 +15,16 @@ from strokelens.cohorts.nifti_folders import NiftiFolders
 from strokelens.cohorts.nnunet import NnUnet
 from strokelens.errors import CohortError, hint
 
-LAYOUTS: tuple[Layout, ...] = (CtpSlices(), Isles2017(), Isles2022(), Isles2024(), NnUnet(), Bids(), NiftiFolders())
+LAYOUTS: tuple[Layout, ...] = (
+    CtpSlices(),
+    Isles2017(),
+    Isles2022(),
+    Isles2024(),
+    NnUnet(),
+    GrandChallenge(),
+    Bids(),
+    NiftiFolders(),
+)
 """Every layout, with the usual settings."""
 
 

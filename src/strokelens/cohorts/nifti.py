@@ -12,8 +12,9 @@ from jaxtyping import Float, Shaped
 
 from strokelens.arrays import Curve
 from strokelens.case import SERIES, Case, Image, Segmentation, Source, join
-from strokelens.cohorts.decode import Scan, read_scan
+from strokelens.cohorts.decode import Scan
 from strokelens.cohorts.encode import write_image, write_segmentation
+from strokelens.cohorts.images import read_scan
 from strokelens.cohorts.sidecar import FRAME_INTERVAL_LIMITS_S, Sidecar, frame_times, read_sidecar
 from strokelens.cohorts.study import Study, find_study
 from strokelens.cohorts.units import conversion

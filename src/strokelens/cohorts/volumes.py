@@ -8,7 +8,8 @@ import numpy as np
 
 from strokelens.case import SERIES, Case, Segmentation
 from strokelens.cohorts.cohort import Entry, Problem, Truth
-from strokelens.cohorts.decode import Header, read_header, read_scan
+from strokelens.cohorts.decode import Header
+from strokelens.cohorts.images import read_header, read_scan
 from strokelens.cohorts.nifti import Reading, read_files
 from strokelens.cohorts.study import ORDER, Study
 from strokelens.errors import CaseError, GridError, LabelError, StrokelensError
