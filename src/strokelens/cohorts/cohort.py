@@ -16,7 +16,6 @@ from strokelens.labels import LabelScheme
 PROBLEMS: Mapping[str, str] = MappingProxyType(
     {
         "unreadable": "a file is missing, damaged, or not what its name claims",
-        "no-channel": "the case has no image with a known name",
         "ambiguous": "two files claim to be the same thing",
         "frames": "a map has frames, or a series has none",
         "other-grid": "an image lies on another grid than the first one",
