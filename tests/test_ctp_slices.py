@@ -380,6 +380,26 @@ def test_a_picture_that_is_cut_short_is_told(tmp_path: Path, cut: int) -> None:
         read_picture(tmp_path / "x.png")
 
 
+@pytest.mark.parametrize("name", ["x.png", "x.tiff"])
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8), st.floats(0, 1))
+def test_whatever_is_wrong_with_a_picture_is_one_line(
+    tmp_path_factory: pytest.TempPathFactory, name: str, flips: list[tuple[int, int]], kept: float
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "flipped" / name
+    write_picture(path, np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8))
+    content = bytearray(path.read_bytes())
+    for at, value in flips:
+        content[at % len(content)] = value
+    path.write_bytes(bytes(content[: int(len(content) * max(kept, 0.5))]))
+    told = ""
+    try:
+        read_picture(path)
+        read_grey(path)
+    except StrokelensError as error:
+        told = str(error)
+    assert "\n" not in told
+
+
 @pytest.mark.parametrize(
     ("about", "text"),
     [

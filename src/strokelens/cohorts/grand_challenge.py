@@ -12,8 +12,8 @@ from typing import Final
 from strokelens.case import Segmentation
 from strokelens.cohorts.channels import parse
 from strokelens.cohorts.cohort import Entry, broken
-from strokelens.cohorts.itk import is_mha, write_labels
 from strokelens.cohorts.listing import files_in, folders_in
+from strokelens.cohorts.metaimage import is_mha, write_labels
 from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.tables import clinical
 from strokelens.cohorts.volumes import VolumeReader, ordered

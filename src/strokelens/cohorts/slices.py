@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from warnings import catch_warnings, filterwarnings, simplefilter
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -17,7 +18,19 @@ SUFFIXES = (".png", ".tif", ".tiff")
 """How the name of a slice ends, in lower case."""
 
 _LARGEST = 4096
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    UserWarning,
+)
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -81,9 +94,9 @@ def radiological(array: Shaped[np.ndarray, "i j k"], grid: Grid) -> Shaped[np.nd
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """A picture whose size is sane; whatever is wrong with it is a `FileError`."""
+    """A picture whose size is sane; whatever is wrong with it is a `FileError`, what Pillow only warns of too."""
     try:
-        with Image.open(path, formats=("PNG", "TIFF")) as image:
+        with _strict(), Image.open(path, formats=("PNG", "TIFF")) as image:
             if max(image.size) > _LARGEST:
                 raise FileError(f"{path.name} has {image.width}×{image.height} pixels, more than {_LARGEST} a side")
             yield image
@@ -91,7 +104,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise FileError(f"{path} does not exist; check the path") from error
     except UnidentifiedImageError as error:
         raise FileError(f"{path.name} is no PNG or TIFF picture; export it again") from error
-    except Image.DecompressionBombError as error:
+    except _BOMBS as error:
         raise FileError(f"{path.name} has more pixels than any slice; export it again") from error
     except _DAMAGE as error:
         raise FileError(f"{path.name} is damaged ({str(error).splitlines()[0][:60]}); export it again") from error
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Pillow's warnings of truncated data are errors; those of strange metadata are of no matter."""
+    with catch_warnings():
+        simplefilter("error", UserWarning)
+        simplefilter("error", Image.DecompressionBombWarning)
+        filterwarnings("ignore", "Metadata Warning", UserWarning)
+        yield
