@@ -243,6 +243,29 @@ def test_two_masks_are_ambiguous_and_two_maps_unusable(bids: Path) -> None:
     assert cohort["sub-1_ses-b"].person == "sub-1"
 
 
+def test_loose_files_are_parted_by_their_subjects(tmp_path: Path) -> None:
+    for start in ("sub-1_ses-a", "sub-1_ses-b", "sub-2"):
+        save(tmp_path / f"{start}_adc.nii.gz", adc_map())
+    mask(tmp_path / "sub-2_msk.nii.gz")
+    (tmp_path / "sub-3_notes.txt").touch()
+    cohort = open_cohort(tmp_path)
+    assert cohort.layout == "bids"
+    assert [(entry.id, entry.person) for entry in cohort] == [
+        ("sub-1_ses-a", "sub-1"),
+        ("sub-1_ses-b", "sub-1"),
+        ("sub-2", "sub-2"),
+    ]
+    assert {entry.folder for entry in cohort} == {tmp_path}
+    truth = cohort["sub-2"].read().truth
+    assert truth is not None
+    assert truth.mask("lesion").sum() == 4
+
+
+def test_the_real_files_of_two_subjects_are_two_cases(shared_data: Path) -> None:
+    cohort = open_cohort(shared_data / "isles22_scores")
+    assert [entry.id for entry in cohort] == ["sub-strokecase0002_ses-0001", "sub-strokecase0003_ses-0001"]
+
+
 def test_a_table_of_participants_that_is_none_is_a_remark(bids: Path) -> None:
     (bids / "participants.tsv").write_bytes(b"")
     text = "participants.tsv has 0 rows, not 1 to 100000; correct or remove it"

@@ -206,7 +206,7 @@ def test_several_possible_truths_are_none(tmp_path: Path) -> None:
     assert entry.problems == (Problem("ambiguous", "2 files could be the truth (a_seg.nii, b_seg.nii); none is taken"),)
 
 
-@pytest.mark.parametrize("name", ["x_prediction.nii", "lesion_predict.nii", "brain_mask.nii"])
+@pytest.mark.parametrize("name", ["x_prediction.nii", "lesion_predict.nii", "brain_mask.nii", "Subject01_Mask.nii"])
 def test_predictions_and_brain_masks_are_no_truth(tmp_path: Path, name: str) -> None:
     mask(adc(tmp_path / "case_1").parent, name)
     assert open_cohort(tmp_path)["case_1"].truth is None

@@ -17,9 +17,10 @@ from strokelens.cohorts import slices
 from strokelens.cohorts.cohort import Entry, Problem
 from strokelens.cohorts.ctp_slices import CtpSlices, numbered
 from strokelens.cohorts.layouts import open_cohort
-from strokelens.cohorts.slice_reader import SCALES, SPACING_MM, SliceReader, grey_labels, without_marker
+from strokelens.cohorts.slice_reader import SCALES, SPACING_MM, SliceReader, grey_labels, read_pictures, without_marker
 from strokelens.cohorts.slice_writer import coloured, write_slices
 from strokelens.cohorts.slices import radiological, radiological_grid, read_grey, read_picture, write_picture
+from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import CaseError, FileError, LabelError, StrokelensError
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN
@@ -274,8 +275,7 @@ def test_without_any_bar_the_vendors_table_is_used_and_said(cohort: Path) -> Non
 
 def test_as_pictures_the_maps_keep_their_colours_without_bar_text_and_marker(cohort: Path) -> None:
     entry = only(cohort)
-    assert isinstance(entry.reader, SliceReader)
-    pictures = entry.reader.pictures(entry, ["CBF", "MIP"])
+    pictures = read_pictures(entry, channels=["CBF", "MIP"])
     original = slices.volume_of([read_picture(file) for file in entry.files["CBF"]])
     assert pictures.channels["CBF"].shape == (512, 512, 3, 3)
     assert np.array_equal(pictures.channels["CBF"][:430], original[:430])
@@ -284,6 +284,18 @@ def test_as_pictures_the_maps_keep_their_colours_without_bar_text_and_marker(coh
     assert pictures.channels["MIP"][226:286, 231:281].any()
     assert pictures.truth is not None
     assert (pictures.group, pictures.clinical["nihss"]) == ("LVO", 12.0)
+
+
+def test_all_maps_are_read_as_pictures_unless_some_are_named(cohort: Path) -> None:
+    assert tuple(read_pictures(only(cohort)).channels) == ("CBF", "CBV", "TTP", "Tmax", "MIP")
+
+
+def test_what_cannot_be_read_as_pictures_is_told(cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(CaseError, match=r"^CTP_01_001 has no channel 'MTT'; it has CBF, CBV, MIP, TTP, Tmax$"):
+        read_pictures(only(cohort), channels=["MTT"])
+    other = replace(only(cohort), reader=VolumeReader())
+    with pytest.raises(CaseError, match=r"^CTP_01_001 has no coloured slices; read it with Entry\.read\(\)$"):
+        read_pictures(other)
 
 
 def test_a_brain_under_the_marker_of_a_mip_is_kept_and_nothing_is_black() -> None:

@@ -10,7 +10,7 @@ from strokelens.cohorts.channels import entities, parse
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.labelling import label_values, scheme_of
-from strokelens.cohorts.listing import files_below, folders_in, folders_seen
+from strokelens.cohorts.listing import files_below, files_in, folders_in, folders_seen
 from strokelens.cohorts.nifti_folders import is_mask, truth_of
 from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.tables import read_rows
@@ -20,6 +20,7 @@ from strokelens.errors import CaseError, FileError, StrokelensError
 _DEPTH = 3
 _ROOTS = ("rawdata", "raw_data", "sourcedata", "derivatives")
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
+_LOOSE = re.compile(r"(sub-[A-Za-z0-9]+)_")
 _NO_TRUTH = frozenset({"brain", "vessel", "vessels", "head", "lvo", "cow", "probseg"})
 
 
@@ -38,7 +39,7 @@ Build = Callable[[Sequence[Path]], Found]
 
 
 def subjects(folder: Path) -> dict[str, list[Path]]:
-    """The folders of each subject: in the folder, its raw data, its derivatives, and the datasets in these."""
+    """The folders and loose images of each subject: in the folder, raw data, derivatives, and the datasets in these."""
     roots = [folder, *(each for each in folders_in(folder) if each.name in _ROOTS)]
     roots += [each for root in roots[1:] if root.name == "derivatives" for each in folders_seen(root)]
     found: dict[str, list[Path]] = {}
@@ -46,12 +47,23 @@ def subjects(folder: Path) -> dict[str, list[Path]]:
         for each in folders_seen(root):
             if _SUBJECT.fullmatch(each.name):
                 found.setdefault(each.name, []).append(each)
+        for file in files_in(root) if root == folder else ():
+            match = _LOOSE.match(file.name) if is_nifti(file) else None
+            if match is not None:
+                found.setdefault(match[1], []).append(file)
     return dict(sorted(found.items()))
 
 
+def home_of(place: Path) -> Path:
+    """The folder of a case's files."""
+    return place.parent if is_nifti(place) else place
+
+
 def images(places: Sequence[Path]) -> list[Path]:
-    """The NIfTI files below some folders."""
-    return [file for place in places for file in files_below(place, depth=_DEPTH) if is_nifti(file)]
+    """The NIfTI files below some folders, and those among them."""
+    folders = [place for place in places if not is_nifti(place)]
+    loose = [place for place in places if is_nifti(place)]
+    return loose + [file for place in folders for file in files_below(place, depth=_DEPTH) if is_nifti(file)]
 
 
 def session_entries(folder: Path, reader: VolumeReader, build: Build) -> list[Entry]:
@@ -61,7 +73,7 @@ def session_entries(folder: Path, reader: VolumeReader, build: Build) -> list[En
         try:
             files = images(places)
         except FileError as error:
-            entries.append(broken(subject, places[0], reader, error))
+            entries.append(broken(subject, home_of(places[0]), reader, error))
             continue
         labels = [
             entities(file.name).get("ses") or entities(str(file.relative_to(folder))).get("ses") for file in files
@@ -69,7 +81,7 @@ def session_entries(folder: Path, reader: VolumeReader, build: Build) -> list[En
         for session in sorted({label for label in labels if label}) or [""]:
             chosen = [file for file, label in zip(files, labels, strict=True) if label in (session, None)]
             case_id = f"{subject}_ses-{session}" if session else subject
-            entries.append(entry_of(case_id, subject, places[0], reader, partial(build, chosen)))
+            entries.append(entry_of(case_id, subject, home_of(places[0]), reader, partial(build, chosen)))
     return entries
 
 

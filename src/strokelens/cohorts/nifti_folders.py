@@ -19,7 +19,7 @@ from strokelens.labels import LESION_ONLY
 
 _DEPTH = 2
 _NO_TRUTH = frozenset({"predict", "prediction", "pred", "probseg", "brain", "roi"})
-_SURE = ("truth", "gt", "ot", "msk", "lesion", "dseg", "seg", "mask")
+_SURE = ("truth", "gt", "ot", "msk", "lesion", "dseg", "seg")  # a plain mask is mostly one of the brain
 _SERIES_OF: Mapping[str, str] = {"CT": "CTP", "MR": "PWI"}
 
 

@@ -146,6 +146,20 @@ class SliceReader:
         return slices, f"{name} from {low:g} to {high:g} by {source}"
 
 
+def read_pictures(entry: Entry, *, channels: Sequence[str] | None = None) -> Pictures:
+    """A case of coloured slices in RGB, with these channels or all; the other way, decoded, is `Entry.read`.
+
+    Raises `CaseError` when the case is of another layout, or a channel is not there.
+    """
+    if not isinstance(entry.reader, SliceReader):
+        raise CaseError(f"{entry.id} has no coloured slices; read it with Entry.read()")
+    wanted = entry.channels if channels is None else tuple(channels)
+    for name in wanted:
+        if name not in entry.files:
+            raise CaseError(f"{entry.id} has no channel {name!r}; it has {', '.join(sorted(entry.files)) or 'none'}")
+    return entry.reader.pictures(entry, wanted)
+
+
 def without_marker(picture: Picture) -> UInt8[np.ndarray, "row column"]:
     """The grey levels of an image without a bar; what lies outside the box of its largest island becomes black."""
     grey: UInt8[np.ndarray, "row column"] = picture.min(axis=2)
