@@ -1,4 +1,4 @@
-"""The layout of ISLES 2015 to 2017 as the challenge gave it, and the file of a submission to it."""
+"""The layout of ISLES 2017 as the challenge gave it, and the file of a submission to it."""
 
 import csv
 import re

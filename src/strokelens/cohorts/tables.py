@@ -23,7 +23,6 @@ CLINICAL_OF: Mapping[str, str] = MappingProxyType(
         "mrs": "mrs",
         "mrs at 3 months": "mrs",
         "mrs on 90 days": "mrs",
-        "onset to door": "onset_to_door_min",
         "tici": "tici",
     }
 )
