@@ -6,7 +6,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from strokelens import __version__
 from strokelens.errors import hint
 
-VERBS = "segment, maps, phantom"
+VERBS = "segment, maps, phantom, inspect"
 MODES = (  # noqa: SIM905  # a list would be a page of its own
     "info more_info_on_publication_1 more_info_on_publication_2 create_config_file test train evaluation lrp visual "
     "shortcut_sequence results_publication_1 results_publication_2"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from strokelens.case import UNITS, Case, Image, Segmentation
+    from strokelens.cohorts.cohort import Cohort, Entry
+    from strokelens.cohorts.layouts import open_cohort
     from strokelens.cohorts.nifti import read_study
     from strokelens.errors import StrokelensError
     from strokelens.finding import Finding, Method
@@ -30,6 +32,8 @@ __all__ = [
     "RESEARCH_USE",
     "UNITS",
     "Case",
+    "Cohort",
+    "Entry",
     "Finding",
     "Flag",
     "Grid",
@@ -42,6 +46,7 @@ __all__ = [
     "StrokelensError",
     "compute_maps",
     "deliver",
+    "open_cohort",
     "read_study",
     "segment",
     "simulate",
@@ -55,6 +60,8 @@ _HOMES = MappingProxyType(
         "RESEARCH_USE": "strokelens.flags",
         "UNITS": "strokelens.case",
         "Case": "strokelens.case",
+        "Cohort": "strokelens.cohorts.cohort",
+        "Entry": "strokelens.cohorts.cohort",
         "Finding": "strokelens.finding",
         "Flag": "strokelens.flags",
         "Grid": "strokelens.grid",
@@ -67,6 +74,7 @@ _HOMES = MappingProxyType(
         "StrokelensError": "strokelens.errors",
         "compute_maps": "strokelens.perfusion.maps",
         "deliver": "strokelens.report.delivery",
+        "open_cohort": "strokelens.cohorts.layouts",
         "read_study": "strokelens.cohorts.nifti",
         "segment": "strokelens.prediction",
         "simulate": "strokelens.phantom.patient",

@@ -10,6 +10,7 @@
     ├── SeriesError            a time series that cannot give perfusion maps
     ├── UnitError              values that fit no known unit
     ├── RuleError              an unknown rule or method, or one that lacks its maps
+    ├── CohortError            a folder is no cohort, or a split does not fit it
     └── OutputError            the results cannot be written where they were asked for
 
 Every message says what, which value, and the cure, on one line.
@@ -49,6 +50,10 @@ class UnitError(StrokelensError):
 
 class RuleError(StrokelensError):
     """A threshold rule or method is unknown, or the maps that it needs are not there."""
+
+
+class CohortError(StrokelensError):
+    """A folder is no cohort of a known layout, or a split does not fit the cohort."""
 
 
 class OutputError(StrokelensError):

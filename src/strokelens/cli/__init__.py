@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from strokelens import __version__
 from strokelens.cli import options
+from strokelens.cli.inspect import inspect
 from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
 from strokelens.cli.progress import loudness
@@ -64,3 +65,4 @@ def _root(
 app.command()(segment)
 app.command()(maps)
 app.command()(phantom)
+app.command()(inspect)

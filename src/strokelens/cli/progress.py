@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import typer
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.progress import track
 
 _ours = logging.getLogger("strokelens")
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 
 def loudness(*, verbose: bool, quiet: bool, otherwise: int | None = None) -> None:
@@ -22,14 +25,14 @@ def loudness(*, verbose: bool, quiet: bool, otherwise: int | None = None) -> Non
 
 def say(text: str) -> None:
     """Tell the user on standard output, unless errors only are wanted."""
-    if _talkative():
+    if talkative():
         typer.echo(text)
 
 
 @contextmanager
 def steps(what: str) -> Iterator[Callable[[str], None]]:
     """A spinner on a terminal that names the step last done; each step is also logged, for `--verbose`."""
-    with Console(stderr=True, quiet=not _talkative()).status(what) as status:
+    with Console(stderr=True, quiet=not talkative()).status(what) as status:
 
         def done(step: str) -> None:
             logger.info("%s: %s done", what, step)
@@ -38,11 +41,12 @@ def steps(what: str) -> Iterator[Callable[[str], None]]:
         yield done
 
 
-def counted(what: str, numbers: Iterable[int]) -> Iterator[int]:
-    """The numbers, with a bar on a terminal."""
+def counted(what: str, items: Iterable[Item]) -> Iterator[Item]:
+    """The items, with a bar on a terminal."""
     console = Console(stderr=True)
-    yield from track(numbers, what, console=console, disable=not (console.is_terminal and _talkative()))
+    yield from track(items, what, console=console, disable=not (console.is_terminal and talkative()))
 
 
-def _talkative() -> bool:
+def talkative() -> bool:
+    """Whether more than errors is wanted."""
     return _ours.isEnabledFor(logging.WARNING)

@@ -34,29 +34,68 @@ def write_derivative(
     segmentation's grid, as `…_space-orig_<map>.nii.gz` with its unit in the sidecar; `dataset_description.json`.
     `version` is that of strokelens, `description` tells the method.
     """
-    prefix = _prefix(case_id)
-    place = folder.joinpath(*re.findall(r"(?:sub|ses)-[A-Za-z0-9]+", prefix))
-    labels = place / "anat" / f"{prefix}_space-orig_desc-ischemia_dseg.nii.gz"
-    table = labels.with_name(f"{prefix}_space-orig_desc-ischemia_dseg.tsv")
-    labels.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"Type": "Lesion", "Manual": False, "SpatialReference": "orig", "Labels": label_table(segmentation.scheme)}
-    write_image(labels, segmentation.labels, segmentation.grid, description=description or "ischemia", facts=facts)
-    table.write_text(_tsv(segmentation.scheme), encoding="utf-8")
-    about = folder / "dataset_description.json"
-    write_json(about, _description(version, description))
-    written = [about, labels, sidecar_path(labels), table]
+    prefix = case_prefix(case_id)
+    written = [folder / "dataset_description.json"]
+    facts = {"Manual": False, "SpatialReference": "orig"}
+    written += write_labels(folder, prefix, segmentation, "ischemia", facts, description=description or "ischemia")
+    write_json(written[0], dataset_description(version, description))
     for name, volume in maps.items():
-        path = place / _FOLDER.get(name, "perf") / f"{prefix}_space-orig_{name.casefold()}.nii.gz"
+        path = place_of(folder, prefix, name) / f"{prefix}_space-orig_{name.casefold()}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, volume, segmentation.grid, unit=units.get(name, ""), description=f"{name} map")
         written += [path, sidecar_path(path)]
     return tuple(path.relative_to(folder).as_posix() for path in written)
 
 
-def _prefix(case_id: str) -> str:
+def write_labels(
+    folder: Path,
+    prefix: str,
+    segmentation: Segmentation,
+    desc: str,
+    facts: Mapping[str, object],
+    *,
+    description: str = "",
+) -> list[Path]:
+    """Write `<prefix>_space-orig_desc-<desc>_dseg` with its sidecar and table, and a `_probseg` for each probability.
+
+    The files that were written.
+    """
+    place = place_of(folder, prefix, "FLAIR")
+    place.mkdir(parents=True, exist_ok=True)
+    start = f"{prefix}_space-orig"
+    path = place / f"{start}_desc-{desc}_dseg.nii.gz"
+    table = path.with_name(f"{start}_desc-{desc}_dseg.tsv")
+    told = {"Type": "Lesion", **facts, "Labels": label_table(segmentation.scheme)}
+    write_image(path, segmentation.labels, segmentation.grid, description=description or desc, facts=told)
+    table.write_text(_tsv(segmentation.scheme), encoding="utf-8")
+    written = [path, sidecar_path(path), table]
+    for name, values in segmentation.probabilities.items():
+        path = place / f"{start}_label-{name}_desc-{desc}_probseg.nii.gz"
+        write_image(path, values, segmentation.grid, description=f"probability of {name}", facts=dict(facts))
+        written += [path, sidecar_path(path)]
+    return written
+
+
+def write_mask(
+    folder: Path, prefix: str, segmentation: Segmentation, name: str, facts: Mapping[str, object]
+) -> list[Path]:
+    """Write one class as `<prefix>_space-orig_label-<L>_desc-<class>_mask`; L is BIDS' reserved label of a lesion."""
+    place = place_of(folder, prefix, "FLAIR")
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"{prefix}_space-orig_label-L_desc-{name}_mask.nii.gz"
+    write_image(path, segmentation.mask(name), segmentation.grid, description=name, facts={"Type": "Lesion", **facts})
+    return [path, sidecar_path(path)]
+
+
+def place_of(folder: Path, prefix: str, channel: str) -> Path:
+    """The folder of a channel's file: of the subject, the session, and the kind of data."""
+    return folder.joinpath(*re.findall(r"(?:sub|ses)-[A-Za-z0-9]+", prefix), _FOLDER.get(channel, "perf"))
+
+
+def case_prefix(case_id: str) -> str:
     """The entities that name a case: its own, or `sub-` and its letters and digits.
 
-    >>> _prefix("sub-01_ses-2"), _prefix("Subject 01 (left)")
+    >>> case_prefix("sub-01_ses-2"), case_prefix("Subject 01 (left)")
     ('sub-01_ses-2', 'sub-Subject01left')
     """
     found = entities(case_id)
@@ -74,11 +113,12 @@ def _tsv(scheme: LabelScheme) -> str:
     return "\n".join(["index\tname\tabbreviation\tcolor", *rows]) + "\n"
 
 
-def _description(version: str, description: str) -> dict[str, object]:
+def dataset_description(version: str, description: str, *, kind: str = "derivative") -> dict[str, object]:
+    """What `dataset_description.json` says; `kind` is raw or derivative."""
     made_by = {"Name": "strokelens", "Version": version, "Description": f"{description} {RESEARCH_USE}".strip()}
     return {
         "Name": "strokelens: ischemic core and penumbra",
         "BIDSVersion": "1.9.0",
-        "DatasetType": "derivative",
+        "DatasetType": kind,
         "GeneratedBy": [made_by],
     }

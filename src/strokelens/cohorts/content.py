@@ -13,12 +13,16 @@ _GZIP = b"\x1f\x8b"
 class Content:
     """An open file's content in order; `finish` gives the SHA-256 of the file as it lies on disk.
 
-    Memory stays at one piece of 1 MiB whatever the file claims to hold. Damage is a `FileError` that names the file.
+    Memory stays at one piece of 1 MiB (or as told) whatever the file claims to hold. Damage is a `FileError` that names
+    the file.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, piece: int = _PIECE) -> None:
         self._file = file
         self._name = name
+        self._size = piece
+        self.position = 0
+        """How many bytes of the inflated content were passed so far."""
         self._digest = hashlib.sha256()
         self._pending = self._read()
         if not self._pending:
@@ -56,14 +60,17 @@ class Content:
         return self._digest.hexdigest()
 
     def _read(self) -> bytes:
-        piece = self._file.read(_PIECE)
+        piece = self._file.read(self._size)
         self._digest.update(piece)
         return piece
 
     def _next(self, limit: int) -> bytes:
         """Up to `limit` further bytes; none at the end."""
-        if self.compressed:
-            return self._inflate(limit)
+        piece = self._inflate(limit) if self.compressed else self._plain(limit)
+        self.position += len(piece)
+        return piece
+
+    def _plain(self, limit: int) -> bytes:
         if not self._pending:
             self._pending = self._read()
         piece, self._pending = self._pending[:limit], self._pending[limit:]

@@ -24,6 +24,7 @@ SUFFIXES = (".nii", ".nii.gz")
 
 _LARGEST_BYTES = 64 << 30
 _GZIP_RATIO = 1100  # deflate cannot pack more bytes than this into one
+_PIECE, _HEADER_PIECE = 1 << 20, 1 << 12  # bytes read at a time
 _BLOCK = 1 << 20  # voxels converted at a time
 _TIME_UNITS = {8: "s", 16: "ms", 24: "µs"}
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}
@@ -102,7 +103,7 @@ def read_header(path: Path) -> Header:
     Raises `FileError` when the file is not a whole NIfTI image of real numbers, `GridError` when its place is not
     possible.
     """
-    with _opened(path) as content:
+    with _opened(path, piece=_HEADER_PIECE) as content:
         return _parse(content, path)
 
 
@@ -118,12 +119,13 @@ def read_scan(path: Path) -> Scan:
         except (MemoryError, ValueError) as error:
             size = prod(header.shape) * 4 / (1 << 30)
             raise FileError(f"{path.name} needs {size:.1f} GiB of memory, which this machine cannot give") from error
+        content.skip(header.offset - content.position)
         lowest, highest = _fill(array.reshape(-1, order="F"), content, header)
         return Scan(header, array, content.finish(), lowest, highest)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Content]:
+def _opened(path: Path, piece: int = _PIECE) -> Iterator[Content]:
     """The file's content; whatever the operating system refuses is a `FileError`."""
     try:
         if path.is_dir():
@@ -131,7 +133,7 @@ def _opened(path: Path) -> Iterator[Content]:
         if path.exists() and not path.is_file():
             raise FileError(f"{path.name} is not a regular file; give a .nii or .nii.gz file")
         with path.open("rb") as file:
-            content = Content(file, path.name)
+            content = Content(file, path.name, piece)
             _check_suffix(path, content.compressed)
             yield content
     except FileNotFoundError as error:
@@ -162,7 +164,6 @@ def _parse(content: Content, path: Path) -> Header:
     if not isfinite(offset) or offset < read or offset > _LARGEST_BYTES:
         raise FileError(f"{path.name}: its header puts the voxels at byte {offset:g}; repair the header")
     _check_size(path, content.compressed, int(offset) + prod(shape) * dtype.itemsize, shape)
-    content.skip(int(offset) - read)
     slope, inter = float(raw["scl_slope"]), float(raw["scl_inter"])
     if slope == 0 or not isfinite(slope):
         slope, inter = 1.0, 0.0  # the NIfTI standard: no scaling

@@ -12,8 +12,9 @@ from jaxtyping import Float, Shaped
 
 from strokelens.arrays import Curve
 from strokelens.case import SERIES, Case, Image, Segmentation, Source, join
-from strokelens.cohorts.decode import Scan, read_scan
+from strokelens.cohorts.decode import Scan
 from strokelens.cohorts.encode import write_image, write_segmentation
+from strokelens.cohorts.images import read_scan
 from strokelens.cohorts.sidecar import FRAME_INTERVAL_LIMITS_S, Sidecar, frame_times, read_sidecar
 from strokelens.cohorts.study import Study, find_study
 from strokelens.cohorts.units import conversion
@@ -95,7 +96,11 @@ def read_study(path: Path, reading: Reading = _AS_WRITTEN) -> Case:
 
     Raises a `StrokelensError` with one line that names the file and the cure.
     """
-    study = find_study(Path(path))
+    return read_files(find_study(Path(path)), reading)
+
+
+def read_files(study: Study, reading: Reading = _AS_WRITTEN) -> Case:
+    """The case of a study whose files are known; as `read_study`."""
     if study.series is not None:
         parts = [_read(study.series, next(iter(study.channels), None), reading, alone=True)]
     else:

@@ -52,7 +52,7 @@ def read_sidecar(image: Path) -> Sidecar:
     """
     path = image.with_name(f"{stem(image)}.json")
     b_value = _b_value(image.with_name(f"{stem(image)}.bval"))
-    found = _object(path)
+    found = read_object(path)
     if found is None:
         return Sidecar(b_value_s_per_mm2=b_value)
     times = _times(found.get("FrameTimesStart", found.get("VolumeTiming")), path.name)
@@ -138,8 +138,8 @@ def _factor(interval: float, units: tuple[str, ...]) -> float | None:
     return next((_SECONDS[unit] for unit in units if low <= interval * _SECONDS[unit] <= high), None)
 
 
-def _object(path: Path) -> dict[str, object] | None:
-    """The JSON object in the file, None where there is no file."""
+def read_object(path: Path) -> dict[str, object] | None:
+    """The JSON object in a file, None where there is no file; `FileError` when it holds something else."""
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise FileError(f"{path.name} is larger than 16 MiB, which no sidecar is; remove or correct it")

@@ -22,7 +22,7 @@ _SHOWN = 8
 _NUMBERED = re.compile(r"(?:case|training|testing)_?\d{1,4}", re.IGNORECASE)  # the folders of ISLES 2015 to 2018
 _ARCHIVED = re.compile(r"(VSD|SMIR)\..+\.(\d+)")  # the files of the virtual skeleton database, later SMIR
 _SIMULATED = re.compile(r"sim-\d+")
-_ORDER = (
+ORDER = (
     "CTP",
     "PWI",
     "Tmax",
@@ -40,6 +40,7 @@ _ORDER = (
     "T1",
     "T2",
 )
+"""The channels, the one first whose grid a case keeps."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _in_folder(folder: Path) -> Study:
     if set(SERIES) <= set(channels):
         raise CaseError(f"{name} holds a CT and an MR series; give one of them")
     relative = frozenset(channel for channel, file in channels.items() if names[file].relative)
-    ordered = {name: channels[name] for name in _ORDER if name in channels}
+    ordered = {name: channels[name] for name in ORDER if name in channels}
     series = chosen[0] if set(ordered) in ({"CTP"}, {"PWI"}) else None
     return Study(name, identity, phantom, ordered, series, relative)
 

@@ -1,0 +1,93 @@
+"""The layout of BIDS datasets and their derivatives, read; and a cohort of cases written as one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from strokelens.case import UNITS, Case
+from strokelens.cohorts.bids import case_prefix, dataset_description, place_of, write_labels, write_mask
+from strokelens.cohorts.bids_tree import plain, session_entries, subjects
+from strokelens.cohorts.cohort import Entry, Problem
+from strokelens.cohorts.encode import write_image, write_json
+from strokelens.cohorts.tables import clinical, read_rows
+from strokelens.cohorts.volumes import VolumeReader
+from strokelens.errors import CaseError, FileError
+
+PARTICIPANTS = "participants.tsv"
+"""The table of the subjects."""
+
+
+@dataclass(frozen=True)
+class Bids:
+    """`sub-X[/ses-Y]/…/sub-X[_ses-Y]_…_<map>.nii.gz`, and `_dseg` or `_mask` for the truth, also in `derivatives/`.
+
+    A mask whose sidecar says `"Manual": false` is a result, and no truth. `participants.tsv` has clinical values, and
+    the column `group`.
+    """
+
+    name: str = "bids"
+    looked_for: str = "folders sub-X"
+    special: int = 1
+
+    def recognises(self, folder: Path) -> bool:
+        """Whether subjects are there."""
+        return bool(subjects(folder))
+
+    def entries(self, folder: Path) -> tuple[Entry, ...]:
+        """One entry a subject and session."""
+        people, problems = _participants(folder / PARTICIPANTS)
+        found = []
+        for entry in session_entries(folder, VolumeReader(), plain):
+            row = people.get(entry.person, {})
+            group = row.get("group") or None
+            found.append(replace(entry, clinical=clinical(row), group=group, problems=entry.problems + problems))
+        return tuple(found)
+
+
+def write_dataset(folder: Path, cases: Sequence[Case], *, version: str) -> tuple[str, ...]:
+    """Write cases as a BIDS-like dataset into an existing folder; the prefixes `sub-X[_ses-Y]` that they got.
+
+    Maps have the suffixes of `strokelens.cohorts.bids`; the truth is `_desc-truth_dseg` with its table, and the lesion
+    or core as a `_mask` too, in the derivative `truth`. Raises `CaseError` when two cases would get one prefix.
+    """
+    prefixes = tuple(case_prefix(case.id) for case in cases)
+    if len(set(prefixes)) < len(prefixes):
+        raise CaseError("two cases would get one name in BIDS; give them ids that differ in letters and digits")
+    rows = ["participant_id\tgroup\tage\tnihss"]
+    for prefix, case in zip(prefixes, cases, strict=True):
+        facts = {"Simulated": True} if case.simulated else {}
+        for name, values in case.channels.items():
+            path = place_of(folder, prefix, name) / f"{prefix}_{name.casefold()}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            times = case.time_s if values.ndim == 4 else None
+            write_image(path, values, case.grid, unit=UNITS[name], time_s=times, facts=facts)
+        if case.truth is not None:
+            root = folder / "derivatives" / "truth"
+            write_labels(root, prefix, case.truth, "truth", {"Manual": True, **facts})
+            for name in {"lesion", "core"} & set(case.truth.scheme.names):
+                write_mask(root, prefix, case.truth, name, {"Manual": True, **facts})
+            write_json(root / "dataset_description.json", dataset_description(version, "Truth."))
+        cells = (case.clinical.get(name) for name in ("age_years", "nihss"))
+        rows.append("\t".join([prefix.split("_")[0], case.group or "n/a", *map(_cell, cells)]))
+    (folder / PARTICIPANTS).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_json(folder / "dataset_description.json", dataset_description(version, "Cohort.", kind="raw"))
+    return prefixes
+
+
+def _cell(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:g}"
+
+
+def _participants(path: Path) -> tuple[dict[str, dict[str, str]], tuple[Problem, ...]]:
+    """The rows of the table by subject; a cell without a value is left out."""
+    if not path.is_file():
+        return {}, ()
+    try:
+        rows = read_rows(path)
+    except FileError as error:
+        return {}, (Problem("clinical", str(error)),)
+    return {
+        row["participant_id"]: {name: cell for name, cell in row.items() if cell.casefold() != "n/a"}
+        for row in rows
+        if "participant_id" in row
+    }, ()

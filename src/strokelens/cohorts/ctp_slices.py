@@ -1,0 +1,182 @@
+"""The layout `ctp_slices` of the Stavanger cohort: colour-coded CT perfusion maps and grey truth, slice by slice."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
+from strokelens.cohorts.listing import files_in, folders_in, folders_seen
+from strokelens.cohorts.sidecar import read_object
+from strokelens.cohorts.slice_reader import GREY_LEVELS, SliceReader
+from strokelens.cohorts.slices import SUFFIXES
+from strokelens.cohorts.tables import clinical, read_rows
+from strokelens.errors import CaseError, FileError, StrokelensError
+from strokelens.labels import CORE_PENUMBRA_BRAIN
+
+GROUPS: Final[Mapping[str, str]] = MappingProxyType({"00": "LVO", "01": "LVO", "02": "Non-LVO", "03": "WIS"})
+"""The severity codes of folder names and their groups; 20 to 23 are their mirrored copies."""
+
+MAPS: Final[Mapping[str, str]] = MappingProxyType(
+    {"CBF": "CBF", "CBV": "CBV", "MTT": "MTT", "TTP": "TTP", "TMAX": "Tmax", "MIP": "MIP"}
+)
+"""The folders of a day and the channels in them."""
+
+ABOUT: Final = "cohort.json"
+"""The file in which a cohort tells its voxel sizes and scales, where they are not the published ones."""
+
+SCORES: Final = "nihss_score.csv"
+"""The table of clinical values, one row a patient."""
+
+_NAME = re.compile(r"CTP_([02])([0-3])_(\d{3})")
+_NUMBER = re.compile(r"(\d{1,2})$")
+
+
+@dataclass(frozen=True)
+class CtpSlices:
+    """Maps in `CTP_SS_NNN/<day>/<MAP>/NN.png` and truth in `CTP_SS_NNN/NN.tiff`, each in the folder or in one in it.
+
+    `reader` has the voxel sizes and the values at the ends of the bars, which no file of the published layout tells;
+    `cohort.json` with `spacing_mm` and `scales` goes before it.
+    """
+
+    name: str = "ctp_slices"
+    looked_for: str = "folders CTP_SS_NNN with PNG slices of CBF, CBV, TTP, TMAX"
+    special: int = 2
+    reader: SliceReader = field(default_factory=SliceReader)
+
+    def recognises(self, folder: Path) -> bool:
+        """Whether a folder named as a patient is in it, or in a folder of it."""
+        return bool(_places(folder))
+
+    def entries(self, folder: Path) -> tuple[Entry, ...]:
+        """One entry a patient; of several days the one with most maps, of these the last."""
+        about = read_object(folder / ABOUT)
+        reader = self.reader if about is None else self.reader.told(about, ABOUT)
+        scores, problems = _scores(folder)
+        found = []
+        for name, places in _places(folder).items():
+            try:
+                entry = _entry(name, places, reader)
+            except (StrokelensError, OSError) as error:
+                entry = broken(name, places[0], reader, error)
+            values = scores.get(entry.person, {})
+            found.append(replace(entry, clinical=values, problems=entry.problems + problems))
+        return tuple(found)
+
+
+def numbered(files: Sequence[Path]) -> dict[int, Path]:
+    """The slices by the number at the end of their names.
+
+    Raises `CaseError` when two have one number.
+    """
+    slices: dict[int, Path] = {}
+    for file in files:
+        match = _NUMBER.search(file.stem) if file.suffix.lower() in SUFFIXES else None
+        if match is None:
+            continue
+        number = int(match[1])
+        if number in slices:
+            raise CaseError(f"two files are slice {number}: {slices[number].name} and {file.name}; remove one")
+        slices[number] = file
+    return dict(sorted(slices.items()))
+
+
+def _places(folder: Path) -> dict[str, list[Path]]:
+    """The folders of each patient, in the folder and in those in it."""
+    places: dict[str, list[Path]] = defaultdict(list)
+    outer = folders_in(folder)
+    for where in (outer, *(folders_seen(each) for each in outer if not _NAME.fullmatch(each.name))):
+        for place in where:
+            if _NAME.fullmatch(place.name):
+                places[place.name].append(place)
+    return dict(sorted(places.items()))
+
+
+def _entry(name: str, places: Sequence[Path], reader: SliceReader) -> Entry:
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    copy, severity, number = match.groups()
+    days = [(day, maps) for place in places for day in (place, *folders_in(place)) if (maps := _maps(day))]
+    if not days:
+        raise FileError(f"{name} has no day with maps; looked for folders {', '.join(MAPS)} with PNG slices")
+    day, maps = max(days, key=lambda each: (len(each[1]), each[0].name))
+    problems = [Problem("days", f"{len(days)} days with maps; {day.name} is taken")] if len(days) > 1 else []
+    truth, more = _truth(places, maps)
+    return Entry(
+        name,
+        f"CTP_0{severity}_{number}",
+        day,
+        {channel: tuple(slices.values()) for channel, slices in maps.items()},
+        reader,
+        truth,
+        GROUPS[f"0{severity}"],
+        mirrored=copy == "2",
+        problems=(*problems, *_gaps(maps), *more),
+    )
+
+
+def _maps(day: Path) -> dict[str, dict[int, Path]]:
+    """The slices of each map of a day."""
+    folders = {each.name.upper(): each for each in folders_in(day)}
+    found = {channel: numbered(files_in(folders[name])) for name, channel in MAPS.items() if name in folders}
+    return {channel: slices for channel, slices in found.items() if slices}
+
+
+def _gaps(maps: Mapping[str, Mapping[int, Path]]) -> list[Problem]:
+    """Maps with other slices than the first one, and numbers that are left out."""
+    (first, slices), *others = maps.items()
+    problems = [
+        Problem("slices", f"{name} has slices {_spans(each)} and {first} has {_spans(slices)}; export them again", True)
+        for name, each in others
+        if each.keys() != slices.keys()
+    ]
+    if len(slices) != max(slices) - min(slices) + 1:
+        problems.append(Problem("slices", f"slices are missing: there are {_spans(slices)}; export them again", True))
+    return problems
+
+
+def _truth(places: Sequence[Path], maps: Mapping[str, Mapping[int, Path]]) -> tuple[Truth | None, list[Problem]]:
+    """The truth of the maps' slices; None where there is none, or not for each of them."""
+    wanted = next(iter(maps.values()))
+    for place in places:
+        slices = numbered(files_in(place))
+        if not slices:
+            continue
+        lacking = wanted.keys() - slices.keys()
+        if lacking:
+            return None, [Problem("truth", f"the truth has slices {_spans(slices)}, the maps {_spans(wanted)}", True)]
+        return Truth(tuple(slices[number] for number in wanted), CORE_PENUMBRA_BRAIN, GREY_LEVELS), []
+    return None, []
+
+
+def _spans(slices: Mapping[int, Path]) -> str:
+    """Numbers in words.
+
+    >>> _spans({1: Path(), 2: Path(), 3: Path(), 7: Path()})
+    '1-3, 7'
+    """
+    numbers = sorted(slices)
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in spans)
+
+
+def _scores(folder: Path) -> tuple[dict[str, dict[str, float | str]], tuple[Problem, ...]]:
+    """The clinical values by patient, and what is wrong with their table."""
+    for where in (folder, *folders_in(folder)):
+        if not (where / SCORES).is_file():
+            continue
+        try:
+            rows = read_rows(where / SCORES)
+        except FileError as error:
+            return {}, (Problem("clinical", str(error)),)
+        return {next(iter(row.values())): clinical(row) for row in rows}, ()
+    return {}, ()

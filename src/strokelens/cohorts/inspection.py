@@ -1,0 +1,203 @@
+"""What is wrong with a cohort, case by case: from headers alone, or from voxels too; and between cases."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from strokelens import __version__
+from strokelens.case import Case
+from strokelens.cohorts.cohort import Cohort, Entry, Problem
+from strokelens.cohorts.study import ORDER
+from strokelens.errors import GridError, LabelError, StrokelensError, UnitError
+from strokelens.flags import RESEARCH_USE
+from strokelens.labels import BACKGROUND, BRAIN
+
+Look = Callable[[Entry], tuple[Problem, ...]]
+"""What is wrong with one case by itself."""
+
+_PIECE = 1 << 16
+_CODE_OF: tuple[tuple[type[StrokelensError], str], ...] = (
+    (UnitError, "units"),
+    (LabelError, "labels"),
+    (GridError, "other-grid"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A case and its problems."""
+
+    entry: Entry
+    problems: tuple[Problem, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be read, as far as was looked."""
+        return not any(problem.unusable for problem in self.problems)
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A cohort and a row for each case."""
+
+    cohort: Cohort
+    rows: tuple[Row, ...]
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many cases, persons, usable and unusable ones, cases with truth, and usable ones with remarks."""
+        return {
+            "cases": len(self.rows),
+            "persons": len({row.entry.person for row in self.rows}),
+            "usable": sum(row.usable for row in self.rows),
+            "unusable": sum(not row.usable for row in self.rows),
+            "with_truth": sum(row.entry.truth is not None for row in self.rows),
+            "with_remarks": sum(row.usable and bool(row.problems) for row in self.rows),
+        }
+
+    def record(self) -> dict[str, object]:
+        """Everything as plain values for JSON; folders are relative to the cohort's."""
+        return {
+            "software": f"strokelens {__version__}",
+            "layout": self.cohort.layout,
+            "summary": self.summary,
+            "cases": [_record(row, self.cohort.folder) for row in self.rows],
+            "disclaimer": RESEARCH_USE,
+        }
+
+
+def by_headers(entry: Entry) -> tuple[Problem, ...]:
+    """What names, tables and headers tell."""
+    return entry.look()
+
+
+def by_voxels(entry: Entry) -> tuple[Problem, ...]:
+    """What reading the case tells too: damage, units, labels out of scheme, an empty truth."""
+    problems = entry.look()
+    if any(problem.unusable for problem in problems):
+        return problems
+    try:
+        case = entry.read()
+    except StrokelensError as error:
+        code = next((code for kind, code in _CODE_OF if isinstance(error, kind)), "unreadable")
+        return (*problems, Problem(code, str(error), unusable=True))
+    return (*problems, *_doubts(case))
+
+
+def inspect(cohort: Cohort, look: Look = by_headers, entries: Iterable[Entry] | None = None) -> Inspection:
+    """A row for each case of a cohort: what `look` tells of it, and what comparing it with the others does.
+
+    `entries` are the cohort's, where the caller wants to count them as they are looked at.
+    """
+    own = {entry.id: look(entry) for entry in (cohort if entries is None else entries)}
+    between = _between(cohort)
+    return Inspection(cohort, tuple(Row(entry, own[entry.id] + tuple(between[entry.id])) for entry in cohort))
+
+
+def _doubts(case: Case) -> list[Problem]:
+    """What is doubtful in a case that could be read."""
+    problems = []
+    if case.truth is not None:
+        marked = [label.name for label in case.truth.scheme if label not in (BACKGROUND, BRAIN)]
+        if not case.truth.mask(*marked).any():
+            problems.append(Problem("empty-truth", f"nothing is marked in the truth ({', '.join(marked)})"))
+    for name, source in case.sources.items():
+        if f"{name} with a median of" in source.note:
+            problems.append(Problem("units", source.note))
+    return problems
+
+
+def _between(cohort: Cohort) -> Mapping[str, list[Problem]]:
+    """What comparing the cases tells of each."""
+    problems: dict[str, list[Problem]] = defaultdict(list)
+    for entry, problem in (*_lacks(cohort), *_persons(cohort), *_copies(cohort)):
+        problems[entry.id].append(problem)
+    return problems
+
+
+def _lacks(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
+    """Channels and truths that most cases have and some have not."""
+    entries = [entry for entry in cohort if entry.usable]
+    counts = Counter(name for entry in entries for name in entry.files)
+    usual = [name for name in ORDER if counts[name] > len(entries) / 2]
+    truths = sum(entry.truth is not None for entry in entries)
+    for entry in entries:
+        lacking = [name for name in usual if name not in entry.files]
+        if lacking:
+            yield entry, Problem("fewer-channels", f"no {', '.join(lacking)}, which most cases have")
+        if entry.truth is None and truths > len(entries) / 2:
+            yield entry, Problem("no-truth", f"no truth, which {truths} of {len(entries)} cases have")
+
+
+def _persons(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
+    """Persons who are there more than once."""
+    originals: dict[str, Entry] = {}
+    for entry in sorted(cohort, key=lambda entry: entry.mirrored):
+        first = originals.setdefault(entry.person, entry)
+        if entry.mirrored:
+            of = f"of {first.id}" if first is not entry else "whose original is not here"
+            yield entry, Problem("mirrored", f"a mirrored copy {of}: never train on one and test on the other")
+        elif first is not entry:
+            yield entry, Problem("repeat", f"the same person as {first.id}: keep both in one part of a split")
+
+
+def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
+    """Cases whose first image is that of another case: of equal size, and equal in its middle."""
+    sizes: dict[tuple[str, int], list[Entry]] = defaultdict(list)
+    for entry in cohort:
+        if entry.files:
+            name = min(entry.files, key=ORDER.index)
+            size = _size(_middle(entry.files[name]))
+            sizes[name, size].append(entry)
+    for (name, size), entries in sizes.items():
+        seen: dict[str, Entry] = {}
+        for entry in entries if len(entries) > 1 and size > 0 else ():
+            first = seen.setdefault(_fingerprint(_middle(entry.files[name]), size), entry)
+            if first is not entry:
+                yield (
+                    entry,
+                    Problem("copy", f"its {name} is that of {first.id}, byte for byte: one case under two names?"),
+                )
+
+
+def _middle(files: tuple[Path, ...]) -> Path:
+    return files[len(files) // 2]
+
+
+def _size(path: Path) -> int:
+    """The size of a file; 0 where it cannot be told, which is for the headers to tell."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _fingerprint(path: Path, size: int) -> str:
+    """The hash of up to 64 KiB in the middle of a file, where the brain is; its name where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, (size - _PIECE) // 2))
+            return sha256(file.read(_PIECE)).hexdigest()
+    except OSError:
+        return str(path)
+
+
+def _record(row: Row, folder: Path) -> dict[str, object]:
+    entry = row.entry
+    inside = entry.folder.is_relative_to(folder)
+    return {
+        "id": entry.id,
+        "person": entry.person,
+        "group": entry.group,
+        "folder": entry.folder.relative_to(folder).as_posix() if inside else entry.folder.as_posix(),
+        "channels": list(entry.channels),
+        "truth": None if entry.truth is None else list(entry.truth.scheme.names),
+        "clinical": dict(entry.clinical),
+        "mirrored": entry.mirrored,
+        "usable": row.usable,
+        "problems": [
+            {"code": problem.code, "message": problem.message, "unusable": problem.unusable} for problem in row.problems
+        ],
+    }

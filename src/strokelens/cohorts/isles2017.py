@@ -1,0 +1,192 @@
+"""The layout of ISLES 2017 as the challenge gave it, and the file of a submission to it."""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from strokelens.case import Case, Segmentation
+from strokelens.cohorts.channels import parse
+from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
+from strokelens.cohorts.decode import is_nifti, stem
+from strokelens.cohorts.encode import write_image
+from strokelens.cohorts.images import read_header
+from strokelens.cohorts.listing import files_in, folders_in, folders_seen
+from strokelens.cohorts.tables import read_table, typed
+from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth
+from strokelens.errors import CaseError, FileError, GridError, LabelError, StrokelensError
+from strokelens.grid import difference
+from strokelens.labels import LESION_ONLY
+
+TOKEN_OF: Final = {"ADC": "ADC", "MTT": "MTT", "CBF": "rCBF", "CBV": "rCBV", "Tmax": "Tmax", "TTP": "TTP"}
+"""The channels of the challenge, and what its files call them."""
+
+_CASE = re.compile(r"(training|testing|test)_\d{1,4}", re.IGNORECASE)
+_ID = re.compile(r"MR_MTT\.(\d+)")
+_DESCRIPTION = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_LAST_COLUMNS = ("tici", "since_stroke_min", "to_treatment_min")
+_FIRST_COLUMNS = ("mrs", "mrs_days")
+_FIRST_ID = 900000
+
+
+@dataclass(frozen=True)
+class Isles2017:
+    """`training_N/VSD.Brain.XX.O.MR_<MAP>.<id>/<same>.nii`, or with SMIR for VSD, and `…OT…` for the truth.
+
+    The numbers have gaps (3, 17, 25, 29 and 34 of the training cases), which is normal. Maps are told by their token,
+    never by prefix. The tables have an id first and TICI, TSS and TTT last; that of training mRS and its days before.
+    """
+
+    name: str = "isles2017"
+    looked_for: str = "folders training_N or test_N with VSD. or SMIR. folders"
+    special: int = 2
+
+    def recognises(self, folder: Path) -> bool:
+        """Whether a numbered case is in it, or in a folder of it, and holds something named MR_ or CT_."""
+        return any(re.search(r"\.(?:MR|CT)_", each.name) for case in _cases(folder) for each in folders_seen(case))
+
+    def entries(self, folder: Path) -> tuple[Entry, ...]:
+        """One entry for each numbered folder."""
+        values, problems = _clinical(folder)
+        found = []
+        for case in _cases(folder):
+            try:
+                entry = _entry(case)
+            except (StrokelensError, OSError) as error:
+                entry = broken(case.name, case, VolumeReader(), error)
+            found.append(
+                replace(entry, clinical=values.get(case.name.casefold(), {}), problems=entry.problems + problems)
+            )
+        return tuple(found)
+
+
+def smir_id(entry: Entry) -> str:
+    """The id of a case at SMIR: that of its MTT volume.
+
+    Raises `CaseError` when there is no MTT, or its name has no id.
+    """
+    match = _ID.search(entry.files["MTT"][0].name) if "MTT" in entry.files else None
+    if match is None:
+        raise CaseError(f"{entry.id} has no MTT file with an id (…MR_MTT.<id>.nii), by which a submission is named")
+    return match[1]
+
+
+def write_submission(folder: Path, entry: Entry, segmentation: Segmentation, *, description: str) -> Path:
+    """Write the lesion (else the core) of a case as `SMIR.<description>.<id>.nii`, uint16, on the grid of its ADC.
+
+    Raises `CaseError` when the description has other characters than letters, digits, _ and -, `GridError` when the
+    segmentation lies elsewhere.
+    """
+    if not _DESCRIPTION.fullmatch(description):
+        raise CaseError(f"a submission cannot be described by {description[:80]!r}; give 1 to 80 of A-Z a-z 0-9 _ -")
+    named = [name for name in ("lesion", "core") if name in segmentation.scheme.names]
+    if not named:
+        raise LabelError(f"a submission needs a lesion or a core, not {', '.join(segmentation.scheme.names)}")
+    reference = entry.files.get("ADC") or next(iter(entry.files.values()))
+    grid = read_header(reference[0]).grid
+    if not segmentation.grid.agrees(grid):
+        gap = difference(segmentation.grid, grid)
+        raise GridError(f"the segmentation of {entry.id} lies elsewhere than {reference[0].name} ({gap})")
+    path = folder / f"SMIR.{description}.{smir_id(entry)}.nii"
+    write_image(path, segmentation.mask(named[0]).astype(np.uint16), grid)
+    return path
+
+
+def write_cases(folder: Path, cases: Sequence[Case]) -> tuple[str, ...]:
+    """Write cases with the challenge's maps into an existing folder, as `training_1` and on; the names that they got.
+
+    The truth is the lesion, else core and penumbra as one. Raises `CaseError` when a case has none of the maps.
+    """
+    names = []
+    rows = []
+    for number, case in enumerate(cases, start=1):
+        maps = [channel for channel in TOKEN_OF if channel in case.channels]
+        if not maps:
+            raise CaseError(f"{case.id} has no map of ISLES 2017; it has {', '.join(sorted(case.channels))}")
+        names.append(f"training_{number}")
+        facts = {"Simulated": True} if case.simulated else {}
+        files = {f"MR_{TOKEN_OF[channel]}": case[channel] for channel in maps}
+        if case.truth is not None:
+            marked = [name for name in case.truth.scheme.names if name in ("lesion", "core", "penumbra")]
+            files["OT"] = case.truth.mask(*marked).astype(np.uint8)
+        for offset, (token, array) in enumerate(files.items()):
+            called = f"VSD.Brain.XX.O.{token}.{_FIRST_ID + 10 * number + offset}"
+            (folder / names[-1] / called).mkdir(parents=True)
+            write_image(folder / names[-1] / called / f"{called}.nii", array, case.grid, facts=facts)
+        rows.append([names[-1], *(_cell(case.clinical.get(name)) for name in (*_FIRST_COLUMNS, *_LAST_COLUMNS))])
+    with (folder / "ISLES2017_Training.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([["ID", "mRS", "ttMRS", "TICI", "TSS", "TTT"], *rows])
+    return tuple(names)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _cases(folder: Path) -> list[Path]:
+    """The numbered folders in a folder and in those in it."""
+    outer = folders_in(folder)
+    inner = [each for place in outer if not _CASE.fullmatch(place.name) for each in folders_seen(place)]
+    return [each for each in (*outer, *inner) if _CASE.fullmatch(each.name)]
+
+
+def _entry(case: Path) -> Entry:
+    """A case by the tokens in the names of its folders or files."""
+    channels: dict[str, Path] = {}
+    relative: set[str] = set()
+    truths: list[Path] = []
+    for file in _images(case):
+        name = parse(stem(file))
+        if name.mask:
+            truths.append(file)
+        elif name.channel is not None:
+            if name.channel in channels:
+                raise CaseError(f"two files hold {name.channel}: {channels[name.channel].name} and {file.name}")
+            channels[name.channel] = file
+            relative |= {name.channel} if name.relative else set()
+    if not channels:
+        raise FileError(f"{case.name} holds no image named by the challenge (…MR_ADC.<id>.nii)")
+    truth: Truth | None = None
+    problems: tuple[Problem, ...] = ()
+    if len(truths) == 1:
+        truth = plain_truth(truths[0], LESION_ONLY)
+    elif truths:
+        shown = ", ".join(file.name for file in truths[:4])
+        problems = (Problem("ambiguous", f"{len(truths)} files could be the truth ({shown}); none is taken"),)
+    files = {name: (channels[name],) for name in ordered(channels)}
+    return Entry(
+        case.name, case.name, case, files, VolumeReader(relative=frozenset(relative)), truth, problems=problems
+    )
+
+
+def _images(case: Path) -> list[Path]:
+    """The NIfTI files in a case's folder and in the folders in it."""
+    places = (case, *folders_in(case))
+    return [file for place in places for file in files_in(place) if is_nifti(file)]
+
+
+def _clinical(folder: Path) -> tuple[dict[str, dict[str, float | str]], tuple[Problem, ...]]:
+    """The clinical values by case, in lower case, from every table beside the cases."""
+    values: dict[str, dict[str, float | str]] = {}
+    for file in (file for file in files_in(folder) if file.suffix.lower() == ".csv"):
+        try:
+            _, *rows = read_table(file)
+        except FileError as error:
+            return values, (Problem("clinical", str(error)),)
+        for row in rows:
+            if _CASE.fullmatch(row[0]):
+                values[row[0].casefold()] = _row(row)
+    return values, ()
+
+
+def _row(row: Sequence[str]) -> dict[str, float | str]:
+    """The values of a row by their place; what is missing is absent."""
+    cells = dict(zip(_LAST_COLUMNS, row[-3:], strict=False)) if len(row) >= 4 else {}
+    if len(row) >= 6:
+        cells |= dict(zip(_FIRST_COLUMNS, row[1:3], strict=True))
+    found = {name: typed(cell) for name, cell in cells.items()}
+    return {name: value for name, value in found.items() if value is not None}

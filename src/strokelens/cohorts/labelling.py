@@ -1,0 +1,58 @@
+"""What the integers of somebody's segmentation mean: a table of labels on disk becomes classes of ours."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from strokelens.errors import LabelError, hint
+from strokelens.labels import BACKGROUND, BRAIN, CORE, LESION, PENUMBRA, Label, LabelScheme
+
+CLASS_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "background": "background",
+        "brain": "brain",
+        "healthy": "brain",
+        "penumbra": "penumbra",
+        "core": "core",
+        "infarct": "core",
+        "lesion": "lesion",
+        "stroke": "lesion",
+        "l": "lesion",
+    }
+)
+"""The names of classes, in lower case, and ours."""
+
+_CLASSES: Mapping[str, Label] = MappingProxyType({label.name: label for label in (BRAIN, PENUMBRA, CORE, LESION)})
+_LARGEST = 65535
+
+
+def class_named(name: str, file: str) -> str:
+    """Our class of a name; `LabelError` with a hint when there is none."""
+    folded = name.strip().casefold()
+    if folded not in CLASS_OF:
+        raise LabelError(f"{file} names a class {name[:40]!r}; {hint(name, CLASS_OF)}")
+    return CLASS_OF[folded]
+
+
+def scheme_of(names: Iterable[str], file: str) -> LabelScheme:
+    """The scheme of some of our classes: background, then brain, penumbra, core, lesion as far as they are there."""
+    wanted = set(names) - {BACKGROUND.name}
+    if not wanted:
+        raise LabelError(f"{file} names no class but the background; name the lesion")
+    return LabelScheme((BACKGROUND, *(label for name, label in _CLASSES.items() if name in wanted)))
+
+
+def label_values(rows: object, file: str) -> dict[int, str]:
+    """The integers of a table of labels, rows of `index` and `name`, and our class of each; 0 is the background.
+
+    >>> label_values([{"index": 1, "name": "Core"}, {"index": 2, "name": "penumbra"}], "x.json")
+    {0: 'background', 1: 'core', 2: 'penumbra'}
+    """
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and {"index", "name"} <= set(row) for row in rows):
+        raise LabelError(f"{file}: its labels must be rows of index and name; correct or remove them")
+    values = {0: BACKGROUND.name}
+    for row in rows:
+        index = str(row["index"])
+        if not index.isdigit() or int(index) > _LARGEST:
+            raise LabelError(f"{file}: a label's index is {index[:20]!r}, not a whole number from 0 to {_LARGEST}")
+        values[int(index)] = class_named(str(row["name"]), file)
+    return values

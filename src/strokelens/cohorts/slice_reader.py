@@ -1,0 +1,253 @@
+"""Reads cases whose maps are pictures, slice by slice: decoded to physical values through their bars, or as RGB."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy import ndimage
+
+from strokelens.case import Case, Segmentation, Source
+from strokelens.cohorts.cohort import Entry, Problem, Truth
+from strokelens.cohorts.slices import picture_size, radiological_grid, read_grey, read_picture, volume_of
+from strokelens.errors import CaseError, FileError, LabelError, StrokelensError
+from strokelens.grid import Grid
+from strokelens.labels import CORE_PENUMBRA_BRAIN
+from strokelens.perfusion.colormap import FLOW, TIME, Bar, ColourTable, Picture, decode_map, find_bar, map_pixels
+
+SPACING_MM: Final = (0.43664551, 0.43664551, 5.0)
+"""The voxels of the published cohort."""
+
+SCALES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {"CBF": (0.0, 100.0), "CBV": (0.0, 6.0), "MTT": (0.0, 20.0), "TTP": (0.0, 20.0), "Tmax": (0.0, 12.0)}
+)
+"""The values at the ends of the bars of the published cohort; that of MTT is not published, and taken from TTP."""
+
+GREY_LEVELS: Final[Mapping[int, str]] = MappingProxyType({0: "background", 85: "brain", 170: "penumbra", 255: "core"})
+"""The grey levels of a truth and their classes."""
+
+OLD_GREY_LEVELS: Final[Mapping[int, str]] = MappingProxyType(
+    {255: "background", 1: "brain", 76: "penumbra", 150: "core"}
+)
+"""The same in the oldest patients, told by a white border."""
+
+BAR_ROWS: Final = slice(129, 385)
+"""Where the bar lies in a picture of 512 rows."""
+
+TABLES: Final[Mapping[str, ColourTable]] = MappingProxyType(
+    {"CBF": FLOW, "CBV": FLOW, "MTT": TIME, "TTP": TIME, "Tmax": TIME}
+)
+"""The vendor's tables, for a map none of whose slices has a bar."""
+
+_FARTHEST_GREY = 8
+_STRANGE_SHARE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The maps of a case as pictures in RGB without bar, text and marker; (i, j, k, colour) on a grid."""
+
+    id: str
+    grid: Grid
+    channels: Mapping[str, UInt8[np.ndarray, "i j k 3"]]
+    truth: Segmentation | None = None
+    group: str | None = None
+    clinical: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SliceReader:
+    """Reads pictures with these voxel sizes, and these values at the ends of the bars.
+
+    Slices are taken from below to above, seen from below, as the marker F says; pictures tell no position.
+    """
+
+    spacing_mm: tuple[float, float, float] = SPACING_MM
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(SCALES))
+    simulated: bool = False
+
+    def told(self, about: Mapping[str, object], name: str) -> "SliceReader":
+        """This reader with the voxel sizes and scales that the JSON object `about` gives.
+
+        Raises `FileError` when they are no numbers.
+        """
+        spacing = _numbers(about.get("spacing_mm", list(self.spacing_mm)), 3, f"{name}: spacing_mm")
+        scales = about.get("scales", {})
+        if not isinstance(scales, dict) or not set(scales) <= set(SCALES):
+            raise FileError(f"{name}: scales must give two numbers for any of {', '.join(SCALES)}; correct it")
+        given = {channel: _numbers(ends, 2, f"{name}: scale of {channel}") for channel, ends in scales.items()}
+        for channel, (low, high) in given.items():
+            if not low < high:
+                raise FileError(f"{name}: the scale of {channel} goes from {low:g} to {high:g}; correct it")
+        merged = {**self.scales, **{channel: (ends[0], ends[1]) for channel, ends in given.items()}}
+        return SliceReader((spacing[0], spacing[1], spacing[2]), merged, about.get("simulated") is True)
+
+    def look(self, entry: Entry) -> tuple[Problem, ...]:
+        """What the headers tell: files that are no pictures, and sizes that differ."""
+        sizes: dict[tuple[int, int], Path] = {}
+        files = [file for slices in entry.files.values() for file in slices]
+        for file in (*files, *(entry.truth.files if entry.truth is not None else ())):
+            try:
+                sizes.setdefault(picture_size(file), file)
+            except StrokelensError as error:
+                return (Problem("unreadable", str(error), True),)
+        if len(sizes) == 1:
+            return ()
+        shown = " and ".join(f"{rows}×{columns} ({_place(file)})" for (rows, columns), file in list(sizes.items())[:2])
+        return (Problem("other-grid", f"pictures have different sizes: {shown}; export them again", True),)
+
+    def read(self, entry: Entry, channels: Sequence[str]) -> Case:
+        """The case with maps decoded to physical units, NaN where no value is shown; MIP as its grey levels."""
+        pictures = {name: _stack(entry.files[name]) for name in channels}
+        grid, truth = self._place_of(entry, pictures)
+        volumes, notes = {}, {}
+        for name, stack in pictures.items():
+            slices, note = self._decoded(name, stack)
+            volumes[name], notes[name] = volume_of(slices), note
+        sizes = "voxel sizes as told" if self.spacing_mm != SPACING_MM else "voxel sizes of the published cohort"
+        sources = {name: Source(_digest(entry.files[name]), f"{notes[name]}; {sizes}") for name in channels}
+        return Case(
+            entry.id, grid, volumes, truth, entry.numbers, entry.group, sources=sources, simulated=self.simulated
+        )
+
+    def pictures(self, entry: Entry, channels: Sequence[str]) -> Pictures:
+        """The case with its maps as they are coloured, but for bar, text and marker, which become black."""
+        stacks = {name: _stack(entry.files[name]) for name in channels}
+        grid, truth = self._place_of(entry, stacks)
+        volumes = {name: volume_of(_bare(name, stack)) for name, stack in stacks.items()}
+        return Pictures(entry.id, grid, volumes, truth, entry.group, entry.numbers)
+
+    def _place_of(self, entry: Entry, stacks: Mapping[str, Sequence[Picture]]) -> tuple[Grid, Segmentation | None]:
+        """The grid of pictures of one size, and the truth on it."""
+        sizes = {(*picture.shape[:2], len(stack)) for stack in stacks.values() for picture in stack}
+        if len(sizes) != 1:
+            found = " and ".join(sorted(f"{rows}×{columns}×{slices}" for rows, columns, slices in sizes))
+            raise CaseError(f"{entry.id}: pictures have different sizes: {found or 'none'}; export them again")
+        rows, columns, slices = sizes.pop()
+        grid = radiological_grid((columns, rows, slices), self.spacing_mm)
+        return grid, None if entry.truth is None else _truth_on(entry.truth, grid)
+
+    def _decoded(self, name: str, stack: Sequence[Picture]) -> tuple[list[Float[np.ndarray, "row column"]], str]:
+        """The values of each slice, and how they were read."""
+        if name not in self.scales:
+            return [without_marker(picture).astype(np.float32) for picture in stack], f"{name} in grey levels"
+        low, high = self.scales[name]
+        bars = _bars(stack)
+        table = next((bar.table for bar in bars if bar is not None), TABLES[name])
+        source = "its bar" if any(bars) else "the vendor's table, as no slice has a bar"
+        slices = [
+            decode_map(picture, low=low, high=high, table=table, bar=bar)
+            for picture, bar in zip(stack, bars, strict=True)
+        ]
+        return slices, f"{name} from {low:g} to {high:g} by {source}"
+
+
+def read_pictures(entry: Entry, *, channels: Sequence[str] | None = None) -> Pictures:
+    """A case of coloured slices in RGB, with these channels or all; the other way, decoded, is `Entry.read`.
+
+    Raises `CaseError` when the case is of another layout, or a channel is not there.
+    """
+    if not isinstance(entry.reader, SliceReader):
+        raise CaseError(f"{entry.id} has no coloured slices; read it with Entry.read()")
+    wanted = entry.channels if channels is None else tuple(channels)
+    for name in wanted:
+        if name not in entry.files:
+            raise CaseError(f"{entry.id} has no channel {name!r}; it has {', '.join(sorted(entry.files)) or 'none'}")
+    return entry.reader.pictures(entry, wanted)
+
+
+def without_marker(picture: Picture) -> UInt8[np.ndarray, "row column"]:
+    """The grey levels of an image without a bar; what lies outside the box of its largest island becomes black."""
+    grey: UInt8[np.ndarray, "row column"] = picture.min(axis=2)
+    lit = picture.max(axis=2) > _FARTHEST_GREY
+    islands, count = ndimage.label(lit, np.ones((3, 3)))
+    if not count:
+        return np.zeros_like(grey)
+    largest = int(np.bincount(islands.ravel())[1:].argmax())
+    rows, columns = ndimage.find_objects(islands)[largest]
+    kept = np.zeros_like(grey)
+    kept[rows, columns] = grey[rows, columns]
+    return kept
+
+
+def grey_labels(slices: Sequence[UInt8[np.ndarray, "row column"]], name: str) -> list[UInt8[np.ndarray, "row column"]]:
+    """The classes of `CORE_PENUMBRA_BRAIN` in grey slices, in the code of 0, 85, 170, 255 or the older one.
+
+    Each pixel takes the nearest level. Raises `LabelError` when more than 1 % of them are farther than 8 from any.
+    """
+    border = np.concatenate([np.concatenate([each[0], each[-1], each[:, 0], each[:, -1]]) for each in slices])
+    levels = OLD_GREY_LEVELS if float((border > 250).mean()) > 0.5 else GREY_LEVELS
+    values = np.array(list(levels))
+    distance = np.abs(np.arange(256)[:, None] - values)
+    classes = np.array([CORE_PENUMBRA_BRAIN.value(label) for label in levels.values()], np.uint8)
+    table = classes[distance.argmin(axis=1)]
+    counts = np.bincount(np.concatenate([each.ravel() for each in slices]), minlength=256)
+    strange = np.flatnonzero((distance.min(axis=1) > _FARTHEST_GREY) & (counts > 0))
+    if counts[strange].sum() > _STRANGE_SHARE * counts.sum():
+        shown = ", ".join(str(level) for level in sorted(strange[np.argsort(-counts[strange])][:5]))
+        known = ", ".join(str(level) for level in sorted(levels))
+        raise LabelError(f"{name}: grey levels {shown} are none of {known}; export the truth again")
+    return [table[each] for each in slices]
+
+
+def _truth_on(truth: Truth, grid: Grid) -> Segmentation:
+    slices = [read_grey(file) for file in truth.files]
+    for file, each in zip(truth.files, slices, strict=True):
+        if each.shape != (grid.shape[1], grid.shape[0]):
+            size = f"{each.shape[0]}×{each.shape[1]}"
+            raise CaseError(f"the truth {_place(file)} has {size} pixels, the maps {grid.shape[1]}×{grid.shape[0]}")
+    labels = grey_labels(slices, f"the truth in {truth.files[0].parent.name}")
+    return Segmentation(volume_of(labels), grid, truth.scheme)
+
+
+def _stack(files: Sequence[Path]) -> list[Picture]:
+    return [read_picture(file) for file in files]
+
+
+def _bars(stack: Sequence[Picture]) -> list[Bar | None]:
+    """The bar of each slice; where the one before it had one, the same place is looked at first."""
+    bars: list[Bar | None] = []
+    last: Bar | None = None
+    block: Picture | None = None
+    for picture in stack:
+        if last is None or block is None or not np.array_equal(picture[last.rows, last.columns], block):
+            last = find_bar(picture, rows=BAR_ROWS if picture.shape[0] == 512 else None)
+            block = picture[last.rows, last.columns] if last is not None else None
+        bars.append(last)
+    return bars
+
+
+def _bare(name: str, stack: Sequence[Picture]) -> list[Picture]:
+    """The pictures without bar, text and marker."""
+    if name not in TABLES:
+        greys = [without_marker(picture) for picture in stack]
+        return [np.repeat(grey[..., None], 3, axis=2) for grey in greys]
+    bars = _bars(stack)
+    table = next((bar.table for bar in bars if bar is not None), TABLES[name])
+    kept = [map_pixels(picture, table, bar) for picture, bar in zip(stack, bars, strict=True)]
+    return [picture * mask[..., None].astype(np.uint8) for picture, mask in zip(stack, kept, strict=True)]
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """The SHA-256 of the files' bytes, one after the other."""
+    digest = sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _place(file: Path) -> str:
+    return f"{file.parent.name}/{file.name}"
+
+
+def _numbers(value: object, count: int, what: str) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != count:
+        raise FileError(f"{what} must be {count} numbers; correct it")
+    for item in value:
+        if not isinstance(item, int | float) or isinstance(item, bool):
+            raise FileError(f"{what} must be {count} numbers; correct it")
+    return tuple(float(item) for item in value)

@@ -1,0 +1,167 @@
+"""Writes cases in the layout `ctp_slices`: maps coloured as the vendor's, with bar, text and marker; grey truth."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from PIL import Image, ImageDraw
+
+from strokelens import __version__
+from strokelens.arrays import Mask, Volume
+from strokelens.case import Case
+from strokelens.cohorts.ctp_slices import ABOUT, GROUPS, MAPS, SCORES
+from strokelens.cohorts.encode import write_json
+from strokelens.cohorts.slice_reader import BAR_ROWS, SCALES, TABLES
+from strokelens.cohorts.slices import radiological, write_picture
+from strokelens.errors import CaseError
+from strokelens.flags import RESEARCH_USE
+from strokelens.labels import CORE_PENUMBRA_BRAIN
+from strokelens.perfusion.colormap import Picture, with_bar
+
+SIDE: Final = 512
+"""Rows and columns of a picture."""
+
+_BAR_COLUMNS = slice(435, 455)
+_MARKER = (80, 180, 220)
+_TEXT = (255, 255, 255)
+_MOST_SLICES = 99
+_SEVERITY = {group: severity for severity, group in GROUPS.items() if severity != "00"}
+
+
+def write_slices(folder: Path, cases: Sequence[Case], *, day: str = "no_date") -> tuple[str, ...]:
+    """Write cases into an existing folder; the names CTP_SS_NNN that they got, numbered within their group.
+
+    `patients/` has the maps that a case has of CBF, CBV, MTT, TTP, Tmax and MIP, `truth/` its 16-bit truth,
+    `nihss_score.csv` its clinical values, and `cohort.json` what pictures cannot tell. Where all maps are 0 or NaN is
+    outside of the head. A map smaller than 512 pixels is centred in black.
+
+    Raises `CaseError` when a case has none of these maps, no group, is too large, lies under the bar, or has other
+    voxels than the first.
+    """
+    spacing = _spacing(cases)
+    counts: Counter[str] = Counter()
+    names = []
+    for case in cases:
+        if case.group is None or case.group not in _SEVERITY:
+            raise CaseError(
+                f"{case.id} has group {case.group}; the layout ctp_slices needs one of {', '.join(_SEVERITY)}"
+            )
+        counts[case.group] += 1
+        names.append(f"CTP_{_SEVERITY[case.group]}_{counts[case.group]:03d}")
+        _write_maps(folder / "patients" / names[-1] / day, case)
+        _write_truth(folder / "truth" / names[-1], case)
+    _write_scores(folder / SCORES, dict(zip(names, cases, strict=True)))
+    about = {
+        "software": f"strokelens {__version__}",
+        "spacing_mm": list(spacing),
+        "scales": {name: list(ends) for name, ends in SCALES.items()},
+        "simulated": any(case.simulated for case in cases),
+        "cases": dict(zip(names, (case.id for case in cases), strict=True)),
+        "disclaimer": RESEARCH_USE,
+    }
+    write_json(folder / ABOUT, about)
+    return tuple(names)
+
+
+def coloured(values: Float[np.ndarray, "row column"], channel: str) -> Picture:
+    """A slice of 512×512 as the vendor shows it; NaN is black."""
+    low, high = SCALES[channel]
+    picture = TABLES[channel].paint(values, low=low, high=high)
+    if picture[:, _BAR_COLUMNS].any():
+        raise CaseError(f"{channel} reaches under the colour bar; crop the image to the head")
+    image = Image.fromarray(with_bar(picture, TABLES[channel], rows=BAR_ROWS, columns=_BAR_COLUMNS))
+    draw = ImageDraw.Draw(image)
+    draw.text((430, BAR_ROWS.start - 16), f"{high:.2f}".replace(".", ","), fill=_TEXT)
+    draw.text((432, BAR_ROWS.stop + 4), f"{low:.2f}".replace(".", ","), fill=_TEXT)
+    return _marked(image)
+
+
+def _marked(image: Image.Image) -> Picture:
+    """With the marker that says: seen from the feet."""
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((468, 436, 494, 462), outline=_MARKER)
+    draw.text((479, 443), "F", fill=_MARKER)
+    return np.asarray(image)
+
+
+def _write_maps(day: Path, case: Case) -> None:
+    folders = {channel: name for name, channel in MAPS.items() if channel in case.channels}
+    if not folders:
+        raise CaseError(f"{case.id} has no map for the layout ctp_slices; it has {', '.join(sorted(case.channels))}")
+    head = _head(case, list(folders))
+    for channel, name in folders.items():
+        shown = radiological(np.where(head, case[channel], np.nan), case.grid)
+        top = float(np.nanmax(shown, initial=0.0))
+        for k in range(shown.shape[2]):
+            values = _centred(shown[:, :, k].T, np.nan, case.id)
+            picture = coloured(values, channel) if channel in SCALES else _grey(values, top)
+            write_picture(day / name / f"{k + 1:02d}.png", picture)
+
+
+def _grey(values: Float[np.ndarray, "row column"], top: float) -> Picture:
+    """Grey levels from 0 to the highest value of the case, with the marker."""
+    level = np.clip(np.nan_to_num(values) * (255 / top if top > 0 else 0), 0, 255).astype(np.uint8)
+    return _marked(Image.fromarray(np.repeat(level[..., None], 3, axis=2)))
+
+
+def _write_truth(folder: Path, case: Case) -> None:
+    """16-bit TIFFs of 0, 85, 170, 255 times 257; healthy tissue of the head is brain."""
+    if case.truth is None:
+        return
+    labels = case.truth.scheme.merge(case.truth.labels, CORE_PENUMBRA_BRAIN)
+    head = _head(case, [channel for channel in MAPS.values() if channel in case.channels])
+    brain = CORE_PENUMBRA_BRAIN.value("brain")
+    whole: Shaped[np.ndarray, "i j k"] = np.where((labels == 0) & head, brain, labels).astype(np.uint8)
+    grey = radiological(CORE_PENUMBRA_BRAIN.to_grey(whole), case.grid)
+    for k in range(grey.shape[2]):
+        pixels = _centred(grey[:, :, k].T, 0, case.id).astype(np.uint16) * np.uint16(257)
+        write_picture(folder / f"{k + 1:02d}.tiff", pixels)
+
+
+def _head(case: Case, channels: Sequence[str]) -> Mask:
+    """Where any of the maps has a value other than 0."""
+    maps: list[Volume] = [case[channel] for channel in channels]
+    inside: Mask = np.any([np.isfinite(volume) & (volume != 0) for volume in maps], axis=0)
+    return inside
+
+
+def _centred(values: Shaped[np.ndarray, "row column"], outside: float, case_id: str) -> Shaped[np.ndarray, "512 512"]:
+    """In the middle of a picture of 512×512."""
+    rows, columns = values.shape
+    if max(rows, columns) > SIDE:
+        raise CaseError(f"{case_id} has slices of {rows}×{columns} pixels, more than {SIDE}×{SIDE}; resample it first")
+    picture = np.full((SIDE, SIDE), outside, values.dtype)
+    top, left = (SIDE - rows) // 2, (SIDE - columns) // 2
+    picture[top : top + rows, left : left + columns] = values
+    return picture
+
+
+def _spacing(cases: Sequence[Case]) -> tuple[float, float, float]:
+    """The voxel sizes along columns, rows and slices that all cases share."""
+    if not cases:
+        raise CaseError("there is no case to write")
+    found = {tuple(round(case.grid.spacing_mm[axis], 6) for axis in case.grid.axes) for case in cases}
+    if len(found) > 1:
+        shown = " and ".join("×".join(f"{size:g}" for size in sizes) for sizes in sorted(found)[:2])
+        raise CaseError(f"the layout ctp_slices has one voxel size for all cases, not {shown} mm; resample them first")
+    slices = max(case.grid.shape[case.grid.axes[2]] for case in cases)
+    if slices > _MOST_SLICES:
+        raise CaseError(f"a case has {slices} slices; the layout ctp_slices numbers them with two digits")
+    x, y, z = found.pop()
+    return x, y, z
+
+
+def _write_scores(path: Path, cases: Mapping[str, Case]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, delimiter=";", lineterminator="\n")
+        table.writerow(["patient", "nihss", "age"])
+        for name, case in cases.items():
+            table.writerow([name, _cell(case.clinical.get("nihss")), _cell(case.clinical.get("age_years"))])
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"

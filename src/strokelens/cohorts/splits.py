@@ -1,0 +1,244 @@
+"""Which cases train, validate and test: drawn by person, stratified by group, from a seed; kept with a hash.
+
+A person is in one part with all scans. Mirrored copies may train; where their person validates or tests they are left
+out, for they are no further patients.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from math import floor
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from strokelens.cohorts.cohort import Cohort, Entry
+from strokelens.cohorts.encode import write_json
+from strokelens.errors import CohortError, FileError
+
+FORMAT: Final = "strokelens split 1"
+"""What a file of a split calls itself."""
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+_LARGEST_BYTES = 16 << 20
+_PUBLISHED = "stavanger.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The ids of each part, sorted; `method` tells how they were drawn, and `left_out` who is in no part.
+
+    Raises `CohortError` at birth when an id is in two parts.
+    """
+
+    parts: Mapping[str, tuple[str, ...]]
+    method: str = ""
+    seed: int | None = None
+    left_out: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        parts = {name: tuple(sorted(ids)) for name, ids in self.parts.items()}
+        seen: dict[str, str] = {}
+        for name, ids in parts.items():
+            for case_id in ids:
+                if case_id in seen:
+                    raise CohortError(f"{case_id} is in two parts of the split, {seen[case_id]} and {name}")
+                seen[case_id] = name
+        object.__setattr__(self, "parts", parts)
+
+    def __getitem__(self, part: str) -> tuple[str, ...]:
+        if part not in self.parts:
+            raise CohortError(f"the split has no part {part!r}; it has {', '.join(self.parts)}")
+        return self.parts[part]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of who is in which part, whatever the order on disk."""
+        text = json.dumps({name: list(ids) for name, ids in sorted(self.parts.items())}, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()
+
+
+def split(cohort: Cohort | Iterable[Entry], *, validation: float = 0.2, test: float = 0.2, seed: int) -> Split:
+    """Draw parts of the persons: these shares of them validate and test, in each group alike; the others train.
+
+    The total of a part is the nearest whole number; groups with the largest remainders get what rounding leaves. The
+    same persons and seed give the same split, in whatever order they come.
+
+    Raises `CohortError` when the shares leave nobody to train.
+    """
+    if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
+        raise CohortError(f"shares of {validation:g} and {test:g} leave nobody to train; give less than 1 together")
+    persons, order = _persons(cohort), Random(seed)
+    groups = _groups(persons, order)
+    testing = _taken(groups, test, sum(map(len, groups.values())))
+    total = sum(map(len, groups.values()))
+    rest = {group: names[testing[group] :] for group, names in groups.items()}
+    validating = _taken(rest, validation * total / max(1, sum(map(len, rest.values()))), sum(map(len, rest.values())))
+    chosen = {
+        TEST: [name for group, names in groups.items() for name in names[: testing[group]]],
+        VALIDATION: [name for group, names in rest.items() for name in names[: validating[group]]],
+    }
+    method = f"by person, stratified by group, {validation:g} to validate, {test:g} to test"
+    return _split(persons, chosen, method, seed)
+
+
+def folds(cohort: Cohort | Iterable[Entry], count: int, *, seed: int) -> tuple[Split, ...]:
+    """Draw `count` splits in each of which another part of the persons validates, of each group alike.
+
+    Raises `CohortError` when there are fewer persons than folds, or fewer than two folds.
+    """
+    persons = _persons(cohort)
+    dealt = [name for names in _groups(persons, Random(seed)).values() for name in names]
+    if not 2 <= count <= len(dealt):
+        raise CohortError(f"{count} folds of {len(dealt)} persons are not possible; give 2 to {len(dealt)}")
+    method = f"fold {{}} of {count}, by person, stratified by group"
+    return tuple(_split(persons, {VALIDATION: dealt[at::count]}, method.format(at + 1), seed) for at in range(count))
+
+
+def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
+    """What is wrong with a split of this cohort: persons in two parts, also by mirrored copies; ids not there."""
+    found = []
+    part_of: dict[str, tuple[str, str]] = {}
+    known = {entry.id: entry for entry in cohort}
+    for part, ids in drawn.parts.items():
+        for case_id in ids:
+            if case_id not in known:
+                found.append(f"{case_id} ({part}) is not in {cohort.folder}")
+                continue
+            entry = known[case_id]
+            first = part_of.setdefault(entry.person, (part, case_id))
+            if first[0] != part:
+                how = "a mirrored copy of" if entry.mirrored or known[first[1]].mirrored else "the same person as"
+                found.append(f"{case_id} ({part}) is {how} {first[1]} ({first[0]})")
+    return tuple(found)
+
+
+def checked(drawn: Split, cohort: Cohort) -> Split:
+    """The split, if it fits the cohort and does not leak; `CohortError` tells the first of what is wrong."""
+    found = leaks(drawn, cohort)
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise CohortError(f"the split leaks: {found[0]}{more}; draw it by person")
+    return drawn
+
+
+def write_split(path: Path, drawn: Split) -> None:
+    """Write a split as JSON with its hash."""
+    content: dict[str, object] = {
+        "format": FORMAT,
+        "method": drawn.method,
+        "seed": drawn.seed,
+        "sha256": drawn.sha256,
+        "parts": {name: list(ids) for name, ids in drawn.parts.items()},
+        "left_out": list(drawn.left_out),
+    }
+    write_json(path, content)
+
+
+def read_split(path: Path) -> Split:
+    """A split from its file.
+
+    Raises `FileError` when it is none, `CohortError` when its parts are not those that it was written with.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise FileError(f"{path.name} is larger than 16 MiB, which no split is; give another file")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"{path.name} cannot be read: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path.name} is no split by strokelens; give the file that it wrote") from error
+    return _parsed(text, path.name)
+
+
+@cache
+def published_split() -> Split:
+    """The split of the 152 Stavanger patients in the released code: 89 train, 30 validate, 33 test.
+
+    The testing patients are those that two neuroradiologists annotated. The validating ones are reproduced from the
+    others by Python's random numbers: sorted, shuffled and sampled with seed 2; a test does so.
+    """
+    return _parsed((files("strokelens.cohorts") / _PUBLISHED).read_text(encoding="utf-8"), _PUBLISHED)
+
+
+def _parsed(text: str, name: str) -> Split:
+    wanted = f"{name} is no split by strokelens; give the file that it wrote"
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileError(wanted) from error
+    parts = content.get("parts") if isinstance(content, dict) and content.get("format") == FORMAT else None
+    if not isinstance(parts, dict) or not all(_is_names(ids) for ids in (*parts.values(), content.get("left_out", []))):
+        raise FileError(wanted)
+    seed = content.get("seed")
+    found = Split(
+        {str(part): tuple(ids) for part, ids in parts.items()},
+        str(content.get("method", "")),
+        seed if isinstance(seed, int) else None,
+        tuple(content.get("left_out", [])),
+    )
+    if content.get("sha256") != found.sha256:
+        raise CohortError(f"{name} was changed after it was written: its hash is {found.sha256[:12]}…; draw it anew")
+    return found
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _persons(cohort: Cohort | Iterable[Entry]) -> dict[str, list[Entry]]:
+    """The entries of each person, sorted by name."""
+    persons: dict[str, list[Entry]] = defaultdict(list)
+    for entry in cohort:
+        persons[entry.person].append(entry)
+    if not persons:
+        raise CohortError("there is nobody to split")
+    return {name: sorted(persons[name], key=lambda entry: entry.id) for name in sorted(persons)}
+
+
+def _groups(persons: Mapping[str, list[Entry]], order: Random) -> dict[str, list[str]]:
+    """The persons of each group: sorted, then shuffled; those who are only there as mirrored copies can only train."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, entries in persons.items():
+        if all(entry.mirrored for entry in entries):
+            continue
+        groups[entries[0].group or ""].append(name)
+    shuffled = {}
+    for group in sorted(groups):
+        names = sorted(groups[group])
+        order.shuffle(names)
+        shuffled[group] = names
+    return shuffled
+
+
+def _taken(groups: Mapping[str, list[str]], share: float, total: int) -> dict[str, int]:
+    """How many of each group make `share` of `total`: rounded down, and the largest remainders up."""
+    exact = {group: share * len(names) for group, names in groups.items()}
+    taken = {group: floor(value + 1e-9) for group, value in exact.items()}
+    left = floor(share * total + 0.5) - sum(taken.values())
+    for group in sorted(exact, key=lambda group: (taken[group] - exact[group], group))[: max(0, left)]:
+        taken[group] += 1
+    return taken
+
+
+def _split(persons: Mapping[str, list[Entry]], chosen: Mapping[str, list[str]], method: str, seed: int) -> Split:
+    """The parts of the chosen persons; all others train, and the copies of those who do not train are left out."""
+    part_of = {name: part for part, names in chosen.items() for name in names}
+    parts: dict[str, list[str]] = {TRAIN: [], VALIDATION: [], TEST: []}
+    left_out = []
+    for name, entries in persons.items():
+        part = part_of.get(name, TRAIN)
+        for entry in entries:
+            if entry.mirrored and part != TRAIN:
+                left_out.append(entry.id)
+            else:
+                parts[part].append(entry.id)
+    if not parts[TRAIN]:
+        raise CohortError(f"nobody is left to train of {len(persons)} persons; give smaller shares")
+    kept = {part: tuple(ids) for part, ids in parts.items() if ids or part == TRAIN}
+    return Split(kept, method, seed, tuple(sorted(left_out)))

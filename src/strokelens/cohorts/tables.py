@@ -1,0 +1,125 @@
+"""Tables of clinical values (CSV, TSV): typed where they are numbers, absent where they are missing."""
+
+import csv
+import io
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+from types import MappingProxyType
+
+from strokelens.errors import FileError
+
+MISSING = frozenset({"", "-", "–", "na", "n/a", "nan", "none", "null", "unknown", "?"})
+"""What a cell says, in lower case, where nothing is known."""
+
+CLINICAL_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "nihss": "nihss",
+        "nihss at admission": "nihss",
+        "nihss at discharge": "nihss_discharge",
+        "age": "age_years",
+        "gender": "sex",
+        "sex": "sex",
+        "mrs": "mrs",
+        "mrs at 3 months": "mrs",
+        "mrs on 90 days": "mrs",
+        "tici": "tici",
+    }
+)
+"""What columns are called, in lower case, and our names with their units."""
+
+_LARGEST_BYTES = 16 << 20
+_MOST_ROWS = 100_000
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table by its header; raises as `read_table` does."""
+    header, *rows = read_table(path)
+    return [dict(zip(header, row, strict=False)) for row in rows]
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The rows of a table, its header first, without empty ones; separated by ; or , or tabs, whichever it has most.
+
+    UTF-8, else Latin-1. Raises `FileError` when it cannot be read, or is no table.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise FileError(f"{path.name} is larger than 16 MiB, which no table of patients is; remove it")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path.name} cannot be read: {error.strerror}; change its permissions") from error
+    text = _decoded(raw)
+    head = text.partition("\n")[0]
+    separator = max(";,\t", key=head.count)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        raise FileError(f"{path.name} is no table ({error}); save it as CSV") from error
+    rows = [[cell.strip() for cell in row] for row in rows]
+    rows = [row for row in rows if any(row)]
+    if not 1 <= len(rows) <= _MOST_ROWS:
+        raise FileError(f"{path.name} has {len(rows)} rows, not 1 to {_MOST_ROWS}; correct or remove it")
+    return rows
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def number(cell: str) -> float | None:
+    """The number in a cell; None where it is missing or no number. A decimal comma is read.
+
+    >>> number("3,5"), number("-"), number("2b")
+    (3.5, None, None)
+    """
+    if cell.strip().casefold() in MISSING:
+        return None
+    try:
+        value = float(cell.replace(",", ".") if cell.count(",") == 1 and "." not in cell else cell)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+def typed(cell: str) -> float | str | None:
+    """A cell as a number, else as its text; None where it is missing.
+
+    >>> typed("2"), typed("2b"), typed("n/a")
+    (2.0, '2b', None)
+    """
+    if cell.strip().casefold() in MISSING:
+        return None
+    value = number(cell)
+    return cell.strip()[:80] if value is None else value
+
+
+def clinical(row: Mapping[str, str]) -> dict[str, float | str]:
+    """The clinical values of a row under our names; what is missing, or is no column of ours, is absent.
+
+    Sex is `M` or `F`; DICOM's age `064Y` is 64 years.
+
+    >>> clinical({"nihss": "-", "age": "064Y", "gender": "0", "name": "Smith"})
+    {'age_years': 64.0, 'sex': 'M'}
+    """
+    found: dict[str, float | str] = {}
+    for column, cell in row.items():
+        name = CLINICAL_OF.get((column or "").strip().casefold())
+        value = typed(str(cell)) if name is not None else None
+        if name == "age_years" and isinstance(value, str):
+            value = number(value.removesuffix("Y"))
+        if name == "sex":
+            value = _sex(value)
+        if name is not None and value is not None:
+            found[name] = value
+    return found
+
+
+def _sex(value: float | str | None) -> str | None:
+    """M or F; the first cohort writes 0 for men and 1 for women."""
+    if isinstance(value, str):
+        return value[:1].upper() if value[:1].upper() in ("M", "F") else None
+    return None if value is None or value not in (0, 1) else ("M", "F")[int(value)]

@@ -1,0 +1,120 @@
+"""Reads cases that have one image file a channel; every layout but that of slices is read by this."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from strokelens.case import SERIES, Case, Segmentation
+from strokelens.cohorts.cohort import Entry, Problem, Truth
+from strokelens.cohorts.decode import Header
+from strokelens.cohorts.images import read_header, read_scan
+from strokelens.cohorts.nifti import Reading, read_files
+from strokelens.cohorts.study import ORDER, Study
+from strokelens.errors import CaseError, GridError, LabelError, StrokelensError
+from strokelens.grid import Grid, difference
+from strokelens.labels import LabelScheme
+
+
+@dataclass(frozen=True)
+class VolumeReader:
+    """Reads an image file for each channel; `relative` names the channels whose files call themselves relative maps.
+
+    `reading.resample` tells that channels on other grids are brought onto the first one's, as their layout means it.
+    """
+
+    reading: Reading = field(default_factory=Reading)
+    relative: frozenset[str] = frozenset()
+
+    def look(self, entry: Entry) -> tuple[Problem, ...]:
+        """What the headers tell: files that are no images, frames that do not fit a channel, grids that differ."""
+        problems: list[Problem] = []
+        first: tuple[str, Grid] | None = None
+        for channel in ordered(entry.files):
+            header = _header(entry.files[channel][0], problems)
+            if header is None:
+                continue
+            if (header.frames > 1) != (channel in SERIES):
+                frames = "one frame" if header.frames == 1 else f"{header.frames} frames"
+                problems.append(Problem("frames", f"{header.name} has {frames}; {channel} {_wants(channel)}", True))
+            first = first or (channel, header.grid)
+            problems += self._elsewhere(channel, header.grid, *first)
+        if entry.truth is not None and first is not None:
+            problems += _look_at_truth(entry.truth, *first)
+        return tuple(problems)
+
+    def read(self, entry: Entry, channels: Sequence[str]) -> Case:
+        """The case with its truth, on the grid of the first channel."""
+        files = {name: entry.files[name][0] for name in ordered(channels)}
+        if not files:
+            raise CaseError(f"{entry.id}: no channel was asked for; it has {', '.join(entry.files) or 'none'}")
+        relative = self.relative & set(files)
+        case = read_files(Study(entry.id, entry.id, None, files, relative=relative), self.reading)
+        truth = read_truth(entry.truth, case.grid) if entry.truth is not None else None
+        return replace(case, truth=truth, group=entry.group, clinical=entry.numbers)
+
+    def _elsewhere(self, channel: str, grid: Grid, first: str, reference: Grid) -> list[Problem]:
+        if grid.agrees(reference):
+            return []
+        gap = difference(grid, reference)
+        if self.reading.resample:
+            return [Problem("other-grid", f"{channel} is brought onto the grid of {first} ({gap})")]
+        return [Problem("other-grid", f"{channel} and {first} lie on different grids ({gap}); resample one", True)]
+
+
+def ordered(channels: Sequence[str] | Mapping[str, object]) -> list[str]:
+    """The channels with the one first whose grid a case keeps."""
+    return sorted(channels, key=ORDER.index)
+
+
+def read_truth(truth: Truth, grid: Grid) -> Segmentation:
+    """The truth in a file of integers, on `grid`.
+
+    Raises `GridError` when it lies elsewhere, `LabelError` when it holds a value that stands for no class.
+    """
+    scan = read_scan(truth.files[0])
+    if scan.array.ndim != 3:
+        raise CaseError(f"{scan.name} has {scan.header.frames} volumes; a truth has one")
+    if not scan.grid.agrees(grid):
+        gap = difference(scan.grid, grid)
+        raise GridError(f"the truth {scan.name} lies elsewhere than the images ({gap}); bring it onto their grid")
+    found = np.unique(scan.array)
+    strange = [f"{value:g}" for value in found if not float(value).is_integer() or int(value) not in truth.values]
+    if strange:
+        known = ", ".join(f"{value} {name}" for value, name in sorted(truth.values.items()))
+        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+        raise LabelError(f"the truth {scan.name} holds {', '.join(strange[:5])}{more}; known: {known}")
+    table = np.zeros(int(found.max()) + 1, np.uint8)
+    for value in found.astype(int):
+        table[value] = truth.scheme.value(truth.values[int(value)])
+    return Segmentation(table[scan.array.astype(np.uint16)], scan.grid, truth.scheme)
+
+
+def plain_truth(path: Path, scheme: LabelScheme) -> Truth:
+    """A truth whose integers are the positions of the classes in the scheme."""
+    return Truth((path,), scheme, dict(enumerate(scheme.names)))
+
+
+def _header(path: Path, problems: list[Problem]) -> Header | None:
+    """The header of a file; None and a problem more where there is none."""
+    try:
+        return read_header(path)
+    except StrokelensError as error:
+        problems.append(Problem("unreadable", str(error), True))
+        return None
+
+
+def _wants(channel: str) -> str:
+    return "needs frames over time" if channel in SERIES else "is one volume"
+
+
+def _look_at_truth(truth: Truth, channel: str, grid: Grid) -> list[Problem]:
+    problems: list[Problem] = []
+    header = _header(truth.files[0], problems)
+    if header is not None and header.frames > 1:
+        problems.append(Problem("truth", f"{header.name} has {header.frames} volumes; a truth has one", True))
+    if header is not None and not header.grid.agrees(grid):
+        gap = difference(header.grid, grid)
+        problems.append(Problem("other-grid", f"the truth lies elsewhere than {channel} ({gap})", True))
+    return problems
