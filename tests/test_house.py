@@ -152,14 +152,9 @@ def test_main_py_is_at_most_60_lines() -> None:
     assert len((ROOT / "main.py").read_text().splitlines()) <= 60
 
 
-def test_decisions_are_numbered_without_gaps_but_for_pages_that_are_being_written() -> None:
-    folder = ROOT / "docs" / "decisions"
-    numbers = [int(path.name[:4]) for path in folder.glob("[0-9]*.md")]
-    kept = [
-        int(number)
-        for number in re.findall(r"^\| (\d{4}) \| \*kept\*", (folder / "README.md").read_text(), re.MULTILINE)
-    ]
-    assert sorted(numbers + kept) == list(range(len(numbers) + len(kept)))
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = [int(path.name[:4]) for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md")]
+    assert sorted(numbers) == list(range(len(numbers)))
 
 
 def test_every_decision_is_listed_in_the_index() -> None:
