@@ -479,7 +479,7 @@ def test_cases_are_numbered_within_their_group_and_without_truth_too(tmp_path: P
     cohort = open_cohort(tmp_path)
     assert cohort["CTP_01_002"].truth is None
     assert "nihss" not in cohort["CTP_01_002"].clinical
-    assert (tmp_path / "nihss_score.csv").read_text().splitlines()[-1] == "CTP_01_002;-;70"
+    assert (tmp_path / "nihss_score.csv").read_text().splitlines()[-1] == "CTP_01_002;-;70;-"
 
 
 def test_the_same_case_gives_the_same_bytes(tmp_path: Path) -> None:
