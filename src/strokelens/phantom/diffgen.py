@@ -96,7 +96,7 @@ class Recipe:
     """What samples are: `fixed` or `random` parameters, and what is labelled.
 
     With the labels `first` all is as the ancestor had it: lengths in pixels do not follow the size of the grid, and at
-    48×48 a third of the lesions lie outside of it. Else they do.
+    48×48 a third of the lesions are centred outside of it. Else they do.
     """
 
     mode: Mode = "fixed"
@@ -158,7 +158,7 @@ def mixed(
 
 def texture_of(rng: np.random.Generator, recipe: Recipe, plane: tuple[int, int]) -> Float64[np.ndarray, "i j"]:
     """The sum of the walks' binary maps, from 0 to 1; 0 where they all are the same."""
-    walks = _random_texture(rng) if recipe.mode == "random" else TEXTURE
+    walks = random_texture(rng) if recipe.mode == "random" else TEXTURE
     jitter = recipe.pixels(walks.jitter, min(plane))
     places = covered(draw(rng, walks, jitter), walks.growth, plane, (0, 0))
     count = np.bincount(places % (plane[0] * plane[1]), minlength=plane[0] * plane[1]).reshape(plane)
@@ -169,7 +169,7 @@ def texture_of(rng: np.random.Generator, recipe: Recipe, plane: tuple[int, int])
 
 def lesion_of(rng: np.random.Generator, recipe: Recipe, plane: tuple[int, int]) -> Bool[np.ndarray, "i j"]:
     """The union of a few walks, all moved by the same way from the centre."""
-    walks = _random_lesion(rng) if recipe.mode == "random" else _with_count(LESION, int(rng.integers(8, 10)))
+    walks = random_lesion(rng) if recipe.mode == "random" else _with_count(LESION, int(rng.integers(8, 10)))
     reach = recipe.pixels(_TRANSLATION, min(plane))
     row, column = (int(value) for value in rng.integers(-reach, reach + 1, 2))
     jitter = recipe.pixels(walks.jitter, min(plane))
@@ -261,14 +261,16 @@ def stacked(
     return volume
 
 
-def _random_texture(rng: np.random.Generator) -> Walks:
+def random_texture(rng: np.random.Generator) -> Walks:
+    """The walks of a texture in the random mode."""
     count = 480 + int(rng.integers(-120, 121))
     steps = int(rng.integers(11, 31)), int(rng.integers(50, 70))
     directions = -int(rng.integers(2, 5)), int(rng.integers(3, 6))
     return Walks(count, steps, directions, int(rng.integers(20, 60)), _random_growth(rng))
 
 
-def _random_lesion(rng: np.random.Generator) -> Walks:
+def random_lesion(rng: np.random.Generator) -> Walks:
+    """The walks of a lesion in the random mode."""
     growth = _random_growth(rng)
     return Walks(int(rng.integers(6, 24)), LESION.steps, LESION.directions, int(rng.integers(1, 6)), growth)
 

@@ -39,7 +39,8 @@ _BLUR_VOXELS = 0.6
 _LEAST_SIGNAL = 0.2
 """Below this share of grey matter's signal there is air or bone, and no ADC."""
 
-_HIGHEST = 4095.0
+HIGHEST: Final = 4095.0
+"""The highest ADC of twelve bits, which ISLES 2017 reaches."""
 
 
 def adc_map(tissues: Mapping[str, Volume], rng: np.random.Generator, *, snr: float = SNR) -> Volume:
@@ -51,7 +52,7 @@ def adc_map(tissues: Mapping[str, Volume], rng: np.random.Generator, *, snr: flo
     plain, weighted = (_image(_signal(tissues, b), rng, snr) for b in (0.0, B_S_PER_MM2))
     with np.errstate(divide="ignore"):
         found = 1e6 / B_S_PER_MM2 * np.log(plain / weighted)
-    shown = np.where(plain >= _LEAST_SIGNAL, np.clip(found, 0, _HIGHEST), 0)
+    shown = np.where(plain >= _LEAST_SIGNAL, np.clip(found, 0, HIGHEST), 0)
     adc: Volume = np.rint(shown).astype(np.float32)
     return adc
 

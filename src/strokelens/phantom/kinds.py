@@ -8,18 +8,18 @@ from typing import ClassVar, Final, Protocol, runtime_checkable
 import numpy as np
 
 from strokelens import __version__
-from strokelens.arrays import Volume
+from strokelens.arrays import Mask, Series, Volume
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts import bids_layout, isles2017, nnunet, slice_writer
 from strokelens.cohorts.bids import case_prefix
-from strokelens.cohorts.slice_reader import SPACING_MM
+from strokelens.cohorts.slice_reader import SCALES, SPACING_MM
 from strokelens.cohorts.slices import radiological_grid
 from strokelens.cohorts.written import Written
 from strokelens.labels import LESION_ONLY
 from strokelens.perfusion.maps import MapSettings, compute_maps
 from strokelens.phantom.cohort import protocol_of
 from strokelens.phantom.diffgen import DEFAULT, Recipe, generate
-from strokelens.phantom.diffusion import adc_map
+from strokelens.phantom.diffusion import HIGHEST, adc_map
 from strokelens.phantom.groups import Shares
 from strokelens.phantom.lesion import Group
 from strokelens.phantom.outcome import draw_course, draw_outcome, final_infarct, penumbra_lost
@@ -205,10 +205,10 @@ class Diffgen:
         return tuple(f"diffgen_{seed:05d}" for seed, _ in patients)
 
     def case(self, job: Job) -> Case:
-        """A sample; its values, 0 to 1, have no unit, whatever the channel is called."""
+        """A sample; each channel is stretched to the range of the map that it is called by, and is none."""
         sample = generate(np.random.default_rng([job.seed, 21]), self.recipe, shape=self.shape)
         grid = radiological_grid(self.shape, (1.2, 1.2, 6.5))
-        channels = dict(zip(_RELATIVE, sample.unhealthy, strict=True))
+        channels = {name: _TOP[name] * values for name, values in zip(_RELATIVE, sample.unhealthy, strict=True)}
         return Case(job.name, grid, channels, Segmentation(sample.label, grid, LESION_ONLY), simulated=True)
 
     def write(self, folder: Path, name: str, case: Case) -> None:
@@ -228,6 +228,7 @@ class Diffgen:
 
 DIFFGEN_FOLDER: Final = "Dataset901_Diffgen"
 _RELATIVE = tuple(isles2017.TOKEN_OF)
+_TOP = {"ADC": np.float32(HIGHEST)} | {name: np.float32(high) for name, (_, high) in SCALES.items()}
 
 
 def volumes_ml(case: Case) -> Mapping[str, float]:
@@ -243,13 +244,13 @@ def _patient(job: Job, protocol: Scan, *, vary: bool) -> Patient:
     return simulate(job.seed, protocol=scan, group=job.group, workers=1)
 
 
-def _under_bar(shape: tuple[int, int, int]) -> np.ndarray:
+def _under_bar(shape: tuple[int, int, int]) -> Mask:
     """The voxels that a picture would show where its bar is, or right of it; the grid is LPS, its i the column."""
     column = np.arange(shape[0]) + (slice_writer.SIDE - shape[0]) // 2
     return np.broadcast_to((column >= _BAR_COLUMN)[:, None, None], shape)
 
 
-def _projection(series: Volume, brain: np.ndarray) -> Volume:
+def _projection(series: Series, brain: Mask) -> Volume:
     """The largest value of each voxel of the brain over time; beyond 2.2 times their median it is white."""
     highest = np.where(brain, series.max(axis=-1), 0)
     top = _WHITE * float(np.median(highest[brain])) if brain.any() else 0.0
