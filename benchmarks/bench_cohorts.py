@@ -7,7 +7,9 @@ are 0.5 s for a diffgen sample of six channels of 192×192×19 (the ancestor too
 
 import sys
 import tempfile
+from os import getloadavg
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from time import perf_counter, process_time
 
 import numpy as np
@@ -44,7 +46,8 @@ def main(cases: int = 4, workers: int = 2) -> None:
     verdict = "ok" if found["cases_per_minute"] >= DEMAND_CASES_PER_MINUTE else "MISSED"
     print(
         f"CTP slices: {cases} cases of 512×512×8 by {workers} workers in {found['wall_s']:.0f} s, "
-        f"{found['cases_per_minute']:.1f} a minute (demand {DEMAND_CASES_PER_MINUTE:.1f}) {verdict}"
+        f"{found['cpu_s_per_case']:.1f} CPU s each, {found['cases_per_minute']:.1f} a minute "
+        f"(demand {DEMAND_CASES_PER_MINUTE:.1f}) {verdict}"
     )
     write_results("cohorts", {"diffgen": rows, "loops_s": loops_s, "ctp_slices": found})
 
@@ -74,12 +77,14 @@ def loops() -> float:
 
 def pictures(cases: int, workers: int) -> dict[str, float]:
     """Cases in the layout ctp_slices on disk, with the start of the processes."""
-    start = perf_counter()
+    start, before = perf_counter(), getrusage(RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(Slices(), cases, 0, Slices.shares)
         made = sum(one.failure is None for one in write_cohort(Path(folder) / "cohort", plan, workers=workers))
-    wall_s = perf_counter() - start
-    return {"cases": made, "workers": workers, "wall_s": wall_s, "cases_per_minute": 60 * made / wall_s}
+    wall_s, after = perf_counter() - start, getrusage(RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    found = {"cases": made, "workers": workers, "wall_s": wall_s, "cpu_s_per_case": cpu_s / made}
+    return found | {"cases_per_minute": 60 * made / wall_s, "load_average": getloadavg()[0]}
 
 
 if __name__ == "__main__":

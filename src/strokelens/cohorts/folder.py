@@ -71,12 +71,20 @@ def refusals(out: Path, folder: Path) -> Iterator[None]:
         raise
 
 
-def merge(source: Path, target: Path) -> None:
-    """Move a folder's content into another one: what is new is renamed whole, files replace those of their name."""
+def settle(source: Path, target: Path) -> None:
+    """Move what is in a folder into another one on the same disk, once the disk has every byte of it.
+
+    What is new is renamed whole, files replace those of their name.
+    """
+    _sync(source)
+    _merge(source, target)
+
+
+def _merge(source: Path, target: Path) -> None:
     for each in sorted(source.iterdir(), reverse=True):
         there = target / each.name
         if each.is_dir() and there.is_dir():
-            merge(each, there)
+            _merge(each, there)
         else:
             os.replace(each, there)
 

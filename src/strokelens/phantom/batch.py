@@ -20,7 +20,7 @@ from time import monotonic
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
-from strokelens.cohorts.folder import SIMULATED, check_out, merge, refusals
+from strokelens.cohorts.folder import SIMULATED, check_out, refusals, settle
 from strokelens.cohorts.written import Written, written
 from strokelens.errors import OutputError, StrokelensError
 from strokelens.flags import RESEARCH_USE
@@ -131,7 +131,7 @@ class _Book:
     def add(self, made: Made) -> None:
         folder = self._stage / made.job.name
         if made.row is not None and folder.is_dir():
-            merge(folder, self._out)
+            settle(folder, self._out)
             shutil.rmtree(folder)
         self._made.append(made)
         if monotonic() - self._told_at >= _TABLES_EVERY_S:
@@ -150,7 +150,7 @@ class _Book:
             "cases": [made.record for made in self._made],
         }
         write_json(folder / SIMULATED, told)
-        merge(folder, self._out)
+        settle(folder, self._out)
         self._told_at = monotonic()
 
 
