@@ -379,7 +379,10 @@ def test_groups_of_patients_in_their_own_folders(tmp_path: Path, run: Run) -> No
         (("--layout", "bids", "--test-cases", "1"), "--layout bids has no use for --test-cases 1; leave it out"),
         (("--layout", "ctp_slices", "--modality", "MR"), "--layout ctp_slices has no use for --modality MR; leave it"),
         (("--layout", "isles2017", "--modality", "CT"), "--layout isles2017 has no use for --modality CT; leave it"),
-        (("--layout", "isles2017", "--noise", "5"), "--noise 5 is in HU, and MR has none; leave it out with MR"),
+        (
+            ("--layout", "isles2017", "--noise", "5"),
+            "--noise 5 is in HU, and MR has none; leave it out with --modality MR",
+        ),
         (("--layout", "diffgen", "--frames", "9"), "--layout diffgen has no use for --frames 9; leave it out"),
     ],
 )

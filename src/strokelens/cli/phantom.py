@@ -236,7 +236,7 @@ def _in_scan(modality: options.Modality, scan: dict[str, float]) -> dict[str, An
     from strokelens.errors import SeriesError
 
     if "noise_hu" in scan and modality is options.Modality.MR:
-        raise SeriesError(f"--noise {scan['noise_hu']:g} is in HU, and MR has none; leave it out with MR")
+        raise SeriesError(f"--noise {scan['noise_hu']:g} is in HU, and MR has none; leave it out with --modality MR")
     return dict(scan)
 
 
