@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from strokelens.cohorts.folder import MAPS, PATIENT, RESULT, check_out, new_folder
+from strokelens.cohorts.folder import MAPS, PATIENT, RESULT, check_out, new_folder, settle
 from strokelens.errors import OutputError, SeriesError
 from tests.nifti_files import as_nobody
 
@@ -266,3 +266,19 @@ def test_an_out_beside_or_inside_the_input_is_allowed(
     our_results_with_input(tmp_path)
     monkeypatch.chdir(tmp_path)
     check_out(Path(out), marker=RESULT, overwrite=True, source=Path(source))
+
+
+def test_a_folder_settles_among_what_is_there(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for path, text in (
+        (source / "a/new/x", "1"),
+        (source / "a/old", "2"),
+        (target / "a/old", "0"),
+        (target / "b", "3"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    settle(source, target)
+    found = {path.relative_to(target).as_posix(): path.read_text() for path in target.rglob("*") if path.is_file()}
+    assert found == {"a/new/x": "1", "a/old": "2", "b": "3"}
+    assert not [path for path in source.rglob("*") if path.is_file()]

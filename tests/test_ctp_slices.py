@@ -18,7 +18,7 @@ from strokelens.cohorts.cohort import Entry, Problem
 from strokelens.cohorts.ctp_slices import CtpSlices, numbered
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.slice_reader import SCALES, SPACING_MM, SliceReader, grey_labels, read_pictures, without_marker
-from strokelens.cohorts.slice_writer import coloured, write_slices
+from strokelens.cohorts.slice_writer import coloured, slice_names, write_slices
 from strokelens.cohorts.slices import radiological, radiological_grid, read_grey, read_picture, write_picture
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import CaseError, FileError, LabelError, StrokelensError
@@ -479,7 +479,24 @@ def test_cases_are_numbered_within_their_group_and_without_truth_too(tmp_path: P
     cohort = open_cohort(tmp_path)
     assert cohort["CTP_01_002"].truth is None
     assert "nihss" not in cohort["CTP_01_002"].clinical
-    assert (tmp_path / "nihss_score.csv").read_text().splitlines()[-1] == "CTP_01_002;-;70"
+    assert (tmp_path / "nihss_score.csv").read_text().splitlines()[-1] == "CTP_01_002;-;70;-"
+
+
+def test_a_group_has_at_most_999_cases() -> None:
+    groups = [(f"sim-{number}", "WIS") for number in range(1000)]
+    assert slice_names(groups[:-1])[-1] == "CTP_03_999"
+    with pytest.raises(
+        CaseError, match=r"^more than 999 cases are WIS; the layout ctp_slices has three digits for them$"
+    ):
+        slice_names(groups)
+
+
+def test_a_day_is_one_that_the_published_tools_take(tmp_path: Path) -> None:
+    """At least seven folders: five maps, Annotations and Original."""
+    write_slices(tmp_path, [patient()])
+    wanted = ["Annotations", "CBF", "CBV", "MIP", "Original", "TMAX", "TTP"]
+    assert sorted(path.name for path in day(tmp_path).iterdir()) == wanted
+    assert (tmp_path / "nihss_score.csv").read_text().splitlines()[0] == "patient;nihss;age;gender"
 
 
 def test_the_same_case_gives_the_same_bytes(tmp_path: Path) -> None:

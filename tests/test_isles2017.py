@@ -1,5 +1,6 @@
 """The layout of ISLES 2017: tokens, gaps in the numbers, tables, grids of each case, and the file of a submission."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts.cohort import Cohort, Entry, Problem
-from strokelens.cohorts.isles2017 import TOKEN_OF, smir_id, write_cases, write_submission
+from strokelens.cohorts.isles2017 import TOKEN_OF, smir_id, write_case, write_cases, write_submission, write_tables
 from strokelens.cohorts.layouts import open_cohort
+from strokelens.cohorts.written import written
 from strokelens.errors import CaseError, GridError, LabelError, StrokelensError
 from strokelens.grid import Grid
 from strokelens.labels import BACKGROUND, BRAIN, CORE_ONLY, CORE_PENUMBRA, LESION_ONLY, LabelScheme
@@ -244,3 +246,45 @@ def test_written_cases_are_read_back(tmp_path: Path) -> None:
 def test_a_case_without_maps_of_the_challenge_is_told(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match=r"^a has no map of ISLES 2017; it has DWI$"):
         write_cases(tmp_path, [Case("a", Grid((4, 4, 4), PLAIN), {"DWI": np.ones((4, 4, 4))})])
+
+
+def with_series(values: np.ndarray) -> Case:
+    one = case()
+    return replace(one, channels={**one.channels, "PWI": values}, time_s=np.arange(5) * 1.5, echo_time_s=0.03)
+
+
+@pytest.mark.parametrize(("scale", "stored"), [(1.0, "int16"), (1.001, "float32"), (100.0, "float32")])
+def test_a_series_is_written_with_five_axes_and_read_back(tmp_path: Path, scale: float, stored: str) -> None:
+    values = scale * np.random.default_rng(1).integers(1, 900, (12, 10, 4, 5)).astype(np.float32)
+    write_cases(tmp_path, [with_series(values)])
+    (path,) = tmp_path.glob("training_1/*4DPWI*/*.nii")
+    image = nib.load(path)
+    assert image.shape == (12, 10, 4, 1, 5)
+    assert image.header.get_data_dtype() == np.dtype(stored)
+    assert image.header["pixdim"][5] == 1.5
+    back = open_cohort(tmp_path)["training_1"].read(channels=["PWI"])
+    assert np.array_equal(back["PWI"], values)
+    assert back.time_s is not None
+    assert back.time_s.tolist() == [0, 1.5, 3, 4.5, 6]
+    assert back.echo_time_s == pytest.approx(0.03)
+
+
+def test_cases_for_testing_have_no_truth_and_a_table_of_their_own(tmp_path: Path) -> None:
+    one = replace(case(), clinical={"mrs": 2.0, "tici": 3.0, "to_treatment_min": 75.0})
+    for name in ("test_1", "training_1"):
+        write_case(tmp_path, name, one)
+    write_tables(tmp_path, [written("test_1", one), written("training_1", one)])
+    assert (tmp_path / "ISLES2017_Testing.csv").read_text() == "ID,TICI,TSS,TTT\ntest_1,3,,75\n"
+    assert (tmp_path / "ISLES2017_Training.csv").read_text() == "ID,mRS,ttMRS,TICI,TSS,TTT\ntraining_1,2,,3,,75\n"
+    cohort = open_cohort(tmp_path)
+    assert cohort["test_1"].truth is None
+    assert cohort["training_1"].truth is not None
+    assert smir_id(cohort["test_1"]) != smir_id(cohort["training_1"])
+    assert cohort["test_1"].numbers == {"tici": 3.0, "to_treatment_min": 75.0}
+
+
+def test_the_challenge_has_no_missing_voxels(tmp_path: Path) -> None:
+    holes = np.full((12, 10, 4), np.nan)
+    write_cases(tmp_path, [replace(case(), channels={**case().channels, "MTT": holes})])
+    (path,) = tmp_path.glob("training_1/*MTT*/*.nii")
+    assert not np.asarray(nib.load(path).dataobj).any()

@@ -14,7 +14,8 @@ from strokelens.cli import app
 from strokelens.cli.phantom import Group
 from strokelens.cohorts.nifti import read_segmentation, read_study
 from strokelens.labels import CORE_PENUMBRA
-from strokelens.phantom.cohort import GROUP_SHARES, group_of, protocol_of, write_patient
+from strokelens.phantom.cohort import protocol_of, write_patient
+from strokelens.phantom.groups import GROUP_SHARES, group_of
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
 

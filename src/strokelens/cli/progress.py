@@ -41,10 +41,10 @@ def steps(what: str) -> Iterator[Callable[[str], None]]:
         yield done
 
 
-def counted(what: str, items: Iterable[Item]) -> Iterator[Item]:
-    """The items, with a bar on a terminal."""
+def counted(what: str, items: Iterable[Item], *, total: int | None = None) -> Iterator[Item]:
+    """The items, with a bar on a terminal; `total` is how many there are where they do not tell it."""
     console = Console(stderr=True)
-    yield from track(items, what, console=console, disable=not (console.is_terminal and talkative()))
+    yield from track(items, what, total=total, console=console, disable=not (console.is_terminal and talkative()))
 
 
 def talkative() -> bool:

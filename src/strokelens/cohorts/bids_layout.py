@@ -8,9 +8,10 @@ from strokelens.case import UNITS, Case
 from strokelens.cohorts.bids import case_prefix, dataset_description, place_of, write_labels, write_mask
 from strokelens.cohorts.bids_tree import plain, session_entries, subjects
 from strokelens.cohorts.cohort import Entry, Problem
-from strokelens.cohorts.encode import write_image, write_json
+from strokelens.cohorts.encode import compact, write_image, write_json
 from strokelens.cohorts.tables import clinical, read_rows
 from strokelens.cohorts.volumes import VolumeReader
+from strokelens.cohorts.written import Written, written
 from strokelens.errors import CaseError, FileError
 
 PARTICIPANTS = "participants.tsv"
@@ -47,31 +48,53 @@ class Bids:
 def write_dataset(folder: Path, cases: Sequence[Case], *, version: str) -> tuple[str, ...]:
     """Write cases as a BIDS-like dataset into an existing folder; the prefixes `sub-X[_ses-Y]` that they got.
 
-    Maps have the suffixes of `strokelens.cohorts.bids`; the truth is `_desc-truth_dseg` with its table, and the lesion
-    or core as a `_mask` too, in the derivative `truth`. Raises `CaseError` when two cases would get one prefix.
+    Raises `CaseError` when two cases would get one prefix.
     """
     prefixes = tuple(case_prefix(case.id) for case in cases)
     if len(set(prefixes)) < len(prefixes):
         raise CaseError("two cases would get one name in BIDS; give them ids that differ in letters and digits")
-    rows = ["participant_id\tgroup\tage\tnihss"]
+    rows = []
     for prefix, case in zip(prefixes, cases, strict=True):
-        facts = {"Simulated": True} if case.simulated else {}
-        for name, values in case.channels.items():
-            path = place_of(folder, prefix, name) / f"{prefix}_{name.casefold()}.nii.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            times = case.time_s if values.ndim == 4 else None
-            write_image(path, values, case.grid, unit=UNITS[name], time_s=times, facts=facts)
-        if case.truth is not None:
-            root = folder / "derivatives" / "truth"
-            write_labels(root, prefix, case.truth, "truth", {"Manual": True, **facts})
-            for name in {"lesion", "core"} & set(case.truth.scheme.names):
-                write_mask(root, prefix, case.truth, name, {"Manual": True, **facts})
-            write_json(root / "dataset_description.json", dataset_description(version, "Truth."))
-        cells = (case.clinical.get(name) for name in ("age_years", "nihss"))
-        rows.append("\t".join([prefix.split("_")[0], case.group or "n/a", *map(_cell, cells)]))
-    (folder / PARTICIPANTS).write_text("\n".join(rows) + "\n", encoding="utf-8")
-    write_json(folder / "dataset_description.json", dataset_description(version, "Cohort.", kind="raw"))
+        write_case(folder, prefix, case)
+        rows.append(written(prefix, case))
+    write_tables(folder, rows, version=version)
     return prefixes
+
+
+def write_case(folder: Path, prefix: str, case: Case) -> None:
+    """Write one case under its prefix.
+
+    Maps have the suffixes of `strokelens.cohorts.bids`; the truth is `_desc-truth_dseg` with its table, and the lesion
+    or core as a `_mask` too, in the derivative `truth`.
+    """
+    facts: dict[str, object] = {"Simulated": True} if case.simulated else {}
+    for name, values in case.channels.items():
+        path = place_of(folder, prefix, name) / f"{prefix}_{name.casefold()}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        series = values.ndim == 4
+        told = facts | ({"EchoTime": case.echo_time_s} if series and case.echo_time_s is not None else {})
+        array = compact(values) if series else values
+        times = case.time_s if series else None
+        write_image(path, array, case.grid, unit=UNITS[name], time_s=times, facts=told)
+    if case.truth is not None:
+        root = folder / "derivatives" / "truth"
+        write_labels(root, prefix, case.truth, "truth", {"Manual": True, **facts})
+        for name in {"lesion", "core"} & set(case.truth.scheme.names):
+            write_mask(root, prefix, case.truth, name, {"Manual": True, **facts})
+
+
+def write_tables(folder: Path, rows: Sequence[Written], *, version: str) -> None:
+    """Write what tells of the whole dataset: `participants.tsv` and the descriptions of it and of its truth."""
+    lines = ["participant_id\tgroup\tage\tnihss"]
+    for row in rows:
+        cells = (row.clinical.get(name) for name in ("age_years", "nihss"))
+        lines.append("\t".join([row.name.split("_")[0], row.group or "n/a", *map(_cell, cells)]))
+    (folder / PARTICIPANTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_json(folder / "dataset_description.json", dataset_description(version, "Cohort.", kind="raw"))
+    if any(row.classes for row in rows):
+        root = folder / "derivatives" / "truth"
+        root.mkdir(parents=True, exist_ok=True)
+        write_json(root / "dataset_description.json", dataset_description(version, "Truth."))
 
 
 def _cell(value: float | None) -> str:

@@ -35,14 +35,15 @@ def write_image(
 ) -> None:
     """Write an image on `grid` as .nii.gz (or .nii): integers as they are, all else as float32.
 
-    Both qform and sform are set, lengths are in mm and times in s; pixdim[4] is the median frame interval. A sidecar
+    Both qform and sform are set, lengths are in mm and times in s; the pixdim of the last axis is the median frame
+    interval. Frames may also come as (i, j, k, 1, t), as ISLES 2017 has them. A sidecar
     STEM.json is written where there is a unit, a description, times or further `facts` (such as EchoTime in s).
     """
     kept = array.astype(np.uint8) if array.dtype == bool else array
     kept = kept if kept.dtype.kind in "iu" and kept.dtype.itemsize <= 4 else kept.astype(np.float32, copy=False)
-    if kept.shape[:3] != grid.shape or kept.ndim not in (3, 4):
+    if kept.shape[:3] != grid.shape or not (kept.ndim in (3, 4) or (kept.ndim == 5 and kept.shape[3] == 1)):
         raise CaseError(f"an array of shape {array.shape} does not lie on a grid of {grid.shape}")
-    if time_s is not None and (kept.ndim != 4 or len(time_s) != kept.shape[3]):
+    if time_s is not None and (kept.ndim < 4 or len(time_s) != kept.shape[-1]):
         raise CaseError(f"an array of shape {array.shape} does not have {len(time_s)} frames")
     header = _header(kept, grid, description, time_s)
     with path.open("wb") as file:
@@ -78,6 +79,19 @@ def label_table(scheme: LabelScheme) -> list[dict[str, object]]:
     ]
 
 
+def compact(series: Shaped[np.ndarray, "i j k t"]) -> Shaped[np.ndarray, "i j k t"]:
+    """A series as int16 where all of its values are whole and fit, as scanners give them; else as it is.
+
+    >>> compact(np.array([-1000.0, 40.0]).reshape(1, 1, 1, 2)).dtype, compact(np.full((1, 1, 1, 1), 0.5)).dtype
+    (dtype('int16'), dtype('float64'))
+    """
+    limits = np.iinfo(np.int16)
+    if not (np.isfinite(series).all() and limits.min <= series.min() and series.max() <= limits.max):
+        return series
+    whole = series.astype(np.int16)
+    return whole if np.array_equal(whole, series) else series
+
+
 def sidecar_path(path: Path) -> Path:
     """STEM.json beside STEM.nii.gz.
 
@@ -101,7 +115,9 @@ def _header(array: Shaped[np.ndarray, "i j k *t"], grid: Grid, description: str,
     header.set_qform(grid.affine, _SCANNER)
     header.set_sform(grid.affine, _SCANNER)
     header.set_xyzt_units("mm", "sec")
-    header["pixdim"][4] = float(np.median(np.diff(time_s))) if time_s is not None and len(time_s) > 1 else 0
+    header["pixdim"][4] = 1 if array.ndim == 5 else 0
+    if time_s is not None and len(time_s) > 1:
+        header["pixdim"][array.ndim] = float(np.median(np.diff(time_s)))
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["vox_offset"] = 352
     header["descrip"] = description.encode("ascii", "replace")[:79]
@@ -111,7 +127,7 @@ def _header(array: Shaped[np.ndarray, "i j k *t"], grid: Grid, description: str,
 def _write(file: io.BufferedIOBase, header: Any, array: Shaped[np.ndarray, "i j k *t"]) -> None:
     """The header, no extension, and the voxels frame by frame, i fastest."""
     file.write(header.binaryblock + b"\0\0\0\0")
-    frames = array if array.ndim == 4 else array[..., None]
+    frames = array.reshape(*array.shape[:3], -1, order="F")
     little = frames.dtype.newbyteorder("<")
     for t in range(frames.shape[3]):
         file.write(frames[..., t].astype(little, copy=False).tobytes(order="F"))

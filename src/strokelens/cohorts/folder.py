@@ -19,6 +19,9 @@ MAPS = "maps.json"
 PATIENT = "patient.json"
 """The same of a simulated patient."""
 
+SIMULATED = "phantom.json"
+"""The same of a simulated cohort."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NOWHERE = {errno.ENOENT, errno.EINVAL}
@@ -47,17 +50,43 @@ def new_folder(out: Path, *, marker: str, overwrite: bool = False) -> Iterator[P
         _remove_empty(missing)
         raise _refusal(out, error) from error
     try:
-        yield folder
-        _permit(folder)
-        _sync(folder)
-        _replace(folder, out)
+        with refusals(out, folder):
+            yield folder
+            _permit(folder)
+            _sync(folder)
+            _replace(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _remove_empty(missing)
+
+
+@contextmanager
+def refusals(out: Path, folder: Path) -> Iterator[None]:
+    """What the system refuses while `folder` is written, for `out`, becomes an `OutputError`."""
+    try:
+        yield
     except OSError as error:
         if error.errno in _OURS or _without_room(folder):
             raise _refusal(out, error, full=_without_room(folder)) from error
         raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _remove_empty(missing)
+
+
+def settle(source: Path, target: Path) -> None:
+    """Move what is in a folder into another one on the same disk, once the disk has every byte of it.
+
+    What is new is renamed whole, files replace those of their name.
+    """
+    _sync(source)
+    _merge(source, target)
+
+
+def _merge(source: Path, target: Path) -> None:
+    for each in sorted(source.iterdir(), reverse=True):
+        there = target / each.name
+        if each.is_dir() and there.is_dir():
+            _merge(each, there)
+        else:
+            os.replace(each, there)
 
 
 def check_out(out: Path, *, marker: str, overwrite: bool, source: Path | None = None) -> None:

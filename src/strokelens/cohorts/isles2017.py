@@ -13,11 +13,12 @@ from strokelens.case import Case, Segmentation
 from strokelens.cohorts.channels import parse
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
-from strokelens.cohorts.encode import write_image
+from strokelens.cohorts.encode import compact, write_image
 from strokelens.cohorts.images import read_header
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
 from strokelens.cohorts.tables import read_table, typed
 from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth
+from strokelens.cohorts.written import Written, written
 from strokelens.errors import CaseError, FileError, GridError, LabelError, StrokelensError
 from strokelens.grid import difference
 from strokelens.labels import LESION_ONLY
@@ -31,6 +32,14 @@ _DESCRIPTION = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _LAST_COLUMNS = ("tici", "since_stroke_min", "to_treatment_min")
 _FIRST_COLUMNS = ("mrs", "mrs_days")
 _FIRST_ID = 900000
+_TEST_IDS = 9000
+_TITLE = {
+    "mrs": "mRS",
+    "mrs_days": "ttMRS",
+    "tici": "TICI",
+    "since_stroke_min": "TSS",
+    "to_treatment_min": "TTT",
+}
 
 
 @dataclass(frozen=True)
@@ -99,28 +108,60 @@ def write_submission(folder: Path, entry: Entry, segmentation: Segmentation, *, 
 def write_cases(folder: Path, cases: Sequence[Case]) -> tuple[str, ...]:
     """Write cases with the challenge's maps into an existing folder, as `training_1` and on; the names that they got.
 
-    The truth is the lesion, else core and penumbra as one. Raises `CaseError` when a case has none of the maps.
+    Raises `CaseError` when a case has none of the maps.
     """
-    names = []
     rows = []
     for number, case in enumerate(cases, start=1):
-        maps = [channel for channel in TOKEN_OF if channel in case.channels]
-        if not maps:
-            raise CaseError(f"{case.id} has no map of ISLES 2017; it has {', '.join(sorted(case.channels))}")
-        names.append(f"training_{number}")
-        facts = {"Simulated": True} if case.simulated else {}
-        files = {f"MR_{TOKEN_OF[channel]}": case[channel] for channel in maps}
-        if case.truth is not None:
-            marked = [name for name in case.truth.scheme.names if name in ("lesion", "core", "penumbra")]
-            files["OT"] = case.truth.mask(*marked).astype(np.uint8)
-        for offset, (token, array) in enumerate(files.items()):
-            called = f"VSD.Brain.XX.O.{token}.{_FIRST_ID + 10 * number + offset}"
-            (folder / names[-1] / called).mkdir(parents=True)
-            write_image(folder / names[-1] / called / f"{called}.nii", array, case.grid, facts=facts)
-        rows.append([names[-1], *(_cell(case.clinical.get(name)) for name in (*_FIRST_COLUMNS, *_LAST_COLUMNS))])
-    with (folder / "ISLES2017_Training.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([["ID", "mRS", "ttMRS", "TICI", "TSS", "TTT"], *rows])
-    return tuple(names)
+        write_case(folder, f"training_{number}", case)
+        rows.append(written(f"training_{number}", case))
+    write_tables(folder, rows)
+    return tuple(row.name for row in rows)
+
+
+def write_case(folder: Path, name: str, case: Case) -> None:
+    """Write one case as `training_N` or `test_N`, without its truth in the latter; NaN becomes 0, as there.
+
+    The truth is the lesion, else core and penumbra as one. A PWI series is a file of five axes, its fourth of size 1.
+
+    Raises `CaseError` when the case has none of the maps.
+    """
+    maps = [channel for channel in TOKEN_OF if channel in case.channels]
+    if not maps:
+        raise CaseError(f"{case.id} has no map of ISLES 2017; it has {', '.join(sorted(case.channels))}")
+    files: dict[str, np.ndarray] = {f"MR_{TOKEN_OF[channel]}": np.nan_to_num(case[channel]) for channel in maps}
+    if "PWI" in case.channels:
+        files["MR_4DPWI"] = compact(case["PWI"])[:, :, :, None, :]
+    if case.truth is not None and name.startswith("training"):
+        marked = [label for label in case.truth.scheme.names if label in ("lesion", "core", "penumbra")]
+        files["OT"] = case.truth.mask(*marked).astype(np.uint8)
+    number = int(name.rpartition("_")[2]) + (0 if name.startswith("training") else _TEST_IDS)
+    for offset, (token, array) in enumerate(files.items()):
+        called = f"VSD.Brain.XX.O.{token}.{_FIRST_ID + 10 * number + offset}"
+        (folder / name / called).mkdir(parents=True)
+        facts: dict[str, object] = {"Simulated": True} if case.simulated else {}
+        if token == "MR_4DPWI" and case.echo_time_s is not None:
+            facts["EchoTime"] = case.echo_time_s
+        time_s = case.time_s if token == "MR_4DPWI" else None
+        write_image(folder / name / called / f"{called}.nii", array, case.grid, time_s=time_s, facts=facts)
+
+
+def write_tables(folder: Path, rows: Sequence[Written]) -> None:
+    """Write the clinical values of cases that were written: the tables of training, and of testing where there is any.
+
+    The second has no outcome, as the challenge's.
+    """
+    for kind, table, columns in (
+        ("training", "Training", (*_FIRST_COLUMNS, *_LAST_COLUMNS)),
+        ("test", "Testing", _LAST_COLUMNS),
+    ):
+        cells = [
+            [row.name, *(_cell(row.clinical.get(name)) for name in columns)]
+            for row in rows
+            if row.name.startswith(kind)
+        ]
+        if cells or kind == "training":
+            with (folder / f"ISLES2017_{table}.csv").open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([["ID", *(_TITLE[name] for name in columns)], *cells])
 
 
 def _cell(value: float | None) -> str:

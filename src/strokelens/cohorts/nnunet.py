@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,20 +88,38 @@ def write_raw(folder: Path, cases: Iterable[Case], *, number: int, name: str) ->
             channels, scheme = tuple(ordered(case.channels)), case.truth.scheme
         reason = _unfit(case, channels, scheme)
         if reason is None:
-            written[case.id] = _write_case(place, case, channels, _distinct(case.id, set(written.values())))
+            written[case.id] = _distinct(case.id, set(written.values()))
+            write_case(place, written[case.id], case, channels)
         else:
             left_out[case.id] = reason
     if scheme is None or not written:
         raise CohortError(f"no case could be written for nnU-Net: {'; '.join(left_out.values()) or 'there is none'}")
+    write_about(place, channels, scheme.names, count=len(written))
+    return Export(place, written, left_out)
+
+
+def write_about(
+    place: Path, channels: Sequence[str], classes: Sequence[str], *, count: int, description: str = ""
+) -> None:
+    """Write `dataset.json` of a dataset with `count` cases, which have these channels and classes in this order."""
     about = {
         "channel_names": {str(index): channel for index, channel in enumerate(channels)},
-        "labels": {label: index for index, label in enumerate(scheme.names)},
-        "numTraining": len(written),
+        "labels": {label: index for index, label in enumerate(classes)},
+        "numTraining": count,
         "file_ending": ".nii.gz",
-        "description": f"written by strokelens {__version__}",
+        "description": f"written by strokelens {__version__}{description and '; '}{description}",
     }
     write_json(place / DATASET, about)
-    return Export(place, written, left_out)
+
+
+def write_case(place: Path, name: str, case: Case, channels: Sequence[str]) -> None:
+    """Write a case's images and labels into the folder of a dataset; NaN is written as 0."""
+    assert case.truth is not None
+    for part in ("imagesTr", "labelsTr"):
+        (place / part).mkdir(parents=True, exist_ok=True)
+    for index, channel in enumerate(channels):
+        write_image(place / "imagesTr" / f"{name}_{index:04d}.nii.gz", np.nan_to_num(case[channel]), case.grid)
+    write_image(place / "labelsTr" / f"{name}.nii.gz", case.truth.labels, case.grid)
 
 
 def write_splits(export: Export, folds: Iterable[tuple[Iterable[str], Iterable[str]]]) -> None:
@@ -228,17 +246,6 @@ def _unfit(case: Case, channels: tuple[str, ...], scheme: LabelScheme | None) ->
     if case.truth.scheme != scheme:
         return f"{case.id} has the classes {', '.join(case.truth.scheme.names)}"
     return None
-
-
-def _write_case(place: Path, case: Case, channels: tuple[str, ...], name: str) -> str:
-    """Write a case's images and labels; its name."""
-    assert case.truth is not None
-    for part in ("imagesTr", "labelsTr"):
-        (place / part).mkdir(parents=True, exist_ok=True)
-    for index, channel in enumerate(channels):
-        write_image(place / "imagesTr" / f"{name}_{index:04d}.nii.gz", np.nan_to_num(case[channel]), case.grid)
-    write_image(place / "labelsTr" / f"{name}.nii.gz", case.truth.labels, case.grid)
-    return name
 
 
 def _distinct(case_id: str, taken: set[str]) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +17,14 @@ from strokelens.cohorts.ctp_slices import ABOUT, GROUPS, MAPS, SCORES
 from strokelens.cohorts.encode import write_json
 from strokelens.cohorts.slice_reader import BAR_ROWS, SCALES, TABLES
 from strokelens.cohorts.slices import radiological, write_picture
+from strokelens.cohorts.written import Written, written
 from strokelens.errors import CaseError
 from strokelens.flags import RESEARCH_USE
 from strokelens.labels import CORE_PENUMBRA_BRAIN
 from strokelens.perfusion.colormap import Picture, with_bar
+
+NO_DATE: Final = "no_date"
+"""The folder of a day that is not known."""
 
 SIDE: Final = 512
 """Rows and columns of a picture."""
@@ -29,42 +33,73 @@ _BAR_COLUMNS = slice(435, 455)
 _MARKER = (80, 180, 220)
 _TEXT = (255, 255, 255)
 _MOST_SLICES = 99
+_MOST_CASES = 999
+_BESIDE = ("Annotations", "Original")
 _SEVERITY = {group: severity for severity, group in GROUPS.items() if severity != "00"}
 
 
-def write_slices(folder: Path, cases: Sequence[Case], *, day: str = "no_date") -> tuple[str, ...]:
+def write_slices(folder: Path, cases: Sequence[Case], *, day: str = NO_DATE) -> tuple[str, ...]:
     """Write cases into an existing folder; the names CTP_SS_NNN that they got, numbered within their group.
 
     `patients/` has the maps that a case has of CBF, CBV, MTT, TTP, Tmax and MIP, `truth/` its 16-bit truth,
-    `nihss_score.csv` its clinical values, and `cohort.json` what pictures cannot tell. Where all maps are 0 or NaN is
-    outside of the head. A map smaller than 512 pixels is centred in black.
+    `nihss_score.csv` its clinical values, and `cohort.json` what pictures cannot tell.
 
     Raises `CaseError` when a case has none of these maps, no group, is too large, lies under the bar, or has other
     voxels than the first.
     """
-    spacing = _spacing(cases)
+    _check_alike(cases)
+    names = slice_names([(case.id, case.group) for case in cases])
+    rows = []
+    for name, case in zip(names, cases, strict=True):
+        write_case(folder, name, case, day=day)
+        rows.append(written(name, case))
+    write_tables(folder, rows)
+    return names
+
+
+def slice_names(groups: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
+    """The names CTP_SS_NNN of cases in this order, given the id and group of each, numbered within their group.
+
+    Raises `CaseError` when a case has no group, or a group more than 999 cases.
+    """
     counts: Counter[str] = Counter()
     names = []
-    for case in cases:
-        if case.group is None or case.group not in _SEVERITY:
+    for case_id, group in groups:
+        if group is None or group not in _SEVERITY:
+            raise CaseError(f"{case_id} has group {group}; the layout ctp_slices needs one of {', '.join(_SEVERITY)}")
+        counts[group] += 1
+        if counts[group] > _MOST_CASES:
             raise CaseError(
-                f"{case.id} has group {case.group}; the layout ctp_slices needs one of {', '.join(_SEVERITY)}"
+                f"more than {_MOST_CASES} cases are {group}; the layout ctp_slices has three digits for them"
             )
-        counts[case.group] += 1
-        names.append(f"CTP_{_SEVERITY[case.group]}_{counts[case.group]:03d}")
-        _write_maps(folder / "patients" / names[-1] / day, case)
-        _write_truth(folder / "truth" / names[-1], case)
-    _write_scores(folder / SCORES, dict(zip(names, cases, strict=True)))
+        names.append(f"CTP_{_SEVERITY[group]}_{counts[group]:03d}")
+    return tuple(names)
+
+
+def write_case(folder: Path, name: str, case: Case, *, day: str = NO_DATE) -> None:
+    """Write one case as `patients/NAME/DAY/<MAP>/NN.png` and `truth/NAME/NN.tiff`.
+
+    Where all maps are 0 or NaN is outside of the head. A map smaller than 512 pixels is centred in black. The empty
+    folders `Annotations` and `Original` of the day are what the published tools know a day by.
+    """
+    _write_maps(folder / "patients" / name / day, case)
+    for beside in _BESIDE:
+        (folder / "patients" / name / day / beside).mkdir()
+    _write_truth(folder / "truth" / name, case)
+
+
+def write_tables(folder: Path, rows: Sequence[Written]) -> None:
+    """Write the tables of cases that were written: `nihss_score.csv` and `cohort.json`."""
+    _write_scores(folder / SCORES, rows)
     about = {
         "software": f"strokelens {__version__}",
-        "spacing_mm": list(spacing),
+        "spacing_mm": list(rows[0].spacing_mm),
         "scales": {name: list(ends) for name, ends in SCALES.items()},
-        "simulated": any(case.simulated for case in cases),
-        "cases": dict(zip(names, (case.id for case in cases), strict=True)),
+        "simulated": any(row.simulated for row in rows),
+        "cases": {row.name: row.id for row in rows},
         "disclaimer": RESEARCH_USE,
     }
     write_json(folder / ABOUT, about)
-    return tuple(names)
 
 
 def coloured(values: Float[np.ndarray, "row column"], channel: str) -> Picture:
@@ -140,8 +175,8 @@ def _centred(values: Shaped[np.ndarray, "row column"], outside: float, case_id: 
     return picture
 
 
-def _spacing(cases: Sequence[Case]) -> tuple[float, float, float]:
-    """The voxel sizes along columns, rows and slices that all cases share."""
+def _check_alike(cases: Sequence[Case]) -> None:
+    """Refuse cases that have not all one voxel size, or too many slices."""
     if not cases:
         raise CaseError("there is no case to write")
     found = {tuple(round(case.grid.spacing_mm[axis], 6) for axis in case.grid.axes) for case in cases}
@@ -151,16 +186,15 @@ def _spacing(cases: Sequence[Case]) -> tuple[float, float, float]:
     slices = max(case.grid.shape[case.grid.axes[2]] for case in cases)
     if slices > _MOST_SLICES:
         raise CaseError(f"a case has {slices} slices; the layout ctp_slices numbers them with two digits")
-    x, y, z = found.pop()
-    return x, y, z
 
 
-def _write_scores(path: Path, cases: Mapping[str, Case]) -> None:
+def _write_scores(path: Path, rows: Sequence[Written]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, delimiter=";", lineterminator="\n")
-        table.writerow(["patient", "nihss", "age"])
-        for name, case in cases.items():
-            table.writerow([name, _cell(case.clinical.get("nihss")), _cell(case.clinical.get("age_years"))])
+        table.writerow(["patient", "nihss", "age", "gender"])
+        for row in rows:
+            known = (_cell(row.clinical.get(value)) for value in ("nihss", "age_years"))
+            table.writerow([row.name, *known, "-"])
 
 
 def _cell(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Simulated patients as a cohort: which group a seed belongs to, and the folder that holds a patient."""
+"""Simulated patients in folders of their own: the protocol that a seed gets, and the files of a patient."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,27 +11,12 @@ from strokelens.case import UNITS
 from strokelens.cohorts.encode import write_image, write_json, write_segmentation
 from strokelens.cohorts.folder import PATIENT
 from strokelens.flags import RESEARCH_USE
-from strokelens.phantom.lesion import Group
 from strokelens.phantom.patient import Patient
 from strokelens.phantom.scanner import CtProtocol, DscProtocol, Protocol, varied
-
-GROUP_SHARES: Final[dict[Group, float]] = {"LVO": 0.5, "Non-LVO": 0.4, "WIS": 0.1}
-"""How many patients of a mixed cohort belong to each group."""
 
 SIMULATED: Final = "simulated by strokelens; not a patient"
 
 _FILE_OF: Final = {"CTP": "ctp", "PWI": "pwi"}
-
-
-def group_of(seed: int) -> Group:
-    """The group that a seed has in a mixed cohort.
-
-    >>> sorted({group_of(seed) for seed in range(40)})
-    ['LVO', 'Non-LVO', 'WIS']
-    """
-    groups, shares = zip(*GROUP_SHARES.items(), strict=True)
-    chosen: Group = groups[int(np.random.default_rng([seed, 1]).choice(len(groups), p=shares))]
-    return chosen
 
 
 def protocol_of(seed: int, protocol: Protocol) -> Protocol:
