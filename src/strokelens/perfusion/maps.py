@@ -289,14 +289,14 @@ def smoothing_for(curves: Curves, brain: Bool[np.ndarray, "x y z"], blur: Blur) 
     """The blur in mm that a series needs: 2 mm where its bolus is six times the noise, up to 3 mm where it is weaker.
 
     The width is 2 mm · (6 / contrast to noise)^0.65, since noise falls by about the 1.55th power of the blur's width
-    (measured on noise that is correlated over a pixel). Contrast is the swing of the brain's mean curve. Noise is what
-    `blur` (2 mm) leaves in its mask: the typical deviation of a frame from the mean of its neighbours, in a few frames,
-    less what that difference itself adds.
+    (measured on noise that is correlated over a pixel). Contrast is the swing of the mean curve in the mask of
+    `blur` (2 mm), noise what that blur leaves there: the typical deviation of a frame from the mean of its neighbours,
+    in a few frames, less what that difference itself adds.
     """
-    mean = curves.mean(axis=0)
+    inside = blur.mask[brain]
+    mean = (inside / inside.sum()).astype(np.float32) @ curves
     swing = float(mean.max() - mean.min())
     middles = np.unique(np.linspace(1, curves.shape[1] - 2, _NOISE_FRAMES).astype(int))
-    inside = blur.mask[brain]
     deviations = [blur((curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1]))[inside]) for t in middles]
     noise = float(np.nanmedian(np.abs(deviations))) / 0.6745 / np.sqrt(1.5)
     least, most = SMOOTHING_MM
