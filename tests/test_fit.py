@@ -99,6 +99,25 @@ def test_a_curve_that_does_not_change_has_no_volume_and_no_peak() -> None:
     assert np.isnan(found.peak_s).all()
 
 
+@pytest.mark.parametrize(("frames", "onset_s"), [(8, 2.0), (12, 3.0), (20, 15.0), (27, 12.0), (30, 28.0)])
+def test_a_short_scan_or_a_late_bolus_gives_no_absurd_volume(frames: int, onset_s: float) -> None:
+    """Of noise as large as the tissue's own peak, no entry makes more than half of the artery's blood."""
+    aif = bolus(np.arange(frames) * INTERVAL_S + 9 - onset_s)
+    peak = 0.04 * aif.max()
+    noise = np.random.default_rng(3).normal(0, peak, (2000, frames)).astype(np.float32)
+    found = fit_curves(noise + np.float32(0.04) * aif.astype(np.float32), aif, interval_s=INTERVAL_S)
+    assert np.isfinite(found.volume).all()
+    assert np.quantile(found.volume, 0.95) < 0.5
+
+
+def test_a_curve_without_a_value_spoils_no_other() -> None:
+    curves = np.array([tissue(0.03, 5, 1), tissue(0.02, 12, 6), np.full(TIME_S.size, np.nan)], np.float32)
+    found = fit_curves(curves, AIF, interval_s=INTERVAL_S)
+    alone = fit_curves(curves[:2], AIF, interval_s=INTERVAL_S)
+    assert found.volume[:2] == pytest.approx(alone.volume, rel=1e-3)
+    assert np.isnan(found.volume[2])
+
+
 def test_an_artery_without_bolus_is_refused() -> None:
     with pytest.raises(SeriesError, match="the arterial curve has no bolus; choose other voxels or check the series"):
         fit_curves(np.ones((1, 40), np.float32), 0 * AIF, interval_s=INTERVAL_S)

@@ -113,6 +113,14 @@ def test_noise_is_no_vessel() -> None:
     assert without_vessels(brain, enhancement, grid).mean() > 0.998
 
 
+@pytest.mark.parametrize(("deviations", "vessel"), [(3.9, False), (4.1, True)])
+def test_a_vessel_stands_four_deviations_over_the_median(deviations: float, vessel: bool) -> None:
+    grid = Grid((10, 10, 10), np.diag([2.0, 2.0, 5.0, 1.0]))
+    enhancement = np.linspace(-1, 1, 1000, dtype=np.float32)  # median 0, robust deviation 0.5 / 0.6745
+    enhancement[500] = deviations * 0.5 / 0.6745
+    assert without_vessels(np.ones(grid.shape, bool), enhancement, grid).all() != vessel
+
+
 def test_a_brain_without_vessels_stays_whole() -> None:
     brain = np.ones((4, 4, 4), bool)
     assert without_vessels(brain, np.ones(64, np.float32), Grid((4, 4, 4), np.diag([2.0, 2.0, 5.0, 1.0]))).all()

@@ -304,6 +304,14 @@ def test_a_head_that_changes_place_for_good_is_brought_to_where_it_was_first(whe
     assert errors_mm(motion, truth, GRID, brain_of(GRID)).max() < 0.5
 
 
+@pytest.mark.parametrize("far", [(0, 0, 28.0, 0, 0, 0), (38.0, -20.0, 5.0, 0, 0, 0.1), (4.0, 0, 0, 0, 0, 0)])
+def test_one_bad_first_frame_is_put_right_or_left_out_and_no_other_frame_follows_it(far: tuple[float, ...]) -> None:
+    truth = np.zeros((10, 6))
+    truth[0] = far
+    motion = estimate_motion(ct_series(truth), GRID, modality="CT")
+    assert (motion.moved | motion.uncorrected).tolist() == [True] + [False] * 9
+
+
 def test_a_blank_first_frame_is_not_where_the_head_is_brought_to() -> None:
     truth = np.zeros((10, 6))
     truth[3:] = [1, 2, 1, 0.01, 0, 0.03]

@@ -34,6 +34,13 @@ _EDGE_ML = 0.5
 _MOST_WITHOUT_VALUE = 0.1
 _BACKDROPS = ("NCCT", "CTA", "FLAIR", "T2", "T1", "MIP", "DWI", "B0", "CBV", "CBF", "ADC", "Tmax", "MTT", "TTP")
 
+_ALL_CORE_ML = 20.0
+_ALL_CORE_SHARE = 0.9
+_ALL_CORE = Flag(
+    "all-core",
+    "nearly all hypoperfused tissue is called core, which is rare: do the limits fit these maps?",
+    grave=True,
+)
 _UNCALIBRATED = Flag(
     "uncalibrated",
     "the limits of this rule were found with our own maps of a series; with maps from a file they may be far off",
@@ -41,7 +48,8 @@ _UNCALIBRATED = Flag(
 )
 _SMALL_LESIONS = Flag(
     "small-lesions",
-    "small and mild lesions are missed by these rules: of the one public case tested, 2.6 of 6.7 ml were found",
+    "small and mild lesions are missed by these rules: in the one public case that they were tested on, another "
+    "patient's, 2.6 of 6.7 ml were found",
 )
 
 
@@ -141,8 +149,20 @@ def _from_maps(case: Case, settings: SegmentSettings) -> Finding:
     midplane = find_midplane(np.nan_to_num(_backdrop(case, maps)), brain, case.grid)
     shown = {name: np.where(brain, volume, np.float32(np.nan)) for name, volume in maps.items()}
     finding = _by_rule(_Scene(case, shown, brain, tissue(brain, maps, None, None), midplane), rule)
-    flags = (_UNCALIBRATED,) if rule.name == _DEFAULT_RULE else ()
-    return replace(finding, flags=(*flags, *finding.flags))
+    return replace(finding, flags=(*_foreign_flags(rule), *finding.flags))
+
+
+def _foreign_flags(rule: Rule) -> tuple[Flag, ...]:
+    """What is doubtful when a rule judges maps that we did not make, or that come without their series."""
+    if rule.name == _DEFAULT_RULE:
+        return (_UNCALIBRATED,)
+    if not rule.absolute:
+        return ()
+    message = (
+        f"the limits of {', '.join(rule.absolute)} in this rule hold for maps of the software that they were found "
+        "with; whether these are such maps cannot be seen, and maps by strokelens are not"
+    )
+    return (Flag("absolute-limits", message),)
 
 
 def _fit_flags(settings: SegmentSettings) -> tuple[Flag, ...]:
@@ -260,6 +280,7 @@ def _measured(scene: _Scene, segmentation: Segmentation, method: Method) -> Find
         late_ml=scene.later_ml(_PENUMBRA_TMAX_S),
     )
     region = segmentation.mask("core", "penumbra")
+    all_core = core_ml >= _ALL_CORE_ML and core_ml > _ALL_CORE_SHARE * hypoperfused_ml
     return Finding(
         case_id=case.id,
         segmentation=segmentation,
@@ -270,7 +291,7 @@ def _measured(scene: _Scene, segmentation: Segmentation, method: Method) -> Find
         method=method,
         mismatch=mismatch,
         criteria=mismatch.criteria(case.clinical.get("age_years"), case.clinical.get("nihss")),
-        flags=_region_flags(region, scene.brain, case.grid),
+        flags=(*((_ALL_CORE,) if all_core else ()), *_region_flags(region, scene.brain, case.grid)),
         settings=_hemisphere(region, scene.midplane),
     )
 

@@ -20,9 +20,23 @@ from strokelens.cli.progress import loudness
 from strokelens.cli.segment import segment
 from strokelens.errors import StrokelensError
 
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]
+"""What is wrong with the words of a command; typer carries its own copy of click and names only the child."""
+
 
 class _Verbs(TyperGroup):
     """The verbs, with the user's mistakes told in one line."""
+
+    def main(self, *args: Any, **keywords: Any) -> Any:
+        """Run, and exit with the verb's code; what is wrong with an option is one line, too."""
+        try:
+            code = super().main(*args, **{**keywords, "standalone_mode": False})
+        except _UsageError as error:
+            message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+            verb = error.ctx.command_path if error.ctx else "strokelens"
+            typer.echo(f"strokelens: {message}; `{verb} --help` tells more", err=True)
+            sys.exit(2)
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
         try:

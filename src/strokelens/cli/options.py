@@ -33,10 +33,12 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every st
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell of errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 FrameInterval = Annotated[
-    float | None, typer.Option("--frame-interval", min=0.01, metavar="SECONDS", help="Time between frames.")
+    float | None, typer.Option("--frame-interval", min=0.1, max=60.0, metavar="SECONDS", help="Time between frames.")
 ]
 EchoTime = Annotated[float | None, typer.Option("--echo-time", min=1e-4, metavar="SECONDS", help="TE of a PWI series.")]
-BValue = Annotated[float | None, typer.Option("--b-value", min=1.0, metavar="S/MM2", help="b of the DWI.")]
+BValue = Annotated[
+    float | None, typer.Option("--b-value", min=50.0, max=20_000.0, metavar="S/MM2", help="b of the DWI.")
+]
 ModalityOption = Annotated[
     Modality | None, typer.Option("--modality", help="What a 4D series is, if its file does not say.")
 ]

@@ -5,14 +5,18 @@ is where noise is highest. So each curve is seen as
 
     b + f · g(t),    g(t) = (a ⊗ exp(−t/M))(t − d),
 
-with the arterial curve a, transit times M and delays d from a table, a free baseline b and a flow f ≥ 0. For each entry
-of the table the best b and f are linear in the curve, so the whole brain is one matrix product. With noise σ, flat
-priors on f and b and equal ones on the table's entries, an entry weighs
+with the arterial curve a, transit times M and delays d from a table, a free baseline b and a flow f. For each entry of
+the table the best b and f are linear in the curve, so the whole brain is one matrix product. With noise σ, flat priors
+on f and b and equal ones on the table's entries, an entry's evidence is
 
-    exp(z²/2) / |g − ḡ|,    z = ⟨c, g − ḡ⟩₊ / (σ |g − ḡ|);
+    exp(z²/2) / |g − ḡ|,    z = ⟨c, g − ḡ⟩ / (σ |g − ḡ|).
 
-a curve's volume and peak are the means of f · M and of the peak of g under these weights. Noise, and nothing else,
-decides how far the mean reaches: clear curves take their own entry, faint ones an average of many.
+A flow under 0 counts as 0 (z = 0), which spares the normal integral that f ≥ 0 asks for, and each entry speaks with its
+best flow: where z is over 2 the difference is nothing; where a curve is noise, both give a small positive volume. A
+curve's volume and peak are the means of f · M and of the peak of g under these weights. Noise decides how far the mean
+reaches: clear curves take their own entry, faint ones an average of many. One σ holds for all curves, and none is under
+5 % of a curve's own variation. Entries of which the scan shows too little, or not the peak, are left out, as their
+volume would be a guess; beyond the last frame the arterial curve is held.
 
 References:
     Boutelier et al. 2012 and Mouridsen et al. 2006 (Bayesian perfusion); Kudo et al. 2014 (its accuracy among methods).
@@ -34,6 +38,9 @@ _DELAY_S = np.arange(-2.0, 16.0, 1.5)
 
 _STEPS = 10
 """Steps from frame to frame in which the table's curves are made."""
+
+_LEAST_SHOWN = 0.2
+"""An entry counts if it varies within the scan by this share of what the clearest one of its transit time does."""
 
 _LEAST_NOISE = 0.05
 """No model tells real curves better than to this share of their own variation."""
@@ -60,7 +67,7 @@ def fit_curves(curves: Curves, aif: Curve, *, interval_s: float) -> Fit:
     >>> f"{fit.volume[0]:.2f} of the artery's area, highest after {fit.peak_s[0]:.0f} s"
     "0.05 of the artery's area, highest after 18 s"
 
-    Raises `SeriesError` when the arterial curve is empty.
+    A curve with a NaN gets NaN. Raises `SeriesError` when the arterial curve is empty.
     """
     table = _Table.of(aif, interval_s)
     noise = _noise(curves)
@@ -96,14 +103,21 @@ class _Table:
             peaks_s += [fine_s[curve.argmax()] + delay_s for delay_s in _DELAY_S]
         centred = np.array(curves) - np.mean(curves, axis=1, keepdims=True)
         lengths = np.linalg.norm(centred, axis=1)
-        columns = (centred / lengths[:, None]).T, lengths, np.repeat(_TRANSIT_S, _DELAY_S.size), np.array(peaks_s)
+        most = np.repeat(lengths.reshape(_TRANSIT_S.size, -1).max(axis=1), _DELAY_S.size)
+        shown = lengths >= _LEAST_SHOWN * most
+        peaking = shown & (np.array(peaks_s) <= frame_s[-1])
+        shown = peaking if peaking.any() else shown
+        transit_s = np.repeat(_TRANSIT_S, _DELAY_S.size)
+        shapes = centred[shown] / lengths[shown, None]
+        columns = shapes.T, lengths[shown], transit_s[shown], np.array(peaks_s)[shown]
         return cls(*(np.ascontiguousarray(column, np.float32) for column in columns))
 
     def means(self, curves: Curves, noise: float) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
         """The mean volume and peak of each curve under its weights."""
         centred = curves - curves.mean(axis=1, keepdims=True)
         least = _LEAST_NOISE**2 * np.einsum("nt,nt->n", centred, centred) / curves.shape[1]
-        sigma = np.sqrt(noise**2 + least)[:, None] + np.float32(1e-12)
+        sigma = np.sqrt(noise**2 + least)[:, None]
+        sigma = np.where(sigma > 0, sigma, np.float32(1))  # a curve that does not change
         z = np.maximum(centred @ self.shapes / sigma, 0)
         weights = 0.5 * z**2 - np.log(self.lengths)
         weights -= weights.max(axis=1, keepdims=True)
@@ -115,7 +129,12 @@ class _Table:
 
 
 def _noise(curves: Curves) -> float:
-    """The typical deviation of a frame from the mean of its neighbours, in a few frames, less what these add."""
+    """The typical deviation of a frame from the mean of its neighbours, in a few frames, less what these add.
+
+    0 without any curve that has values.
+    """
     middles = np.unique(np.linspace(1, curves.shape[1] - 2, _NOISE_FRAMES).astype(int))
     deviations = [curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1]) for t in middles]
-    return float(np.median(np.abs(deviations)) / 0.6745 / np.sqrt(1.5))
+    if not np.isfinite(deviations).any():
+        return 0.0
+    return float(np.nanmedian(np.abs(deviations)) / 0.6745 / np.sqrt(1.5))

@@ -270,11 +270,15 @@ def _vessels(
 def _parenchyma(
     brain: Bool[np.ndarray, "x y z"], enhancement: Float[np.ndarray, "n"], motion: Motion | None, grid: Grid
 ) -> Bool[np.ndarray, "x y z"]:
-    """The brain without large vessels, and where the head moved without what the skull's motion cuts off."""
+    """The brain without large vessels, and where the head moved without what the skull's motion cuts off.
+
+    What would leave less than half of the brain is not done: then it is no vessel, and no rim.
+    """
     parenchyma = without_vessels(brain, enhancement, grid)
-    if motion is None or not motion.moved.any():
-        return parenchyma
-    return opened(parenchyma, SPOILED_RIM_MM, grid)
+    kept = [brain, parenchyma]
+    if motion is not None and motion.moved.any():
+        kept.append(opened(parenchyma, SPOILED_RIM_MM, grid))
+    return [mask for mask in kept if mask.sum() >= 0.5 * brain.sum()][-1]
 
 
 def _clear_of_motion(brain: Bool[np.ndarray, "x y z"], motion: Motion | None, grid: Grid) -> Bool[np.ndarray, "x y z"]:

@@ -15,6 +15,7 @@ _BONE_HU = 150.0
 _SOFT_HU = (-5.0, 100.0)
 _LEAST_BRAIN_ML = 20.0
 _VESSEL_CBV = 3.0
+_VESSEL_ENHANCEMENT = 3.0
 _VESSEL_NOISE = 4.0
 _VESSEL_RIM_MM = 1.0
 _FLUID_HU = 20.0
@@ -108,12 +109,12 @@ def without_vessels(brain: Mask, enhancement: Float[np.ndarray, "n"], grid: Grid
     """The brain without large vessels and 1 mm around them; `enhancement` is the mean contrast of each brain voxel.
 
     A vessel enhances three times as much as the median voxel, and more than noise lets tissue do (four robust standard
-    deviations over the median).
+    deviations over the median). Where pixels are wider than 1 mm a vessel has no rim.
     """
     median = float(np.median(enhancement))
     spread = float(np.median(np.abs(enhancement - median))) / 0.6745
     vessels = np.zeros_like(brain)
-    vessels[brain] = enhancement > max(_VESSEL_CBV * median, median + _VESSEL_NOISE * spread)
+    vessels[brain] = enhancement > max(_VESSEL_ENHANCEMENT * median, median + _VESSEL_NOISE * spread)
     return brain & ~within_mm(vessels, _VESSEL_RIM_MM, grid, inside=False) if vessels.any() else brain
 
 

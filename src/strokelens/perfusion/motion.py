@@ -9,6 +9,7 @@ first, before the bolus: there lie the anatomy and the baseline, and there a rea
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -165,17 +166,27 @@ def estimate_motion(series: Series, grid: Grid, *, modality: Literal["CT", "MR"]
     for index in np.flatnonzero(valid):
         quality[index], inside[index] = _quality(targets[1], content.frames[index], parameters[index])
     limits = grid, targets[1].places_mm, content.patience
-    return _verdict(_against_first(parameters, quality, limits), quality, inside, limits)
+    return _verdict(_against_first(parameters, quality, inside, limits), quality, inside, limits)
 
 
-def _against_first(parameters: Float[np.ndarray, "t 6"], quality: Curve, limits: "_Limits") -> Float[np.ndarray, "t 6"]:
-    """The same motion against the first frame that is well explained, where that one has moved."""
+def _against_first(
+    parameters: Float[np.ndarray, "t 6"], quality: Curve, inside: Curve, limits: _Limits
+) -> Float[np.ndarray, "t 6"]:
+    """The same motion against the first position in which two good frames follow each other, unless that is the same.
+
+    A frame is good if it is well explained, shows enough of the head, and is not displaced beyond belief.
+    """
     grid, places, patience = limits
-    explained = np.flatnonzero(quality >= _LEAST_LIKENESS * np.nanmedian(quality))
-    if explained.size == 0 or not _over(parameters[explained[:1]] / patience, places, grid)[0]:
-        return parameters
-    home = np.linalg.inv(affine(parameters[explained[0]]))
-    return np.array([from_affine(affine(row) @ home) for row in parameters])
+    near = np.array([_farthest_mm(row, places) for row in parameters]) <= LARGEST_MM
+    likeness = np.nan_to_num(quality, nan=-1.0)
+    good = np.flatnonzero((likeness >= _LEAST_LIKENESS * np.median(likeness)) & (inside >= _LEAST_INSIDE) & near)
+    for first, second in pairwise(good):
+        home = np.linalg.inv(affine(parameters[first]))
+        against = np.array([from_affine(affine(row) @ home) for row in parameters])
+        if not _over(against[[second]] / patience, places, grid)[0]:
+            moved = _over(parameters[[first]] / patience, places, grid)[0]
+            return against if moved else parameters
+    return parameters
 
 
 def _verdict(parameters: Float[np.ndarray, "t 6"], quality: Curve, inside: Curve, limits: "_Limits") -> Motion:

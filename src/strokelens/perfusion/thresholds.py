@@ -7,7 +7,7 @@ majority: a voxel belongs where more than half of the tissue around it does, wei
 too small to count (26-neighbourhood) are taken out.
 
 A relative limit of delay is so many seconds over the median of the hemisphere that is less affected: it does not move
-when another artery is chosen, and is 6 s where healthy tissue has 3.2, as it has by bcSVD 0.2. Any other relative limit
+when another artery is chosen, or when the bolus is injected later. Any other relative limit
 is a share of a reference: of the median of normal tissue (Tmax under 4 s), of the median of the hemisphere that is less
 affected, or of the value at the mirrored place, blurred by 4 mm and held within 0.5 to 2 times the normal median, so
 that neither a ventricle nor a vessel over there decides.

@@ -31,7 +31,7 @@ _LARGE_QUALITY, _MAP_QUALITY = 74, 80
 """JPEG: noise of 16 slices of 512 × 512 still makes a page below 4 MB, and no difference is seen."""
 
 _COMPANIONS = ("Tmax", "MTT", "TTP", "CBF", "ADC")
-"""The map that stands beside the anatomy in the viewer: the first of these that there is."""
+"""The map that stands beside the anatomy in the viewer: one that decides the region, else the first that there is."""
 
 _TITLES = {"core": "Core", "penumbra": "Penumbra", "hypoperfused": "Hypoperfused", "lesion": "Lesion"}
 _NOTES = {"hypoperfused": "core included"}
@@ -148,7 +148,8 @@ def _mismatch_cards(mismatch: Mismatch) -> Iterator[Card]:
     yield Card("Mismatch ratio", words.ratio(mismatch.ratio), "", why)
     intensity = mismatch.hypoperfusion_intensity_ratio
     if isfinite(intensity):
-        note = f"hypoperfusion intensity; Tmax > 10 s: {words.ml(mismatch.severe_ml)} ml"
+        late_ml = mismatch.hypoperfused_ml if mismatch.late_ml is None else mismatch.late_ml
+        note = f"Tmax > 10 s ÷ Tmax > 6 s: {words.ml(mismatch.severe_ml)} ÷ {words.ml(late_ml)} ml"
         yield Card("HIR", f"{intensity:.2f}", "", note)
     else:
         note = "no Tmax map" if mismatch.hypoperfused_ml > 0 else "nothing hypoperfused"
@@ -158,7 +159,10 @@ def _mismatch_cards(mismatch: Mismatch) -> Iterator[Card]:
 def _pictures(finding: Finding, layout: Layout) -> dict[str, Any]:
     """Everything that is an image."""
     scales = shown(finding.maps, finding.brain)
-    companion = next((scale for name in _COMPANIONS for scale in scales if scale.channel == name), None)
+    deciding = [
+        name for name in _COMPANIONS if any(f"hypoperfused_{name.lower()}_" in key for key in finding.method.thresholds)
+    ]
+    companion = next((scale for name in (*deciding, *_COMPANIONS) for scale in scales if scale.channel == name), None)
     return {
         "tiles": [_tile(finding, layout, index) for index in layout.chosen],
         "slides": [_slide(finding, layout, index, companion) for index in layout.slices],

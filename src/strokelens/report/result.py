@@ -62,9 +62,10 @@ class MismatchRecord(Record):
         description="Hypoperfused / core; null without a core (the ratio is infinite, or undefined if both are zero)"
     )
     hypoperfusion_intensity_ratio: float | None = Field(
-        description="Volume of Tmax > 10 s / hypoperfused volume; null without Tmax or without hypoperfused tissue"
+        description="Volume of Tmax > 10 s / volume of Tmax > 6 s; null without Tmax or where nothing is that late"
     )
     severe_ml: float | None = Field(description="Volume of Tmax > 10 s; null without a Tmax map")
+    late_ml: float | None = Field(description="Volume of Tmax > 6 s; null without a Tmax map")
 
 
 class CriterionRecord(Record):
@@ -258,6 +259,7 @@ def _mismatch(mismatch: Mismatch) -> MismatchRecord:
         ratio=_number(mismatch.ratio),
         hypoperfusion_intensity_ratio=_number(mismatch.hypoperfusion_intensity_ratio),
         severe_ml=_number(mismatch.severe_ml),
+        late_ml=None if mismatch.late_ml is None else _number(mismatch.late_ml),
     )
 
 
