@@ -14,7 +14,7 @@ from typing import Final
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from strokelens.cohorts.dicom_elements import (
@@ -33,8 +33,8 @@ from strokelens.cohorts.dicom_files import Member
 from strokelens.errors import FileError
 
 DAMAGE: Final = (
-    InvalidDicomError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError,
-    OverflowError, RecursionError, AssertionError, MemoryError, struct.error, zlib.error,
+    AssertionError, AttributeError, BytesLengthException, EOFError, IndexError, InvalidDicomError, KeyError,
+    MemoryError, NotImplementedError, OverflowError, RecursionError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 """What pydicom raises on bytes that are no DICOM."""
 

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from jaxtyping import Float, Shaped
 from pydicom import dcmread
+from pydicom._uid_dict import UID_dictionary
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -154,7 +155,8 @@ def _by_pydicom(content: bytes, plane: Plane, *, raw: bool) -> Shaped[np.ndarray
 
 def _no_decoder(plane: Plane, error: RuntimeError) -> str:
     """Pixels that could not be decoded: for want of a decoder, or as they are damaged."""
-    name = UID(plane.storage.syntax).name.partition(",")[0].partition("(")[0].strip()
+    known = UID_dictionary.get(plane.storage.syntax, ("an unknown transfer syntax",))[0]
+    name = known.partition(",")[0].partition("(")[0].strip()
     if "missing" not in str(error) and not isinstance(error, NotImplementedError):
         return f"{plane.member.name}: its pixels ({name}) are damaged; copy or export it again"
     return (

@@ -56,7 +56,10 @@ def by_position(planes: Sequence[Plane], name: str) -> list[list[Plane]]:
     if len(placed) < len(planes):
         missing = len(planes) - len(placed)
         raise GridError(f"{name}: {missing} of {len(planes)} images tell no position; export the series again")
-    normal = _normal(placed[0])
+    try:
+        normal = _normal(placed[0])
+    except GridError as error:
+        raise GridError(f"{name}: {error}") from error
     corners = np.array([plane.position for plane in placed])
     depths = corners @ normal
     order = np.argsort(depths, kind="stable")

@@ -1,7 +1,6 @@
 """Which planes make a frame, and when each frame was taken."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +29,7 @@ _OF_DAY: Final = frozenset({"AcquisitionDateTime", "AcquisitionTime", "ContentTi
 _DAY_S, _HALF_A_DAY_S = 86_400.0, 43_200.0
 _SHUTTLE_S = 0.2
 _MOST_INCOMPLETE = 0.25
+_DUE = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,35 +113,42 @@ def _complete(
     times: Sequence[Sequence[tuple[Plane, float]]], clock: str | None, name: str
 ) -> tuple[list[list[tuple[Plane, float]]], list[str]]:
     """The frames that have every position, and a doubt that tells of those left out."""
-    counts = Counter(map(len, times))
-    frames = max(counts, key=lambda count: (counts[count], count))
+    counts = sorted(map(len, times))
     rows = _one_day(times, clock)
-    if len(counts) == 1:
+    if counts[0] == counts[-1] and (clock is None or _apart(rows)):
         return rows, []
-    reference = np.median([[time for _, time in row] for row in rows if len(row) == frames], axis=0)
-    tables = [_nearest(row, reference) for row in rows]
-    whole = [t for t in range(frames) if all(t in table for table in tables)]
-    lacking = max(frames, *counts) - len(whole)
+    passes = _passes(rows)
+    whole = [each for each in passes if len(each) == len(rows)]
+    frames = len(passes)
+    lacking = frames - len(whole)
     if lacking > _MOST_INCOMPLETE * frames or clock is None:
-        least = min(map(len, times))
         raise SeriesError(
-            f"{name} lacks slices: {len(times)} positions have {least} to {max(counts)} images each, and "
+            f"{name} lacks slices: {len(times)} positions have {counts[0]} to {counts[-1]} images each, and "
             f"{len(whole)} of {frames} frames are complete; copy or export the series again"
         )
-    word = "frame lacks" if lacking == 1 else "frames lack"
-    return [[table[t] for t in whole] for table in tables], [f"{lacking} of {frames} {word} slices and were left out"]
+    word = "lacks slices and was" if lacking == 1 else "lack slices and were"
+    return [[each[k] for each in whole] for k in range(len(rows))], [f"{lacking} of {frames} frames {word} left out"]
 
 
-def _nearest(
-    row: Sequence[tuple[Plane, float]], reference: Float[np.ndarray, "t"]
-) -> Mapping[int, tuple[Plane, float]]:
-    """The planes of one position by the frame whose time is nearest; of two, the nearer one."""
-    found: dict[int, tuple[Plane, float]] = {}
-    for plane, time in row:
-        t = int(np.abs(reference - time).argmin())
-        if t not in found or abs(reference[t] - time) < abs(reference[t] - found[t][1]):
-            found[t] = (plane, time)
-    return found
+def _apart(rows: Sequence[Sequence[tuple[Plane, float]]]) -> bool:
+    """Whether each frame ends before the next one begins; not where a position lacks a frame in the middle."""
+    table = np.array([[time for _, time in row] for row in rows])
+    return bool((table[:, :-1].max(axis=0) < table[:, 1:].min(axis=0)).all())
+
+
+def _passes(rows: Sequence[Sequence[tuple[Plane, float]]]) -> list[dict[int, tuple[Plane, float]]]:
+    """The planes of all positions, in time, cut into frames: one begins where a position comes again, or is due to."""
+    steps = np.concatenate([np.diff([time for _, time in row]) for row in rows])
+    due = _DUE * float(np.median(steps)) if steps.size else np.inf
+    listed = sorted(((time, k, plane) for k, row in enumerate(rows) for plane, time in row), key=lambda each: each[:2])
+    passes: list[dict[int, tuple[Plane, float]]] = []
+    start = -np.inf
+    for time, k, plane in listed:
+        if not passes or k in passes[-1] or time - start >= due:
+            passes.append({})
+            start = time
+        passes[-1][k] = (plane, time)
+    return passes
 
 
 def _one_day(times: Sequence[Sequence[tuple[Plane, float]]], clock: str | None) -> list[list[tuple[Plane, float]]]:
