@@ -1,6 +1,6 @@
 """How long it takes to read a CT perfusion study from DICOM, against reading the bytes of its files.
 
-The study has 720 files of 512×512 (16 slices, 45 frames), written in a temporary folder; another one holds them in a zip
+The study has 720 files of 512×512 (16 slices, 45 frames), written in a temporary folder, and also packed in a zip
 archive. The floor opens and reads each file (of the archive: inflates each member) and takes the SHA-256 of its bytes,
 as every reader here does. The peer is pydicom alone: `dcmread` and `pixel_array` of each file in the order of names,
 without sorting, checks or hash. Wall seconds in this process, best of three, in turn, files in the page cache.
