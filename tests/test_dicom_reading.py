@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
     RLELossless,
 )
 from pydicom.valuerep import DSfloat
@@ -27,6 +29,7 @@ from strokelens.phantom.cohort import write_patient
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol, Protocol
 from tests.dicom_studies import enhanced, head, image, perfusion, save, volume
+from tests.oracles.jpeg_lossless import encoded
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLACE = LPS_TO_RAS @ np.array([[1.25, 0, 0, -9.0], [0, 1.5, 0, -7.5], [0, 0, 5, 20.0], [0, 0, 0, 1.0]])
@@ -135,6 +138,17 @@ def test_run_lengths_are_read(tmp_path: Path) -> None:
     images = perfusion(values)
     for data in images:
         data.compress(RLELossless, generate_instance_uid=False)
+    np.testing.assert_array_equal(read_study(save(tmp_path / "x", images))["CTP"], as_case(values))
+
+
+def test_jpeg_lossless_is_read_where_a_decoder_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("libjpeg")
+    values = head()
+    images = perfusion((values + 1024).astype(np.uint16), RescaleIntercept=-1024)
+    for data in images:
+        data.PixelData = encapsulate([encoded(data.pixel_array)])
+        data["PixelData"].VR = "OB"
+        data.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     np.testing.assert_array_equal(read_study(save(tmp_path / "x", images))["CTP"], as_case(values))
 
 

@@ -22,6 +22,7 @@ from strokelens.perfusion.colormap import Picture
 _NATIVE = (str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian), str(ExplicitVRBigEndian))
 _LONG_VR = (b"OB", b"OW", b"UN")
 _PIXEL_DATA = (0x7FE0, 0x0010)
+_EXACT = 1 << 23
 
 
 def read_values(planes: Sequence[Sequence[Plane]]) -> tuple[Float[np.ndarray, "i j k t"], str]:
@@ -69,14 +70,15 @@ def _values(content: bytes, plane: Plane) -> Float[np.ndarray, "row column"]:
     raw = _native(content, plane)
     stored = _decoded(content, plane) if raw is None else raw
     values: Float[np.ndarray, "row column"]
-    if (plane.slope, plane.inter) == (1.0, 0.0):
+    if plane.slope == 1 and stored.dtype.itemsize <= 2 and plane.inter.is_integer() and abs(plane.inter) < _EXACT:
         values = stored.astype(np.float32)
+        values += np.float32(plane.inter)  # whole numbers below 2²⁴ are exact
     else:
         with np.errstate(over="ignore", invalid="ignore"):
             values = (stored * np.float64(plane.slope) + plane.inter).astype(np.float32)
+        values[~np.isfinite(values)] = np.nan
     if plane.padding is not None and plane.modality == "CT":
         values[stored == plane.padding] = np.nan
-    values[~np.isfinite(values)] = np.nan
     return values
 
 
