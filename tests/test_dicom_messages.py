@@ -267,6 +267,20 @@ def test_of_two_series_the_original_is_taken_and_that_is_stated(tmp_path: Path) 
     assert case.sources["CTP"].note.startswith("series 3 rather than series 8 (original before derived)")
 
 
+def test_diffusion_beside_perfusion_is_left_out_unless_it_is_to_be_resampled(tmp_path: Path) -> None:
+    mr = (head() + np.int16(1100)).clip(1).astype(np.uint16)
+    save(tmp_path / "x", perfusion(mr, modality="MR", EchoTime=30))
+    adc = volume((head(frames=1)[..., 0] + np.int16(1010)).clip(1).astype(np.uint16), SeriesNumber=4)
+    for data in adc:
+        data.SeriesInstanceUID, data.ImageType = "1.2.4", ["DERIVED", "PRIMARY", "ADC"]
+        data.ImagePositionPatient = [-8.5, *data.ImagePositionPatient[1:]]
+    save(tmp_path / "x", adc, prefix="ADC")
+    case = read_study(tmp_path / "x")
+    assert sorted(case.channels) == ["PWI"]
+    assert case.sources["PWI"].doubts == ("ADC lie on another grid and were left out; --resample brings them together",)
+    assert sorted(read_study(tmp_path / "x", Reading(resample=True)).channels) == ["ADC", "PWI"]
+
+
 # ── archives
 
 
