@@ -23,7 +23,6 @@ from strokelens.errors import CaseError, GridError
 from strokelens.grid import Grid
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol
-from strokelens.report.delivery import deliver
 from tests.dicom_studies import SECRETS, STUDY, head, perfusion, save, volume
 
 
@@ -200,7 +199,6 @@ def test_what_is_no_dicom_is_not_taken_for_it(tmp_path: Path) -> None:
     assert not holds_dicom(tmp_path / "notes.txt")
 
 
-def test_deliver_takes_a_dicom_case(tmp_path: Path, patient: Patient) -> None:
-    assert deliver is not None
+def test_a_simulated_study_is_called_by_its_folder(tmp_path: Path, patient: Patient) -> None:
     write_dicom(tmp_path / "sim-71", patient.case, seed=71)
     assert read_study(tmp_path / "sim-71").id == "sim-71"
