@@ -17,6 +17,7 @@ from jaxtyping import Float
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.results import write_results
+
 from strokelens.metrics.overlap import dice
 from strokelens.perfusion.thresholds import rule_named
 from strokelens.phantom.patient import simulate
@@ -55,7 +56,7 @@ def main() -> None:
     print("|---|---|---|---|")
     for row in rows:
         print(f"| {row['seeds']} | {row['rule']} | {row['hypoperfused']} | {row['core']} |")
-    write_results("strokes", rows)
+    write_results("strokes", {"mean_dice": rows})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from strokelens.cohorts.encode import write_image
 from strokelens.phantom.patient import simulate
 from strokelens.phantom.scanner import CtProtocol
 
-HEAVY = ("numpy", "scipy", "matplotlib", "nibabel", "torch", "pandas", "nilearn")
+HEAVY = ("numpy", "scipy", "matplotlib", "nibabel", "pydicom", "torch", "pandas", "nilearn")
 
 
 def imported_by(code: str, *arguments: str, cwd: Path | None = None) -> set[str]:

@@ -31,7 +31,7 @@ def inspect(
     """Tell what a cohort holds, case by case, and what is missing or broken; nothing is changed.
 
     Exit code 1 if a case cannot be used. Layouts: ctp_slices, isles2017, isles2022, isles2024, bids, nnunet,
-    grand_challenge, nifti.
+    grand_challenge, dicom, nifti.
     """
     from strokelens.cohorts import inspection
     from strokelens.cohorts.layouts import open_cohort

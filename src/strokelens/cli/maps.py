@@ -10,7 +10,9 @@ from strokelens.cli.progress import loudness, say, steps
 
 
 def maps(
-    series: Annotated[Path, typer.Argument(metavar="SERIES", help="A 4D CTP or DSC-MR series (NIfTI).")],
+    series: Annotated[
+        Path, typer.Argument(metavar="SERIES", help="A 4D CTP or DSC-MR series (NIfTI), or a DICOM folder or zip.")
+    ],
     out: options.Out,
     deconvolution: options.Deconvolution = options.DeconvolutionName.BCSVD,
     smoothing: options.Smoothing = None,
@@ -18,6 +20,8 @@ def maps(
     frame_interval: options.FrameInterval = None,
     echo_time: options.EchoTime = None,
     modality: options.ModalityOption = None,
+    resample: options.Resample = False,
+    series_number: options.SeriesNumbers = None,
     png: Annotated[bool, typer.Option("--png", help="Write each map as a colour-coded picture too.")] = False,
     overwrite: options.Overwrite = False,
     json: options.AsJson = False,
@@ -35,7 +39,13 @@ def maps(
 
     loudness(verbose=verbose, quiet=quiet)
     check_out(out, marker=MAPS, overwrite=overwrite, source=series)
-    told = options.reading(frame_interval=frame_interval, echo_time=echo_time, modality=modality)
+    told = options.reading(
+        frame_interval=frame_interval,
+        echo_time=echo_time,
+        modality=modality,
+        resample=resample,
+        series=series_number,
+    )
     settings = options.map_settings(deconvolution, smoothing, no_motion_correction)
     with steps(f"making maps of {series.name}") as done:
         case = read_study(series, told)

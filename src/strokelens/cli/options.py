@@ -50,6 +50,12 @@ Smoothing = Annotated[
         "--smoothing", min=0.0, max=10.0, metavar="MM", help="Blur within the brain; else it follows the noise."
     ),
 ]
+SeriesNumbers = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--series", min=0, metavar="NUMBER", help="A DICOM series to read; again for more; else strokelens chooses."
+    ),
+]
 Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the frames as they lie.")]
 
 
@@ -61,6 +67,7 @@ def reading(
     b_value: float | None = None,
     resample: bool = False,
     case_id: str | None = None,
+    series: list[int] | None = None,
 ) -> "Reading":
     """What the user tells the reader."""
     from strokelens.cohorts.nifti import Reading
@@ -72,6 +79,7 @@ def reading(
         modality=modality.value if modality else None,
         resample=resample,
         case_id=case_id,
+        series=tuple(series or ()),
     )
 
 

@@ -31,7 +31,11 @@ class Rule(StrEnum):
 
 def segment(
     study: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A 4D series, or a folder of maps or of DWI with ADC or b0 (NIfTI).")
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="A 4D series, or a folder of maps or of DWI with ADC or b0 (NIfTI); a DICOM folder or zip.",
+        ),
     ],
     out: options.Out,
     method: Annotated[str, typer.Option("--method", help="auto or threshold; networks come later.")] = "auto",
@@ -46,6 +50,7 @@ def segment(
     b_value: options.BValue = None,
     modality: options.ModalityOption = None,
     resample: options.Resample = False,
+    series: options.SeriesNumbers = None,
     age: Annotated[float | None, typer.Option("--age", min=0, max=120, help="Years, for the DAWN criteria.")] = None,
     nihss: Annotated[float | None, typer.Option("--nihss", min=0, max=42, help="For the DAWN criteria.")] = None,
     case_id: Annotated[
@@ -87,6 +92,7 @@ def segment(
         b_value=b_value,
         resample=resample,
         case_id=case_id,
+        series=series,
     )
     with steps(f"segmenting {study.name}") as done:
         case = read_study(study, told)

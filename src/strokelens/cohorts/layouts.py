@@ -6,6 +6,7 @@ from pathlib import Path
 from strokelens.cohorts.bids_layout import Bids
 from strokelens.cohorts.cohort import Cohort, Layout
 from strokelens.cohorts.ctp_slices import CtpSlices
+from strokelens.cohorts.dicom_layout import DicomStudies
 from strokelens.cohorts.grand_challenge import GrandChallenge
 from strokelens.cohorts.isles2017 import Isles2017
 from strokelens.cohorts.isles2022 import Isles2022
@@ -23,6 +24,7 @@ LAYOUTS: tuple[Layout, ...] = (
     NnUnet(),
     GrandChallenge(),
     Bids(),
+    DicomStudies(),
     NiftiFolders(),
 )
 """Every layout, with the usual settings."""

@@ -106,7 +106,7 @@ class SliceReader:
         grid, truth = self._place_of(entry, pictures)
         volumes, notes = {}, {}
         for name, stack in pictures.items():
-            slices, note = self._decoded(name, stack)
+            slices, note = self.decoded(name, stack)
             volumes[name], notes[name] = volume_of(slices), note
         sizes = "voxel sizes as told" if self.spacing_mm != SPACING_MM else "voxel sizes of the published cohort"
         sources = {name: Source(_digest(entry.files[name]), f"{notes[name]}; {sizes}") for name in channels}
@@ -131,12 +131,12 @@ class SliceReader:
         grid = radiological_grid((columns, rows, slices), self.spacing_mm)
         return grid, None if entry.truth is None else _truth_on(entry.truth, grid)
 
-    def _decoded(self, name: str, stack: Sequence[Picture]) -> tuple[list[Float[np.ndarray, "row column"]], str]:
+    def decoded(self, name: str, stack: Sequence[Picture]) -> tuple[list[Float[np.ndarray, "row column"]], str]:
         """The values of each slice, and how they were read."""
         if name not in self.scales:
             return [without_marker(picture).astype(np.float32) for picture in stack], f"{name} in grey levels"
         low, high = self.scales[name]
-        bars = _bars(stack)
+        bars = bars_of(stack)
         table = next((bar.table for bar in bars if bar is not None), TABLES[name])
         source = "its bar" if any(bars) else "the vendor's table, as no slice has a bar"
         slices = [
@@ -208,7 +208,7 @@ def _stack(files: Sequence[Path]) -> list[Picture]:
     return [read_picture(file) for file in files]
 
 
-def _bars(stack: Sequence[Picture]) -> list[Bar | None]:
+def bars_of(stack: Sequence[Picture]) -> list[Bar | None]:
     """The bar of each slice; where the one before it had one, the same place is looked at first."""
     bars: list[Bar | None] = []
     last: Bar | None = None
@@ -226,7 +226,7 @@ def _bare(name: str, stack: Sequence[Picture]) -> list[Picture]:
     if name not in TABLES:
         greys = [without_marker(picture) for picture in stack]
         return [np.repeat(grey[..., None], 3, axis=2) for grey in greys]
-    bars = _bars(stack)
+    bars = bars_of(stack)
     table = next((bar.table for bar in bars if bar is not None), TABLES[name])
     kept = [map_pixels(picture, table, bar) for picture, bar in zip(stack, bars, strict=True)]
     return [picture * mask[..., None].astype(np.uint8) for picture, mask in zip(stack, kept, strict=True)]

@@ -80,7 +80,7 @@ def find_study(path: Path) -> Study:
     name = _name_of_series(path)
     channel = name.channel if name.channel in SERIES else None
     folder = path.absolute().parent
-    return Study(path.name, _identity([path.name]), _phantom(folder), {channel: path} if channel else {}, path)
+    return Study(path.name, _identity([path.name]), phantom_of(folder), {channel: path} if channel else {}, path)
 
 
 def _name_of_series(path: Path) -> Name:
@@ -99,7 +99,10 @@ def _in_folder(folder: Path) -> Study:
     chosen = sorted(known) or _unnamed_series(folder, images, files, others)
     _check_one_study(folder, chosen)
     name = folder.resolve().name
-    identity, phantom = _identity([str(file.relative_to(folder)) for file in chosen], name), _phantom(chosen[0].parent)
+    identity, phantom = (
+        _identity([str(file.relative_to(folder)) for file in chosen], name),
+        phantom_of(chosen[0].parent),
+    )
     if not known:
         return Study(name, identity, phantom, {}, chosen[0])
     channels: dict[str, Path] = {}
@@ -153,7 +156,8 @@ def _identity(paths: list[str], folder: str = "") -> str | None:
     return f"{archived[1]}-{archived[2]}" if archived else None
 
 
-def _phantom(folder: Path) -> str | None:
+def phantom_of(folder: Path) -> str | None:
+    """The name of a folder where it is one that `strokelens phantom` gives."""
     name = folder.resolve().name
     return name if _SIMULATED.fullmatch(name) else None
 
@@ -167,7 +171,7 @@ def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """The NIfTI files below a folder, sorted, and how many others of each suffix; hidden ones are left out."""
     files: list[Path] = []
     others: Counter[str] = Counter()
-    for entries, file in enumerate(_walk(folder)):
+    for entries, file in enumerate(walk(folder)):
         if entries >= _MOST_ENTRIES or len(files) >= _MOST_FILES:
             raise CaseError(f"{folder.resolve().name} holds too many files to be one study; give the folder of one")
         if is_nifti(file):
@@ -177,7 +181,7 @@ def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
     return sorted(files), others
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     """Every file below a folder, without hidden folders, folders of truth, and folders of our own results."""
 
     def refuse(error: OSError) -> None:

@@ -1,0 +1,303 @@
+"""What the header of one DICOM file tells of each plane in it; pixels are not read, and names are not even parsed.
+
+Only the elements that `_KEPT` names are taken from a file. Free text (`words`) decides which map a series is, and is
+never shown; the person's number parts persons from one another, and is never shown either.
+"""
+
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from types import MappingProxyType
+from typing import Final
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from strokelens.cohorts.dicom_elements import (
+    Tag,
+    binary,
+    clock_s,
+    first,
+    items,
+    number,
+    numbers,
+    text,
+    without_warnings,
+    words,
+)
+from strokelens.cohorts.dicom_files import Member
+from strokelens.errors import FileError
+
+DAMAGE: Final = (
+    AssertionError, AttributeError, BytesLengthException, EOFError, IndexError, InvalidDicomError, KeyError,
+    MemoryError, NotImplementedError, OverflowError, RecursionError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+"""What pydicom raises on bytes that are no DICOM."""
+
+SIMULATOR: Final = "strokelens"
+"""The manufacturer of simulated studies."""
+
+_SHARED, _PER_FRAME = (0x5200, 0x9229), (0x5200, 0x9230)
+_LARGEST_SIDE = 8192
+_MOST_FRAMES = 100_000
+_KEPT: Final[Mapping[str, Tag]] = MappingProxyType(
+    {
+        "image_type": (0x0008, 0x0008), "class": (0x0008, 0x0016), "instance": (0x0008, 0x0018),
+        "acquired_at": (0x0008, 0x002A), "acquired": (0x0008, 0x0032), "content": (0x0008, 0x0033),
+        "modality": (0x0008, 0x0060), "manufacturer": (0x0008, 0x0070), "description": (0x0008, 0x103E),
+        "person": (0x0010, 0x0020), "agent": (0x0018, 0x0010),
+        "thickness": (0x0018, 0x0050), "repetition": (0x0018, 0x0080), "echo": (0x0018, 0x0081),
+        "between": (0x0018, 0x0088), "trigger": (0x0018, 0x1060), "tilt": (0x0018, 0x1120),
+        "b": (0x0018, 0x9087), "direction": (0x0018, 0x9075), "siemens": (0x0019, 0x0010),
+        "siemens_b": (0x0019, 0x100C), "study": (0x0020, 0x000D), "series": (0x0020, 0x000E),
+        "number": (0x0020, 0x0011), "acquisition": (0x0020, 0x0012), "order": (0x0020, 0x0013),
+        "position": (0x0020, 0x0032), "orientation": (0x0020, 0x0037), "temporal": (0x0020, 0x0100),
+        "resolution": (0x0020, 0x0110),
+        "philips": (0x2001, 0x0010), "philips_b": (0x2001, 0x1003), "ge": (0x0043, 0x0010), "ge_b": (0x0043, 0x1039),
+        "samples": (0x0028, 0x0002), "photometric": (0x0028, 0x0004), "frames": (0x0028, 0x0008),
+        "rows": (0x0028, 0x0010), "columns": (0x0028, 0x0011), "spacing": (0x0028, 0x0030),
+        "allocated": (0x0028, 0x0100), "stored": (0x0028, 0x0101), "high": (0x0028, 0x0102), "signed": (0x0028, 0x0103),
+        "padding": (0x0028, 0x0120), "inter": (0x0028, 0x1052), "slope": (0x0028, 0x1053),
+        "shared": _SHARED, "per_frame": _PER_FRAME,
+    }
+)  # fmt: skip
+_TAGS: Final[list[Tag]] = list(_KEPT.values())
+_PRIVATE: Final = (("siemens", "SIEMENS MR HEADER"), ("philips", "Philips Imaging DD 001"), ("ge", "GEMS_PARM_01"))
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a file keeps its pixels; `start` is the byte where the element with pixels begins, `syntax` says how."""
+
+    rows: int
+    columns: int
+    samples: int
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+    photometric: str
+    frames: int
+    syntax: str
+    start: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One image of a file, with what places it in space and time; None is what the header does not tell.
+
+    `times_s` has each clock that is there by name; `order` numbers the plane in its series. A value is stored value ×
+    `slope` + `inter`; a stored value that is `padding` is none.
+    """
+
+    member: Member
+    frame: int
+    storage: Storage
+    instance: str
+    study: str
+    series: str
+    number: int | None
+    modality: str
+    image_type: tuple[str, ...]
+    words: str = field(repr=False)
+    person: str = field(repr=False)
+    orientation: tuple[float, ...] | None
+    position: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    thickness: float | None
+    tilt: float
+    times_s: Mapping[str, float]
+    order: float
+    slope: float
+    inter: float
+    padding: int | None
+    b_value: float | None
+    directed: bool
+    echo_time_s: float | None
+    repetition_s: float | None
+    contrast: bool
+    simulated: bool
+
+
+def read_planes(member: Member) -> tuple[Plane, ...]:
+    """The planes of a file; none where it is DICOM and no image (a report, a directory, a segmentation).
+
+    Raises `FileError` when the file is damaged.
+    """
+    try:
+        with member.opened() as file, without_warnings():
+            data = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+            start = file.tell()
+        return _planes(member, data, start)
+    except DAMAGE as error:
+        raise FileError(f"{member.name} is a damaged DICOM file; copy or export it again") from error
+
+
+def _planes(member: Member, data: FileDataset, start: int) -> tuple[Plane, ...]:
+    storage = _storage(data, start)
+    kind = text(data, _KEPT["class"])
+    if storage is None or not text(data, _KEPT["series"]) or kind.startswith("1.2.840.10008.5.1.4.1.1.66"):
+        return ()
+    shared, each = first(data, _SHARED), items(data, _PER_FRAME)
+    if storage.frames == 1 and not each:
+        return (_plane(member, data, storage, 0, (data,)),)
+    return tuple(
+        _plane(member, data, storage, at, (each[at] if at < len(each) else Dataset(), shared, data))
+        for at in range(storage.frames)
+    )
+
+
+def _storage(data: FileDataset, start: int) -> Storage | None:
+    """How pixels are kept; None where there are none."""
+    rows, columns = (int(binary(data, _KEPT[name], "H") or 0) for name in ("rows", "columns"))
+    if not 0 < rows <= _LARGEST_SIDE or not 0 < columns <= _LARGEST_SIDE:
+        return None
+    frames = int(number(data, _KEPT["frames"]) or 1)
+    if not 0 < frames <= _MOST_FRAMES:
+        raise ValueError(frames)
+    allocated = int(binary(data, _KEPT["allocated"], "H") or 16)
+    stored = int(binary(data, _KEPT["stored"], "H") or allocated)
+    return Storage(
+        rows,
+        columns,
+        int(binary(data, _KEPT["samples"], "H") or 1),
+        allocated,
+        stored,
+        int(binary(data, _KEPT["high"], "H") or stored - 1),
+        binary(data, _KEPT["signed"], "H") == 1,
+        text(data, _KEPT["photometric"]),
+        frames,
+        _syntax(data),
+        start,
+    )
+
+
+def _syntax(data: FileDataset) -> str:
+    """The transfer syntax; of a file without a meta header, as it was read."""
+    stated = str(data.file_meta.get("TransferSyntaxUID", "")) if hasattr(data, "file_meta") else ""
+    if stated:
+        return stated
+    implicit, little = data.original_encoding
+    return str(ImplicitVRLittleEndian if implicit else "1.2.840.10008.1.2.1" if little else ExplicitVRBigEndian)
+
+
+def _plane(member: Member, data: Dataset, storage: Storage, frame: int, places: tuple[Dataset, ...]) -> Plane:
+    """A plane whose facts are looked for in `places` in turn: its own, the shared ones, the file's."""
+    geometry = [_group(place, (0x0020, 0x9113)) for place in places]
+    turned = [_group(place, (0x0020, 0x9116)) for place in places]
+    measures = [_group(place, (0x0028, 0x9110)) for place in places]
+    values = [_group(place, (0x0028, 0x9145)) for place in places]
+    series_number, order = number(data, _KEPT["number"]), number(data, _KEPT["order"])
+    slope, inter = _first(values, _KEPT["slope"]), _first(values, _KEPT["inter"])
+    padding = binary(data, _KEPT["padding"], "h" if storage.signed else "H")
+    image_type = next((found for place in places if (found := _image_type(place))), ())
+    return Plane(
+        member,
+        frame,
+        storage,
+        text(data, _KEPT["instance"]),
+        text(data, _KEPT["study"]),
+        text(data, _KEPT["series"]),
+        None if series_number is None else int(series_number),
+        text(data, _KEPT["modality"]).upper(),
+        image_type,
+        text(data, _KEPT["description"]),
+        text(data, _KEPT["person"]),
+        _list(turned, _KEPT["orientation"], 6),
+        _list(geometry, _KEPT["position"], 3),
+        _list(measures, _KEPT["spacing"], 2),
+        _first(measures, _KEPT["between"]) or _first(measures, _KEPT["thickness"]),
+        number(data, _KEPT["tilt"]) or 0.0,
+        _times_s(places, data),
+        (order or 0.0) + frame,
+        1.0 if slope is None else slope,
+        inter or 0.0,
+        None if padding is None else int(padding),
+        _b_value(places, data),
+        _directed(places),
+        _echo_s(places),
+        _ms(number(data, _KEPT["repetition"])),
+        bool(text(data, _KEPT["agent"])),
+        text(data, _KEPT["manufacturer"]) == SIMULATOR,
+    )
+
+
+def _group(place: Dataset, group: Tag) -> Dataset:
+    """The functional group of a place, or the place itself where it has none, as in classic files."""
+    return first(place, group) if group in place else place
+
+
+def _first(places: list[Dataset], tag: Tag) -> float | None:
+    return next((found for place in places if (found := number(place, tag)) is not None), None)
+
+
+def _list(places: list[Dataset], tag: Tag, count: int) -> tuple[float, ...] | None:
+    return next((found for place in places if (found := numbers(place, tag, count)) is not None), None)
+
+
+def _image_type(place: Dataset) -> tuple[str, ...]:
+    for group in ((0x0018, 0x9226), (0x0018, 0x9329)):  # MR and CT image frame type
+        if group in place:
+            return tuple(word.upper() for word in words(first(place, group), (0x0008, 0x9007)))
+    return tuple(word.upper() for word in words(place, _KEPT["image_type"]))
+
+
+def _times_s(places: tuple[Dataset, ...], data: Dataset) -> dict[str, float]:
+    """Every clock that a plane has, in s; the more direct ones first."""
+    content = first(places[0], (0x0020, 0x9111))
+    temporal = first(places[0], (0x0020, 0x9310))
+    resolution_s = _ms(number(data, _KEPT["resolution"]))
+    index = number(data, _KEPT["temporal"])
+    position = binary(content, (0x0020, 0x9128), "H")
+    own = len(places) == 1  # a frame's time is not that of its file
+    found = {
+        "AcquisitionDateTime": clock_s(text(content, (0x0018, 0x9074)) or (text(data, _KEPT["acquired_at"]) * own)),
+        "AcquisitionTime": clock_s(text(data, _KEPT["acquired"])) if own else None,
+        "ContentTime": clock_s(text(data, _KEPT["content"])) if own else None,
+        "TriggerTime": _ms(number(data, _KEPT["trigger"])) if own else None,
+        "TemporalPositionTimeOffset": binary(temporal, (0x0020, 0x930D), "d"),
+        "TemporalPosition": index * resolution_s if own and index is not None and resolution_s else None,
+        "TemporalPositionIdentifier": index if own else position,
+        "AcquisitionNumber": number(data, _KEPT["acquisition"]) if own else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _b_value(places: tuple[Dataset, ...], data: Dataset) -> float | None:
+    """The b value in s/mm², standard or private; GE adds multiples of 1e9 to it."""
+    for place in places:
+        found = binary(_group(place, (0x0018, 0x9117)), _KEPT["b"], "d")
+        if found is not None and 0 <= found < 1e5:
+            return found
+    for maker, creator in _PRIVATE:
+        if not any(text(place, _KEPT[maker]).startswith(creator) for place in (*places, data)):
+            continue
+        tag = _KEPT[f"{maker}_b"]
+        for place in places:
+            value = binary(place, tag, "f") if maker == "philips" else number(place, tag)
+            if value is not None and isfinite(value) and value >= 0:
+                return value % 1e5
+    return None
+
+
+def _directed(places: tuple[Dataset, ...]) -> bool:
+    """Whether a diffusion image shows one direction."""
+    stated = [text(_group(place, (0x0018, 0x9117)), _KEPT["direction"]) for place in places]
+    return next((word for word in stated if word), "") in ("DIRECTIONAL", "BMATRIX")
+
+
+def _echo_s(places: tuple[Dataset, ...]) -> float | None:
+    for place in places:
+        effective = binary(first(place, (0x0018, 0x9114)), (0x0018, 0x9082), "d")
+        found = _ms(effective if effective is not None else number(place, _KEPT["echo"]))
+        if found:
+            return found
+    return None
+
+
+def _ms(value: float | None) -> float | None:
+    return None if value is None else value / 1000
