@@ -75,6 +75,21 @@ class Comparison:
     test: SignedRank
 
 
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """An evaluation and all that its rows tell together."""
+
+    evaluation: Evaluation
+    cells: tuple[Cell, ...]
+    agreements: tuple[Agreement, ...]
+    comparisons: tuple[Comparison, ...]
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> "Overview":
+        """Summarise an evaluation."""
+        return cls(evaluation, cells(evaluation), agreements(evaluation), comparisons(evaluation))
+
+
 def cells(evaluation: Evaluation) -> tuple[Cell, ...]:
     """One cell for each model, group (and all cases), and class."""
     return tuple(
