@@ -14,6 +14,7 @@ from strokelens.cli import app
 from strokelens.cohorts.cohort import Cohort
 from strokelens.errors import OutputError
 from strokelens.evaluation.delivery import deliver
+from strokelens.evaluation.pictures import against_rarity, agreement, pictures
 from strokelens.evaluation.scoring import Evaluation, Row
 from strokelens.evaluation.summaries import Overview
 from strokelens.evaluation.tables import headline, tables
@@ -233,3 +234,23 @@ def test_the_spread_of_numbers_is_that_of_numpy() -> None:
     dices = [2 * 90 / 200, 0.0]
     summary = Overview.of(EVALUATION).cells[0].summaries["dice"]
     assert (summary.mean, summary.deviation) == pytest.approx((np.mean(dices), np.std(dices, ddof=1)))
+
+
+def test_the_pictures_show_each_patient_once() -> None:
+    (volumes,), (rare,) = agreement(EVALUATION), against_rarity(EVALUATION)
+    assert volumes.x.tolist() == pytest.approx([0.1, 0.1, 0.01, 0.0])
+    assert volumes.y.tolist() == pytest.approx([0.0, 0.0, -0.02, 0.0])
+    assert volumes.lines[0] == pytest.approx(-0.005)
+    assert rare.y.tolist() == pytest.approx([0.5, 0.9, 0.0])  # d has no lesion
+    assert rare.x[2] == pytest.approx(-np.log10(20 / 1020))
+
+
+def test_the_page_has_both_pictures_and_refers_to_nothing_outside(cohort: Cohort, tmp_path: Path) -> None:
+    deliver(scored(cohort, tmp_path / "ours"), tmp_path / "out")
+    page = (tmp_path / "out/tables.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 2
+    assert "http" not in page.replace('http-equiv="Content', "")
+
+
+def test_without_scores_there_is_no_picture() -> None:
+    assert pictures(Evaluation(())) == ()

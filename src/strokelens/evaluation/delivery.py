@@ -12,6 +12,7 @@ from typing import Final
 from strokelens import __version__
 from strokelens.cohorts.folder import new_folder
 from strokelens.evaluation import legacy
+from strokelens.evaluation.pictures import pictures
 from strokelens.evaluation.scoring import Evaluation, Row
 from strokelens.evaluation.summaries import Overview
 from strokelens.evaluation.tables import headline, tables
@@ -34,7 +35,7 @@ def deliver(evaluation: Evaluation, out: Path, *, overwrite: bool = False, with_
         (folder / MARKER).write_text(text, encoding="utf-8")
         (folder / "cases.csv").write_text(cases_csv(evaluation), encoding="utf-8", newline="")
         (folder / "tables.md").write_text(markdown(lead, made), encoding="utf-8")
-        (folder / "tables.html").write_text(html(lead, made), encoding="utf-8")
+        (folder / "tables.html").write_text(html(lead, made, pictures(evaluation)), encoding="utf-8")
     return text
 
 

@@ -36,7 +36,7 @@ TOLERANCES_MM = (1.0, 2.0)
 _ROUNDING_MM = 1e-6
 _TREE_COST = 100
 """A search in a tree takes as long as this many voxels of a distance transform: 15 on balls that nearly coincide, 49 to
-217 on poor predictions of 512×512×16, because a search is the longer the farther it ends. 100 was fastest on the latter."""
+217 on poor predictions of 512×512×16, because a search is the longer the farther it ends. 100 was fastest there."""
 
 
 @dataclass(frozen=True, eq=False)
