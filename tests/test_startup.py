@@ -63,7 +63,15 @@ except SystemExit as end:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("--version",), ("segment", "--help"), ("maps", "--help"), ("inspect", "--help")]
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("segment", "--help"),
+        ("maps", "--help"),
+        ("inspect", "--help"),
+        ("evaluate", "--help"),
+    ],
 )
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert heavy_imports(imported_by(RUN, *arguments)) == []

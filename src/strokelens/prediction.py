@@ -162,7 +162,7 @@ def _foreign_flags(rule: Rule) -> tuple[Flag, ...]:
         f"the limits of {', '.join(rule.absolute)} in this rule hold for maps of the software that they were found "
         "with; whether these are such maps cannot be seen, and maps by strokelens are not"
     )
-    return (Flag("absolute-limits", message),)
+    return (Flag("foreign-limits", message),)
 
 
 def _fit_flags(settings: SegmentSettings) -> tuple[Flag, ...]:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from strokelens import __version__
 from strokelens.cli import options
+from strokelens.cli.evaluate import evaluate
 from strokelens.cli.inspect import inspect
 from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
@@ -80,3 +81,4 @@ app.command()(segment)
 app.command()(maps)
 app.command()(phantom)
 app.command()(inspect)
+app.command()(evaluate)

@@ -51,11 +51,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Truth:
-    """The files of a case's truth, and which class of `scheme` each integer (or grey level) in them stands for."""
+    """The files of a case's truth, and which class of `scheme` each integer (or grey level) in them stands for.
+
+    `called` is what messages call it: a prediction is read in the same way.
+    """
 
     files: tuple[Path, ...]
     scheme: LabelScheme
     values: Mapping[int, str]
+    called: str = "truth"
 
 
 @runtime_checkable
@@ -67,6 +71,9 @@ class Reader(Protocol):
 
     def read(self, entry: "Entry", channels: Sequence[str]) -> Case:
         """The case, with these channels."""
+
+    def read_truth(self, entry: "Entry", truth: Truth) -> Case:
+        """The case without channels, with this truth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,15 +121,28 @@ class Entry:
 
         Raises a `StrokelensError` with one line when a file is damaged, a channel is not there, or images do not fit.
         """
-        for problem in self.problems:
-            if problem.unusable:
-                raise CaseError(f"{self.id}: {problem.message}")
+        self._refuse()
         maps = tuple(name for name in self.files if name not in SERIES)
         wanted = (maps or self.channels) if channels is None else tuple(channels)
         for name in wanted:
             if name not in self.files:
                 raise CaseError(f"{self.id} has no channel {name!r}; it has {', '.join(sorted(self.files)) or 'none'}")
         return self.reader.read(self, wanted)
+
+    def read_truth(self) -> Case:
+        """The case with its truth and without channels: what scores are made from, in a fraction of the time.
+
+        Raises a `StrokelensError` with one line when there is no truth, or it cannot be read.
+        """
+        self._refuse()
+        if self.truth is None:
+            raise CaseError(f"{self.id} has no truth; add it, or take the case out")
+        return self.reader.read_truth(self, self.truth)
+
+    def _refuse(self) -> None:
+        for problem in self.problems:
+            if problem.unusable:
+                raise CaseError(f"{self.id}: {problem.message}")
 
 
 @dataclass(frozen=True, eq=False)

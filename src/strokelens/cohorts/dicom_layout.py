@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from strokelens.case import Case
-from strokelens.cohorts.cohort import Entry, Problem, broken
+from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti
 from strokelens.cohorts.dicom import examined, read_dicom, study_id
 from strokelens.cohorts.dicom_files import is_dicom_file, is_zip, members
@@ -14,7 +14,7 @@ from strokelens.cohorts.dicom_header import Plane, read_planes
 from strokelens.cohorts.dicom_series import Series, chosen, series_of
 from strokelens.cohorts.parts import Reading
 from strokelens.cohorts.study import walk
-from strokelens.errors import FileError, StrokelensError
+from strokelens.errors import CaseError, FileError, StrokelensError
 
 _SNIFFED = 200
 
@@ -37,6 +37,10 @@ class DicomReader:
         return replace(
             read_dicom(paths, told, study=self.study, wanted=channels), group=entry.group, clinical=entry.numbers
         )
+
+    def read_truth(self, entry: Entry, truth: Truth) -> Case:
+        """No truth is read from DICOM."""
+        raise CaseError(f"{entry.id}: a truth in DICOM is not read; give the cohort as NIfTI, with the truth beside it")
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,13 @@ class SliceReader:
             entry.id, grid, volumes, truth, entry.numbers, entry.group, sources=sources, simulated=self.simulated
         )
 
+    def read_truth(self, entry: Entry, truth: Truth) -> Case:
+        """The case without channels, on the grid of its truth."""
+        rows, columns = picture_size(truth.files[0])
+        grid = radiological_grid((columns, rows, len(truth.files)), self.spacing_mm)
+        labels = _truth_on(truth, grid)
+        return Case(entry.id, grid, {}, labels, entry.numbers, entry.group, simulated=self.simulated)
+
     def pictures(self, entry: Entry, channels: Sequence[str]) -> Pictures:
         """The case with its maps as they are coloured, but for bar, text and marker, which become black."""
         stacks = {name: _stack(entry.files[name]) for name in channels}
@@ -199,8 +206,9 @@ def _truth_on(truth: Truth, grid: Grid) -> Segmentation:
     for file, each in zip(truth.files, slices, strict=True):
         if each.shape != (grid.shape[1], grid.shape[0]):
             size = f"{each.shape[0]}×{each.shape[1]}"
-            raise CaseError(f"the truth {_place(file)} has {size} pixels, the maps {grid.shape[1]}×{grid.shape[0]}")
-    labels = grey_labels(slices, f"the truth in {truth.files[0].parent.name}")
+            wanted = f"{grid.shape[1]}×{grid.shape[0]}"
+            raise CaseError(f"the {truth.called} {_place(file)} has {size} pixels, the maps {wanted}")
+    labels = grey_labels(slices, f"the {truth.called} in {truth.files[0].parent.name}")
     return Segmentation(volume_of(labels), grid, truth.scheme)
 
 

@@ -11,6 +11,7 @@ from strokelens.cohorts.cohort import Entry, Problem, Truth
 from strokelens.cohorts.decode import Header
 from strokelens.cohorts.images import read_header, read_scan
 from strokelens.cohorts.nifti import Reading, read_files
+from strokelens.cohorts.sidecar import read_sidecar
 from strokelens.cohorts.study import ORDER, Study
 from strokelens.errors import CaseError, GridError, LabelError, StrokelensError
 from strokelens.grid import Grid, difference
@@ -54,6 +55,12 @@ class VolumeReader:
         truth = read_truth(entry.truth, case.grid) if entry.truth is not None else None
         return replace(case, truth=truth, group=entry.group, clinical=entry.numbers)
 
+    def read_truth(self, entry: Entry, truth: Truth) -> Case:
+        """The case without channels, on the grid of its truth."""
+        labels = read_truth(truth)
+        simulated = read_sidecar(truth.files[0]).simulated
+        return Case(entry.id, labels.grid, {}, labels, entry.numbers, entry.group, simulated=simulated)
+
     def _elsewhere(self, channel: str, grid: Grid, first: str, reference: Grid) -> list[Problem]:
         if grid.agrees(reference):
             return []
@@ -68,27 +75,32 @@ def ordered(channels: Sequence[str] | Mapping[str, object]) -> list[str]:
     return sorted(channels, key=ORDER.index)
 
 
-def read_truth(truth: Truth, grid: Grid) -> Segmentation:
-    """The truth in a file of integers, on `grid`.
+def read_truth(truth: Truth, grid: Grid | None = None) -> Segmentation:
+    """The truth in a file of integers, on `grid` where one is given, else on its own.
 
     Raises `GridError` when it lies elsewhere, `LabelError` when it holds a value that stands for no class.
     """
     scan = read_scan(truth.files[0])
     if scan.array.ndim != 3:
-        raise CaseError(f"{scan.name} has {scan.header.frames} volumes; a truth has one")
-    if not scan.grid.agrees(grid):
+        raise CaseError(f"{scan.name} has {scan.header.frames} volumes; a {truth.called} has one")
+    if grid is not None and not scan.grid.agrees(grid):
         gap = difference(scan.grid, grid)
-        raise GridError(f"the truth {scan.name} lies elsewhere than the images ({gap}); bring it onto their grid")
-    found = np.unique(scan.array)
+        raise GridError(
+            f"the {truth.called} {scan.name} lies elsewhere than the images ({gap}); bring it onto their grid"
+        )
+    with np.errstate(invalid="ignore"):
+        whole = scan.array.astype(np.uint16)
+    is_whole = np.array_equal(whole, scan.array)
+    found = np.flatnonzero(np.bincount(whole.ravel(order="K"))) if is_whole else np.unique(scan.array)
     strange = [f"{value:g}" for value in found if not float(value).is_integer() or int(value) not in truth.values]
     if strange:
         known = ", ".join(f"{value} {name}" for value, name in sorted(truth.values.items()))
         more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-        raise LabelError(f"the truth {scan.name} holds {', '.join(strange[:5])}{more}; known: {known}")
+        raise LabelError(f"the {truth.called} {scan.name} holds {', '.join(strange[:5])}{more}; known: {known}")
     table = np.zeros(int(found.max()) + 1, np.uint8)
     for value in found.astype(int):
         table[value] = truth.scheme.value(truth.values[int(value)])
-    return Segmentation(table[scan.array.astype(np.uint16)], scan.grid, truth.scheme)
+    return Segmentation(table[whole], scan.grid, truth.scheme)
 
 
 def plain_truth(path: Path, scheme: LabelScheme) -> Truth:
