@@ -5,6 +5,7 @@ concentration) and in 1/s for MR (ΔR2* is taken as linear in concentration); ei
 artery and tissue.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from strokelens.arrays import Curve, Curves
 from strokelens.errors import SeriesError
 
 LEAST_FRAMES = 8
+_NOISE_FRAMES = 9
+"""Frames that tell the noise."""
+
 _FLOOR = 0.02
 """A signal is not taken to fall under this share of its baseline: there it drowns in noise and ΔR2* saturates."""
 
@@ -71,6 +75,24 @@ def find_bolus(mean: Curve, *, rising: bool) -> Bolus:
         )
     risen = np.flatnonzero(smooth[: peak + 1] > level + max(0.05 * swing, 3 * noise))
     return Bolus(arrival=max(int(risen[0]) - 1, 1), peak=peak)
+
+
+def frame_deviations(curves: Curves) -> Iterator[Float[np.ndarray, "n"]]:
+    """In a few frames, how far each curve lies from the mean of its neighbours: what `noise_of` makes noise of."""
+    for t in np.unique(np.linspace(1, curves.shape[1] - 2, _NOISE_FRAMES).astype(int)):
+        yield curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1])
+
+
+def noise_of(deviations: list[Float[np.ndarray, "n"]]) -> float:
+    """The noise of a frame from `frame_deviations`, robustly, less what the neighbours add; 0 where none has a value.
+
+    >>> curves = np.random.default_rng(0).normal(0, 3, (1000, 40))
+    >>> round(noise_of(list(frame_deviations(curves))), 1)
+    3.0
+    """
+    if not np.isfinite(deviations).any():
+        return 0.0
+    return float(np.nanmedian(np.abs(deviations)) / 0.6745 / np.sqrt(1.5))
 
 
 def filled(curves: Curves) -> Curves:

@@ -29,6 +29,7 @@ from jaxtyping import Float
 
 from strokelens.arrays import Curve, Curves
 from strokelens.errors import SeriesError
+from strokelens.perfusion.curves import frame_deviations, noise_of
 
 _TRANSIT_S = 2.0 * 1.5 ** np.arange(6)
 """2 ... 15 s: healthy tissue has 3 to 5, ischemic tissue 8 to 14."""
@@ -45,7 +46,6 @@ _LEAST_SHOWN = 0.2
 _LEAST_NOISE = 0.05
 """No model tells real curves better than to this share of their own variation."""
 
-_NOISE_FRAMES = 9
 _CHUNK = 8192
 """Voxels at a time: their weights, 8192 × 72 float32, stay in the processor's cache."""
 
@@ -70,7 +70,7 @@ def fit_curves(curves: Curves, aif: Curve, *, interval_s: float) -> Fit:
     A curve with a NaN gets NaN. Raises `SeriesError` when the arterial curve is empty.
     """
     table = _Table.of(aif, interval_s)
-    noise = _noise(curves)
+    noise = noise_of(list(frame_deviations(curves)))
     volume, peak_s = np.empty(len(curves), np.float32), np.empty(len(curves), np.float32)
     for start in range(0, len(curves), _CHUNK):
         rows = slice(start, start + _CHUNK)
@@ -126,15 +126,3 @@ class _Table:
         peak_s = np.where(z.any(axis=1), weights @ self.peak_s, np.float32(np.nan))
         weights *= z
         return (weights @ (self.transit_s / self.lengths)) * sigma[:, 0], peak_s
-
-
-def _noise(curves: Curves) -> float:
-    """The typical deviation of a frame from the mean of its neighbours, in a few frames, less what these add.
-
-    0 without any curve that has values.
-    """
-    middles = np.unique(np.linspace(1, curves.shape[1] - 2, _NOISE_FRAMES).astype(int))
-    deviations = [curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1]) for t in middles]
-    if not np.isfinite(deviations).any():
-        return 0.0
-    return float(np.nanmedian(np.abs(deviations)) / 0.6745 / np.sqrt(1.5))

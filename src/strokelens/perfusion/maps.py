@@ -40,7 +40,9 @@ from strokelens.perfusion.curves import (
     enhancement_hu,
     filled,
     find_bolus,
+    frame_deviations,
     interpolation,
+    noise_of,
     relaxation_change,
     uniform_times,
 )
@@ -70,9 +72,6 @@ _EARLY_FRAMES = 3
 
 _MOST_LEFT_OUT = 0.25
 """Where the motion of more than this share of the frames could not be corrected, they are used all the same."""
-
-_NOISE_FRAMES = 9
-"""Frames that tell the noise."""
 
 Modality = Literal["CT", "MR"]
 
@@ -300,9 +299,7 @@ def smoothing_for(curves: Curves, brain: Bool[np.ndarray, "x y z"], blur: Blur) 
     inside = blur.mask[brain]
     mean = (inside / inside.sum()).astype(np.float32) @ curves
     swing = float(mean.max() - mean.min())
-    middles = np.unique(np.linspace(1, curves.shape[1] - 2, _NOISE_FRAMES).astype(int))
-    deviations = [blur((curves[:, t] - 0.5 * (curves[:, t - 1] + curves[:, t + 1]))[inside]) for t in middles]
-    noise = float(np.nanmedian(np.abs(deviations))) / 0.6745 / np.sqrt(1.5)
+    noise = noise_of([blur(deviations[inside]) for deviations in frame_deviations(curves)])
     least, most = SMOOTHING_MM
     return float(np.clip(least * (6 * noise / swing) ** 0.65, least, most))
 
