@@ -105,6 +105,40 @@ def test_an_oblique_affine_and_swapped_axes_give_the_plane_in_the_world() -> Non
     assert distance_mm <= 1
 
 
+def _slab(slices: int) -> Grid:
+    """A gantry tilted by 6 degrees, and slices that end within the head."""
+    grid = _grid((80, 96, slices))
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[np.cos(0.1), np.sin(0.1)], [-np.sin(0.1), np.cos(0.1)]]
+    return replace(grid, affine=turn @ grid.affine)
+
+
+@pytest.mark.parametrize("slices", [8, 10])
+@pytest.mark.parametrize(("yaw", "roll", "offset_mm"), [(0, 0, 0), (1, -1.5, 0.5), (5, 4, 3), (-6, -6, 0)])
+def test_a_scan_that_cuts_through_a_brain_of_which_a_part_is_missing(
+    slices: int, yaw: float, roll: float, offset_mm: float
+) -> None:
+    grid, normal = _slab(slices), _normal(yaw, roll)
+    image, brain = _head(grid, normal, offset_mm)
+    missing = _ball(grid, (55.0, 40.0, 15.0), 150)
+    angle, distance_mm = _errors(find_midplane(image, brain & ~missing, grid), normal, offset_mm)
+    assert angle <= 0.7
+    assert distance_mm <= 0.2
+
+
+def test_rounding_of_the_affine_does_not_move_the_plane() -> None:
+    grid = _slab(10)
+    image, brain = _head(grid, _normal(1, -1.5), 0.5)
+    brain &= ~_ball(grid, (55.0, 40.0, 15.0), 150)
+    plane = find_midplane(image, brain, grid)
+    for seed in range(6):
+        shift = np.zeros((4, 4))
+        shift[:3] = np.random.default_rng(seed).normal(0, 1e-11, (3, 4))
+        other = find_midplane(image, brain, replace(grid, affine=grid.affine + shift))
+        np.testing.assert_allclose(other.normal, plane.normal, atol=1e-6)
+        assert other.offset_mm == pytest.approx(plane.offset_mm, abs=1e-4)
+
+
 def test_the_normal_points_to_the_patients_right() -> None:
     grid = _grid()
     plane = find_midplane(*_head(grid, _normal(5, 5), 0.0), grid)

@@ -189,9 +189,7 @@ def _refine(
         full[free] = parameters
         normal = _unit_normal(full[:2], frame)
         matrix = inverse @ _reflection(normal, float(normal @ centre + full[2]))
-        mirrored = ndimage.map_coordinates(
-            coarse, matrix[:3, :3] @ world.T + matrix[:3, 3:], order=1, mode="constant", cval=-_CLIP
-        )
+        mirrored = ndimage.map_coordinates(coarse, matrix[:3, :3] @ world.T + matrix[:3, 3:], order=1, mode="nearest")
         square = (values - mirrored) ** 2
         return float(np.mean(square / (square + _SCALE**2))) + float((np.abs(full[:2]) > _SLOPE_LIMIT).sum())
 
@@ -213,7 +211,11 @@ def _refine(
 def _coarse(
     image: Volume, brain: Mask, grid: Grid
 ) -> tuple[Float[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"], Affine]:
-    """The brain in robust standard deviations about its median, smoothed, with voxels of about 4 mm, and its affine."""
+    """The brain in robust standard deviations about its median, smoothed, with voxels of about 4 mm, and its affine.
+
+    A voxel of what is not brain surrounds each slice. Above the last slice and below the first the brain may go on, so
+    nothing is added there, and who looks beyond finds the last: a jump there would make the plane hang on rounding.
+    """
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     inside, cropped = brain[box], np.asarray(image[box], dtype=np.float32)
     values = cropped[inside]
@@ -227,6 +229,9 @@ def _coarse(
     smooth = ndimage.gaussian_filter(filled, sigma, mode="constant", cval=-_CLIP, truncate=2.5)
     steps = [max(1, round(_COARSE_MM / size)) for size in grid.spacing_mm]
     thin = tuple(slice(None, None, step) for step in steps)
+    margin = [0 if axis == grid.axes[2] else 1 for axis in range(3)]
+    around = [(each, each) for each in margin]
     affine = grid.affine @ np.diag([*steps, 1.0])
-    affine[:3, 3] = grid.world_mm(np.array([[part.start for part in box]], dtype=float))[0]
-    return smooth[thin], inside[thin], affine
+    first = [part.start - step * each for part, step, each in zip(box, steps, margin, strict=True)]
+    affine[:3, 3] = grid.world_mm(np.array([first], dtype=float))[0]
+    return np.pad(smooth[thin], around, constant_values=-_CLIP), np.pad(inside[thin], around), affine
