@@ -29,6 +29,7 @@ class Layout(StrEnum):
     CTP_SLICES = "ctp_slices"
     ISLES2017 = "isles2017"
     BIDS = "bids"
+    DICOM = "dicom"
     DIFFGEN = "diffgen"
 
 
@@ -197,7 +198,7 @@ def _kind(
     diffgen: tuple[Textures, Labels],
 ) -> "Kind":
     from strokelens.phantom.diffgen import Recipe
-    from strokelens.phantom.kinds import BidsSeries, Diffgen, Isles, Slices
+    from strokelens.phantom.kinds import BidsSeries, DicomSeries, Diffgen, Isles, Slices
 
     if layout is not Layout.ISLES2017:
         _only_for(layout, tests=tests)
@@ -206,8 +207,9 @@ def _kind(
         _only_for(layout, **scan, vary=vary, modality=modality)
         textures, labels = diffgen
         return Diffgen(Recipe(textures.value, labels.value), (side, side, depth))
-    if layout is Layout.BIDS:
-        return BidsSeries(_protocol(modality or options.Modality.CT, scan), vary)
+    if layout in (Layout.BIDS, Layout.DICOM):
+        series = BidsSeries if layout is Layout.BIDS else DicomSeries
+        return series(_protocol(modality or options.Modality.CT, scan), vary)
     kind: Slices | Isles = Slices(vary=vary) if layout is Layout.CTP_SLICES else Isles(vary=vary, tests=tests)
     own = options.Modality.CT if layout is Layout.CTP_SLICES else options.Modality.MR
     _only_for(layout, modality=None if modality is own else modality)

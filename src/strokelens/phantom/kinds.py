@@ -12,6 +12,9 @@ from strokelens.arrays import Mask, Series, Volume
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts import bids_layout, isles2017, nnunet, slice_writer
 from strokelens.cohorts.bids import case_prefix
+from strokelens.cohorts.dicom_layout import write_truth
+from strokelens.cohorts.dicom_writer import write_dicom
+from strokelens.cohorts.participants import write_participants
 from strokelens.cohorts.slice_reader import SCALES, SPACING_MM
 from strokelens.cohorts.slices import radiological_grid
 from strokelens.cohorts.written import Written
@@ -189,6 +192,34 @@ class BidsSeries:
         """`participants.tsv`, the descriptions, and what validators shall not look at."""
         bids_layout.write_tables(folder, rows, version=__version__)
         (folder / ".bidsignore").write_text("phantom.json\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """The 4D series as a scanner sends it, one file a slice and frame, with core and penumbra: the layout `dicom`."""
+
+    protocol: Scan = SERIES
+    vary: bool = False
+    layout: ClassVar[str] = "dicom"
+    shares: ClassVar[Shares] = PUBLISHED
+
+    def names(self, patients: Sequence[tuple[int, Group]]) -> tuple[str, ...]:
+        """sim-SEED, from which the UIDs follow."""
+        return tuple(f"sim-{seed}" for seed, _ in patients)
+
+    def case(self, job: Job) -> Case:
+        """The series as the scanner gives it."""
+        return _patient(job, self.protocol, vary=self.vary).case
+
+    def write(self, folder: Path, name: str, case: Case) -> None:
+        """`sim-SEED/ctp/NNNNNN.dcm` and `truth/sim-SEED_dseg.nii.gz`."""
+        write_dicom(folder / name, case, seed=int(name.removeprefix("sim-")))
+        assert case.truth is not None
+        write_truth(folder, name, case.truth, {"Simulated": True})
+
+    def write_tables(self, folder: Path, rows: Sequence[Written]) -> None:
+        """`participants.tsv`."""
+        write_participants(folder, rows)
 
 
 @dataclass(frozen=True)
