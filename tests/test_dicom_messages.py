@@ -196,7 +196,11 @@ FOLDERS: list[tuple[Callable[[Path], Path], type[StrokelensError], str]] = [
         GridError,
         "series 3: its slices do not lie on one line at right angles (off by 1 mm, tilt 0.0°); export it again",
     ),
-    (two_studies, CaseError, "x holds 2 studies (series 3; series 8); give the folder of one"),
+    (
+        two_studies,
+        CaseError,
+        "x holds 2 studies (series 3; series 8); give the folder of one, or its name with --case",
+    ),
     (
         two_series,
         CaseError,

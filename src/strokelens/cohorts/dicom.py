@@ -86,7 +86,9 @@ def _series(planes: Sequence[Plane], shown: str, reading: Reading, study: str | 
     if len(studies) > 1:
         series = [sorted({str(plane.number) for plane in planes if plane.study == each}) for each in studies[:4]]
         counts = "; ".join(f"series {', '.join(numbers[:8])}" for numbers in series)
-        raise CaseError(f"{shown} holds {len(studies)} studies ({counts}); give the folder of one")
+        raise CaseError(
+            f"{shown} holds {len(studies)} studies ({counts}); give the folder of one, or its name with --case"
+        )
     kept = [plane for plane in planes if not reading.series or plane.number in reading.series]
     missing = sorted(set(reading.series) - {plane.number for plane in planes})
     if missing:
