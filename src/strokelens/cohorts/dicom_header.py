@@ -13,11 +13,12 @@ from types import MappingProxyType
 from typing import Final
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from strokelens.cohorts.dicom_elements import (
+    Elements,
     Tag,
     binary,
     clock_s,
@@ -30,6 +31,7 @@ from strokelens.cohorts.dicom_elements import (
     words,
 )
 from strokelens.cohorts.dicom_files import Member
+from strokelens.cohorts.dicom_scan import scan
 from strokelens.errors import FileError
 
 DAMAGE: Final = (
@@ -66,6 +68,8 @@ _KEPT: Final[Mapping[str, Tag]] = MappingProxyType(
     }
 )  # fmt: skip
 _TAGS: Final[list[Tag]] = list(_KEPT.values())
+_WANTED: Final = frozenset(_TAGS)
+_ODD: Final = frozenset({_SHARED, _PER_FRAME})
 _PRIVATE: Final = (("siemens", "SIEMENS MR HEADER"), ("philips", "Philips Imaging DD 001"), ("ge", "GEMS_PARM_01"))
 
 
@@ -129,16 +133,20 @@ def read_planes(member: Member) -> tuple[Plane, ...]:
     Raises `FileError` when the file is damaged.
     """
     try:
+        with member.opened() as file:
+            scanned = scan(file.read, _WANTED, _ODD)
+        if scanned is not None:
+            return _planes(member, scanned.elements, scanned.syntax, scanned.start)
         with member.opened() as file, without_warnings():
             data = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
             start = file.tell()
-        return _planes(member, data, start)
+        return _planes(member, data, _syntax(data), start)
     except DAMAGE as error:
         raise FileError(f"{member.name} is a damaged DICOM file; copy or export it again") from error
 
 
-def _planes(member: Member, data: FileDataset, start: int) -> tuple[Plane, ...]:
-    storage = _storage(data, start)
+def _planes(member: Member, data: Elements, syntax: str, start: int) -> tuple[Plane, ...]:
+    storage = _storage(data, syntax, start)
     kind = text(data, _KEPT["class"])
     if storage is None or not text(data, _KEPT["series"]) or kind.startswith("1.2.840.10008.5.1.4.1.1.66"):
         return ()
@@ -146,12 +154,12 @@ def _planes(member: Member, data: FileDataset, start: int) -> tuple[Plane, ...]:
     if storage.frames == 1 and not each:
         return (_plane(member, data, storage, 0, (data,)),)
     return tuple(
-        _plane(member, data, storage, at, (each[at] if at < len(each) else Dataset(), shared, data))
+        _plane(member, data, storage, at, (each[at] if at < len(each) else {}, shared, data))
         for at in range(storage.frames)
     )
 
 
-def _storage(data: FileDataset, start: int) -> Storage | None:
+def _storage(data: Elements, syntax: str, start: int) -> Storage | None:
     """How pixels are kept; None where there are none."""
     rows, columns = (int(binary(data, _KEPT[name], "H") or 0) for name in ("rows", "columns"))
     if not 0 < rows <= _LARGEST_SIDE or not 0 < columns <= _LARGEST_SIDE:
@@ -171,7 +179,7 @@ def _storage(data: FileDataset, start: int) -> Storage | None:
         binary(data, _KEPT["signed"], "H") == 1,
         text(data, _KEPT["photometric"]),
         frames,
-        _syntax(data),
+        syntax,
         start,
     )
 
@@ -185,7 +193,7 @@ def _syntax(data: FileDataset) -> str:
     return str(ImplicitVRLittleEndian if implicit else "1.2.840.10008.1.2.1" if little else ExplicitVRBigEndian)
 
 
-def _plane(member: Member, data: Dataset, storage: Storage, frame: int, places: tuple[Dataset, ...]) -> Plane:
+def _plane(member: Member, data: Elements, storage: Storage, frame: int, places: tuple[Elements, ...]) -> Plane:
     """A plane whose facts are looked for in `places` in turn: its own, the shared ones, the file's."""
     geometry = [_group(place, (0x0020, 0x9113)) for place in places]
     turned = [_group(place, (0x0020, 0x9116)) for place in places]
@@ -226,27 +234,27 @@ def _plane(member: Member, data: Dataset, storage: Storage, frame: int, places: 
     )
 
 
-def _group(place: Dataset, group: Tag) -> Dataset:
+def _group(place: Elements, group: Tag) -> Elements:
     """The functional group of a place, or the place itself where it has none, as in classic files."""
     return first(place, group) if group in place else place
 
 
-def _first(places: list[Dataset], tag: Tag) -> float | None:
+def _first(places: list[Elements], tag: Tag) -> float | None:
     return next((found for place in places if (found := number(place, tag)) is not None), None)
 
 
-def _list(places: list[Dataset], tag: Tag, count: int) -> tuple[float, ...] | None:
+def _list(places: list[Elements], tag: Tag, count: int) -> tuple[float, ...] | None:
     return next((found for place in places if (found := numbers(place, tag, count)) is not None), None)
 
 
-def _image_type(place: Dataset) -> tuple[str, ...]:
+def _image_type(place: Elements) -> tuple[str, ...]:
     for group in ((0x0018, 0x9226), (0x0018, 0x9329)):  # MR and CT image frame type
         if group in place:
             return tuple(word.upper() for word in words(first(place, group), (0x0008, 0x9007)))
     return tuple(word.upper() for word in words(place, _KEPT["image_type"]))
 
 
-def _times_s(places: tuple[Dataset, ...], data: Dataset) -> dict[str, float]:
+def _times_s(places: tuple[Elements, ...], data: Elements) -> dict[str, float]:
     """Every clock that a plane has, in s; the more direct ones first."""
     content = first(places[0], (0x0020, 0x9111))
     temporal = first(places[0], (0x0020, 0x9310))
@@ -267,7 +275,7 @@ def _times_s(places: tuple[Dataset, ...], data: Dataset) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _b_value(places: tuple[Dataset, ...], data: Dataset) -> float | None:
+def _b_value(places: tuple[Elements, ...], data: Elements) -> float | None:
     """The b value in s/mm², standard or private; GE adds multiples of 1e9 to it."""
     for place in places:
         found = binary(_group(place, (0x0018, 0x9117)), _KEPT["b"], "d")
@@ -284,13 +292,13 @@ def _b_value(places: tuple[Dataset, ...], data: Dataset) -> float | None:
     return None
 
 
-def _directed(places: tuple[Dataset, ...]) -> bool:
+def _directed(places: tuple[Elements, ...]) -> bool:
     """Whether a diffusion image shows one direction."""
     stated = [text(_group(place, (0x0018, 0x9117)), _KEPT["direction"]) for place in places]
     return next((word for word in stated if word), "") in ("DIRECTIONAL", "BMATRIX")
 
 
-def _echo_s(places: tuple[Dataset, ...]) -> float | None:
+def _echo_s(places: tuple[Elements, ...]) -> float | None:
     for place in places:
         effective = binary(first(place, (0x0018, 0x9114)), (0x0018, 0x9082), "d")
         found = _ms(effective if effective is not None else number(place, _KEPT["echo"]))

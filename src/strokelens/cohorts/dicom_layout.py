@@ -10,7 +10,7 @@ from strokelens.case import Case, Segmentation
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti
 from strokelens.cohorts.dicom import examined, read_dicom, study_id
-from strokelens.cohorts.dicom_files import is_dicom_file, is_zip, members
+from strokelens.cohorts.dicom_files import is_dicom_file, is_zip, loose, members
 from strokelens.cohorts.dicom_header import Plane, read_planes
 from strokelens.cohorts.dicom_series import Series, chosen, series_of
 from strokelens.cohorts.encode import write_segmentation
@@ -78,7 +78,7 @@ class DicomStudies:
             seen = list(islice(walk(folder), _SNIFFED))
         except OSError:
             return False
-        found = any(is_dicom_file(file) or (file.suffix.lower() == ".zip" and is_zip(file)) for file in seen)
+        found = any(is_dicom_file(file) or _is_archive(file) for file in seen)
         return found and not any(is_nifti(file) for file in seen)
 
     def entries(self, folder: Path) -> tuple[Entry, ...]:
@@ -87,8 +87,7 @@ class DicomStudies:
         damaged: list[Entry] = []
         for path in _sources(folder):
             try:
-                with members((path,)) as files:
-                    planes = [plane for file in files for plane in read_planes(file)]
+                planes = _planes(path)
             except FileError as error:
                 damaged.append(broken(f"file-{len(damaged) + 1}", path.parent, DicomReader(""), error))
                 continue
@@ -151,11 +150,21 @@ def write_truth(folder: Path, name: str, truth: Segmentation, facts: Mapping[str
 def _sources(folder: Path) -> list[Path]:
     """The files of a folder that are DICOM, or archives."""
     try:
-        return [
-            file for file in walk(folder) if is_dicom_file(file) or (file.suffix.lower() == ".zip" and is_zip(file))
-        ]
+        return [file for file in walk(folder) if _is_archive(file) or is_dicom_file(file)]
     except OSError as error:
         raise FileError(f"{folder} cannot be read: {error.strerror}; check its permissions") from error
+
+
+def _is_archive(file: Path) -> bool:
+    return file.suffix.lower() == ".zip" and is_zip(file)
+
+
+def _planes(path: Path) -> list[Plane]:
+    """The planes in a file or archive."""
+    if not _is_archive(path):
+        return list(read_planes(loose(path)))
+    with members((path,)) as files:
+        return [plane for file in files for plane in read_planes(file)]
 
 
 def _entry(study: str, case_id: str, planes: Sequence[Plane], person: str) -> Entry:
@@ -185,4 +194,4 @@ def _entry(study: str, case_id: str, planes: Sequence[Plane], person: str) -> En
 
 
 def _paths(series: Series) -> tuple[Path, ...]:
-    return tuple(sorted({plane.member.path for plane in series.planes}))
+    return tuple(sorted({plane.member.path for plane in series.planes}, key=str))
