@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
 from math import prod
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -23,6 +24,8 @@ _NATIVE = (str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian), str(Explici
 _LONG_VR = (b"OB", b"OW", b"UN")
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _EXACT = 1 << 23
+_BY_EXTRA: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81))
+"""What the extra `dicom-jpeg` decodes: JPEG baseline, extended and lossless, and JPEG-LS."""
 
 
 def read_values(planes: Sequence[Sequence[Plane]]) -> tuple[Float[np.ndarray, "i j k t"], str]:
@@ -161,7 +164,8 @@ def _no_decoder(plane: Plane, error: RuntimeError) -> str:
     name = known.partition(",")[0].partition("(")[0].strip()
     if "missing" not in str(error) and not isinstance(error, NotImplementedError):
         return f"{plane.member.name}: its pixels ({name}) are damaged; copy or export it again"
+    cure = "install strokelens[dicom-jpeg], or " if plane.storage.syntax in _BY_EXTRA else ""
     return (
-        f"{plane.member.name} is compressed ({name}), and no decoder for that is installed; install "
-        "strokelens[dicom-jpeg], or export it uncompressed"
+        f"{plane.member.name} is compressed ({name}), and no decoder for that is installed; "
+        f"{cure}export it uncompressed"
     )
