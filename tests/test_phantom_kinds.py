@@ -47,9 +47,9 @@ def test_sex_is_known_for_most_and_goes_into_the_table(tmp_path: Path) -> None:
     drawn = [draw_sex(np.random.default_rng(seed)).get("female") for seed in range(1000)]
     assert drawn.count(None) / 1000 == pytest.approx(0.1, abs=0.03)
     assert drawn.count(1.0) / (drawn.count(0.0) + drawn.count(1.0)) == pytest.approx(0.45, abs=0.05)
-    kind = Slices(CtProtocol(matrix=64, slices=1, frames=12, interval_s=4.0))
+    kind = Slices(CtProtocol(matrix=64, slices=3, frames=24, interval_s=2.0, noise_hu=3.0))
     with closing(write_cohort(tmp_path / "c", Plan(kind, 3, 0, {"LVO": 1, "Non-LVO": 1, "WIS": 1}))) as cases:
-        list(cases)
+        assert [one.failure for one in cases] == [None] * 3
     rows = [row.split(";") for row in (tmp_path / "c/nihss_score.csv").read_text().splitlines()]
     assert rows[0] == ["patient", "nihss", "age", "gender"]
     for (name, *_, gender), seed in zip(rows[1:], (0, 1, 2), strict=True):
