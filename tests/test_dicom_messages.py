@@ -216,8 +216,9 @@ FOLDERS: list[tuple[Callable[[Path], Path], type[StrokelensError], str]] = [
     (
         lambda d: save(d, volume(head()[..., 0], ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])),
         CaseError,
-        "no series is one that strokelens reads; found series 3 (MR, 4 × 1 images of 12×10); mosaics, many slices in "
-        "one picture, are not read: export them as enhanced MR, or convert with dcm2niix",
+        "no series is one that strokelens reads; found series 3 (MR, 4 × 1 images of 12×10); of a mosaic, many "
+        "slices in one picture, the header does not tell where they lie: export as enhanced MR, or "
+        "convert with dcm2niix",
     ),
     (
         lambda d: save(d, perfusion(head(), PixelSpacing=None)),

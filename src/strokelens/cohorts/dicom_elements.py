@@ -40,6 +40,11 @@ def text(data: Elements, tag: Tag) -> str:
     return "" if not value else value[:_MOST_CHARACTERS].decode("latin-1").strip(" \0\r\n\t")
 
 
+def raw(data: Elements, tag: Tag) -> bytes:
+    """The bytes of an element; none where it is not there."""
+    return _raw(data, tag)[0]
+
+
 def words(data: Elements, tag: Tag) -> tuple[str, ...]:
     """The values of a text element."""
     found = text(data, tag)

@@ -7,11 +7,12 @@ never shown; the person's number parts persons from one another, and is never sh
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -26,11 +27,13 @@ from strokelens.cohorts.dicom_elements import (
     items,
     number,
     numbers,
+    raw,
     text,
     without_warnings,
     words,
 )
 from strokelens.cohorts.dicom_files import Member
+from strokelens.cohorts.dicom_mosaic import mosaic_of
 from strokelens.cohorts.dicom_scan import scan
 from strokelens.errors import FileError
 
@@ -42,6 +45,9 @@ DAMAGE: Final = (
 
 SIMULATOR: Final = "strokelens"
 """The manufacturer of simulated studies."""
+
+MOSAIC: Final = "MOSAIC"
+"""The word in the image type of a picture that holds many slices side by side."""
 
 _SHARED, _PER_FRAME = (0x5200, 0x9229), (0x5200, 0x9230)
 _LARGEST_SIDE = 8192
@@ -55,7 +61,8 @@ _KEPT: Final[Mapping[str, Tag]] = MappingProxyType(
         "thickness": (0x0018, 0x0050), "repetition": (0x0018, 0x0080), "echo": (0x0018, 0x0081),
         "between": (0x0018, 0x0088), "trigger": (0x0018, 0x1060), "tilt": (0x0018, 0x1120),
         "b": (0x0018, 0x9087), "direction": (0x0018, 0x9075), "siemens": (0x0019, 0x0010),
-        "siemens_b": (0x0019, 0x100C), "study": (0x0020, 0x000D), "series": (0x0020, 0x000E),
+        "siemens_b": (0x0019, 0x100C), "csa_maker": (0x0029, 0x0010), "csa": (0x0029, 0x1010),
+        "study": (0x0020, 0x000D), "series": (0x0020, 0x000E),
         "number": (0x0020, 0x0011), "acquisition": (0x0020, 0x0012), "order": (0x0020, 0x0013),
         "position": (0x0020, 0x0032), "orientation": (0x0020, 0x0037), "temporal": (0x0020, 0x0100),
         "resolution": (0x0020, 0x0110),
@@ -75,7 +82,10 @@ _PRIVATE: Final = (("siemens", "SIEMENS MR HEADER"), ("philips", "Philips Imagin
 
 @dataclass(frozen=True)
 class Storage:
-    """How a file keeps its pixels; `start` is the byte where the element with pixels begins, `syntax` says how."""
+    """How a file keeps its pixels; `start` is the byte where the element with pixels begins, `syntax` says how.
+
+    A mosaic is a picture of `across` × `across` planes of `rows` × `columns`, row by row; else `across` is 1.
+    """
 
     rows: int
     columns: int
@@ -88,6 +98,7 @@ class Storage:
     frames: int
     syntax: str
     start: int
+    across: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +163,37 @@ def _planes(member: Member, data: Elements, syntax: str, start: int) -> tuple[Pl
         return ()
     shared, each = first(data, _SHARED), items(data, _PER_FRAME)
     if storage.frames == 1 and not each:
-        return (_plane(member, data, storage, 0, (data,)),)
+        plane = _plane(member, data, storage, 0, (data,))
+        return _tiles(plane, data) if MOSAIC in plane.image_type else (plane,)
     return tuple(
         _plane(member, data, storage, at, (each[at] if at < len(each) else {}, shared, data))
         for at in range(storage.frames)
+    )
+
+
+def _tiles(plane: Plane, data: Elements) -> tuple[Plane, ...]:
+    """The slices in a mosaic; the mosaic itself where its private header does not tell where they lie."""
+    known = text(data, _KEPT["csa_maker"]) == "SIEMENS CSA HEADER"
+    mosaic = mosaic_of(raw(data, _KEPT["csa"])) if known else None
+    if mosaic is None or plane.position is None or plane.orientation is None or not (plane.spacing and plane.thickness):
+        return (plane,)
+    across, whole = mosaic.across, plane.storage
+    rows, columns = whole.rows // across, whole.columns // across
+    if not rows or not columns or whole.rows % across or whole.columns % across:
+        return (plane,)
+    right, down = np.array(plane.orientation[:3]), np.array(plane.orientation[3:])
+    normal = np.cross(right, down)
+    step = plane.thickness * normal * (1 if normal @ mosaic.normal > 0 else -1)
+    # the stated position is that of a single slice with as many pixels as the mosaic, about the same middle
+    corner = np.array(plane.position)
+    corner += (
+        right * plane.spacing[1] * (whole.columns - columns) / 2 + down * plane.spacing[0] * (whole.rows - rows) / 2
+    )
+    storage = replace(whole, rows=rows, columns=columns, across=across)
+    image_type = tuple(word for word in plane.image_type if word != MOSAIC)
+    return tuple(
+        replace(plane, frame=at, storage=storage, image_type=image_type, position=tuple((corner + at * step).tolist()))
+        for at in range(mosaic.count)
     )
 
 

@@ -95,12 +95,28 @@ def _native(content: bytes, plane: Plane) -> Shaped[np.ndarray, "row column"] | 
     if at is None or (order == ">" and storage.allocated == 8):
         return None
     dtype = np.dtype(f"{order}{'i' if storage.signed else 'u'}{storage.allocated // 8}")
-    count = storage.rows * storage.columns
-    start = at + plane.frame * count * dtype.itemsize
+    rows, columns = storage.rows * storage.across, storage.columns * storage.across
+    count = rows * columns
+    start = at + _picture(plane) * count * dtype.itemsize
     if start + count * dtype.itemsize > len(content):
         raise FileError(f"{plane.member.name} is cut short: pixels are missing; copy or export it again")
-    raw = np.frombuffer(content, dtype, count, start).reshape(storage.rows, storage.columns)
-    return _bits(raw, storage)
+    return _bits(_tile(np.frombuffer(content, dtype, count, start).reshape(rows, columns), plane), storage)
+
+
+def _picture(plane: Plane) -> int:
+    """The number of the picture in its file: a mosaic has one."""
+    return plane.frame if plane.storage.across == 1 else 0
+
+
+def _tile(picture: Shaped[np.ndarray, "height width"], plane: Plane) -> Shaped[np.ndarray, "row column"]:
+    """The plane in its picture, which is more only of a mosaic."""
+    storage = plane.storage
+    if storage.across == 1:
+        return picture
+    top, left = (
+        at * size for at, size in zip(divmod(plane.frame, storage.across), (storage.rows, storage.columns), strict=True)
+    )
+    return picture[top : top + storage.rows, left : left + storage.columns]
 
 
 def _pixels_at(content: bytes, storage: Storage, order: str) -> int | None:
@@ -127,9 +143,13 @@ def _bits(raw: Shaped[np.ndarray, "row column"], storage: Storage) -> Shaped[np.
 def _decoded(content: bytes, plane: Plane) -> Shaped[np.ndarray, "row column"]:
     """The stored values of a plane by pydicom and its decoders."""
     values = _by_pydicom(content, plane, raw=True)
-    if values.shape != (plane.storage.rows, plane.storage.columns) or values.dtype.kind not in "iuf":
+    storage = plane.storage
+    if (
+        values.shape != (storage.rows * storage.across, storage.columns * storage.across)
+        or values.dtype.kind not in "iuf"
+    ):
         raise FileError(f"{plane.member.name}: its pixels do not fit its header; export it again")
-    return values
+    return _tile(values, plane)
 
 
 def _colours(content: bytes, plane: Plane) -> Picture:
@@ -148,7 +168,7 @@ def _by_pydicom(content: bytes, plane: Plane, *, raw: bool) -> Shaped[np.ndarray
             data = dcmread(BytesIO(content), force=True)
             if "TransferSyntaxUID" not in data.file_meta:
                 data.file_meta.TransferSyntaxUID = UID(plane.storage.syntax)
-            values: Shaped[np.ndarray, "..."] = pixel_array(data, index=plane.frame, raw=raw)
+            values: Shaped[np.ndarray, "..."] = pixel_array(data, index=_picture(plane), raw=raw)
             if not raw and plane.storage.photometric == "PALETTE COLOR":
                 values = apply_color_lut(values, data)
     except RuntimeError as error:
