@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import HTJ2KLossless
+from pydicom.uid import HTJ2KLossless, JPEGLSLossless
 
 from strokelens.cohorts import dicom_files
 from strokelens.cohorts.nifti import Reading, read_study
@@ -196,7 +196,11 @@ FOLDERS: list[tuple[Callable[[Path], Path], type[StrokelensError], str]] = [
         GridError,
         "series 3: its slices do not lie on one line at right angles (off by 1 mm, tilt 0.0°); export it again",
     ),
-    (two_studies, CaseError, "x holds 2 studies (series 3; series 8); give the folder of one"),
+    (
+        two_studies,
+        CaseError,
+        "x holds 2 studies (series 3; series 8); give the folder of one, or its name with --case",
+    ),
     (
         two_series,
         CaseError,
@@ -212,8 +216,9 @@ FOLDERS: list[tuple[Callable[[Path], Path], type[StrokelensError], str]] = [
     (
         lambda d: save(d, volume(head()[..., 0], ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])),
         CaseError,
-        "no series is one that strokelens reads; found series 3 (MR, 4 × 1 images of 12×10); mosaics, many slices in "
-        "one picture, are not read: export them as enhanced MR, or convert with dcm2niix",
+        "no series is one that strokelens reads; found series 3 (MR, 4 × 1 images of 12×10); of a mosaic, many "
+        "slices in one picture, the header does not tell where they lie: export as enhanced MR, or "
+        "convert with dcm2niix",
     ),
     (
         lambda d: save(d, perfusion(head(), PixelSpacing=None)),
@@ -230,7 +235,7 @@ FOLDERS: list[tuple[Callable[[Path], Path], type[StrokelensError], str]] = [
         compressed,
         FileError,
         "IM00000 is compressed (High-Throughput JPEG 2000 Image Compression), and no decoder for that is installed; "
-        "install strokelens[dicom-jpeg], or export it uncompressed",
+        "export it uncompressed",
     ),
     (
         lambda d: save(d, perfusion(np.full((10, 12, 4, 6), 35, np.int16))),
@@ -248,6 +253,24 @@ def test_a_bad_study_is_told_in_one_line(
         read_study(make(tmp_path / "x"))
     assert str(caught.value) == text
     assert not any(secret in text for secret in SECRETS)
+
+
+def test_what_the_extra_decodes_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_decoder(*_: object, **__: object) -> None:
+        raise RuntimeError("all plugins are missing dependencies")
+
+    monkeypatch.setattr("strokelens.cohorts.dicom_pixels.pixel_array", without_decoder)
+    images = perfusion(head())
+    for data in images:
+        data.file_meta.TransferSyntaxUID = JPEGLSLossless
+        data.PixelData = encapsulate([bytes(200)])
+        data["PixelData"].VR = "OB"
+    with pytest.raises(FileError) as caught:
+        read_study(save(tmp_path / "x", images))
+    assert str(caught.value) == (
+        "IM00000 is compressed (JPEG-LS Lossless Image Compression), and no decoder for that is installed; install "
+        "strokelens[dicom-jpeg], or export it uncompressed"
+    )
 
 
 def test_a_series_is_chosen_by_its_number(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from typer.testing import CliRunner, Result
 
 from strokelens.case import Case
 from strokelens.cli import app
-from strokelens.cohorts.cohort import Truth
 from strokelens.cohorts.dicom_files import holds_dicom
 from strokelens.cohorts.dicom_writer import COMMENT, write_dicom
 from strokelens.cohorts.encode import write_image
@@ -22,7 +21,6 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.nifti import read_study
 from strokelens.errors import CaseError, GridError
 from strokelens.grid import Grid
-from strokelens.labels import LESION_ONLY
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol
 from tests.dicom_studies import SECRETS, STUDY, head, perfusion, save, volume
@@ -180,15 +178,6 @@ def test_a_case_of_the_cohort_is_the_study_that_read_study_reads(cohort: Path) -
     case = open_cohort(cohort, "dicom")[known.id].read(channels=("CTP",))
     np.testing.assert_array_equal(case["CTP"], known["CTP"])
     assert case.sources == known.sources
-
-
-def test_no_truth_is_read_from_dicom(cohort: Path) -> None:
-    entry = open_cohort(cohort, "dicom")[read_study(cohort / "Doe_Jane/b").id]
-    truth = Truth((cohort / "truth.dcm",), LESION_ONLY, {0: "background", 1: "lesion"})
-    with pytest.raises(
-        CaseError, match="a truth in DICOM is not read; give the cohort as NIfTI, with the truth beside it"
-    ):
-        entry.reader.read_truth(entry, truth)
 
 
 def test_inspecting_names_nobody(cohort: Path) -> None:

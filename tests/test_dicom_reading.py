@@ -1,5 +1,6 @@
 """DICOM in: what is written one way is read, whatever the order, encoding and clock of its files."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset
+from PIL import Image
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLosslessSV1,
     RLELossless,
 )
 from pydicom.valuerep import DSfloat
 
 from strokelens.cohorts.dicom_elements import clock_s
+from strokelens.cohorts.dicom_files import loose
+from strokelens.cohorts.dicom_header import read_planes
+from strokelens.cohorts.dicom_pixels import read_values
 from strokelens.cohorts.dicom_writer import write_dicom
 from strokelens.cohorts.encode import write_image
 from strokelens.cohorts.nifti import Reading, read_study
@@ -150,6 +158,45 @@ def test_jpeg_lossless_is_read_where_a_decoder_is_installed(tmp_path: Path) -> N
         data["PixelData"].VR = "OB"
         data.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     np.testing.assert_array_equal(read_study(save(tmp_path / "x", images))["CTP"], as_case(values))
+
+
+def pictures(images: list[FileDataset], syntax: Any, kind: str, **options: Any) -> list[FileDataset]:
+    """The images with their pixels as Pillow compresses them."""
+    for data in images:
+        buffer = io.BytesIO()
+        Image.fromarray(data.pixel_array).save(buffer, kind, **options)
+        data.PixelData = encapsulate([buffer.getvalue()])
+        data["PixelData"].VR = "OB"
+        data.file_meta.TransferSyntaxUID = syntax
+    return images
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_jpeg_2000_is_read(tmp_path: Path, bits: int) -> None:
+    values = head()
+    images = perfusion((values + 1024).astype(np.uint16), RescaleIntercept=-1024, BitsStored=bits, HighBit=bits - 1)
+    pictures(images, JPEG2000Lossless, "JPEG2000", no_jp2=True)
+    np.testing.assert_array_equal(read_study(save(tmp_path / "x", images))["CTP"], as_case(values))
+
+
+def test_jpeg_of_8_bits_is_read_with_its_loss(tmp_path: Path) -> None:
+    values = np.clip((head() + 1000) // 5, 0, 255).astype(np.uint8)
+    images = pictures(perfusion(values, modality="MR"), JPEGBaseline8Bit, "JPEG", quality=100)
+    assert np.abs(read_study(save(tmp_path / "x", images))["PWI"] - as_case(values)).max() <= 2
+
+
+@pytest.mark.parametrize("coded", ["RLE", "jp2klossless", "jpeg_ls_lossless"])
+def test_files_that_others_compressed_hold_what_the_plain_one_does(coded: str) -> None:
+    """A scan of 64×64 pixels that comes with pydicom."""
+    if coded == "jpeg_ls_lossless":
+        pytest.importorskip("libjpeg")
+    arrays = []
+    for name in ("MR_small.dcm", f"MR_small_{coded}.dcm"):
+        planes = read_planes(loose(Path(str(get_testdata_file(name, download=False)))))
+        arrays.append(read_values([planes])[0])
+    np.testing.assert_array_equal(arrays[0], arrays[1])
+    assert arrays[0].shape == (64, 64, 1, 1)
+    assert np.ptp(arrays[0]) > 1000
 
 
 def test_files_without_preamble_and_meta_header_are_read(tmp_path: Path) -> None:

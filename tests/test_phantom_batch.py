@@ -23,7 +23,7 @@ from strokelens.phantom import batch, diffgen
 from strokelens.phantom.batch import Made, Plan, make, write_cohort
 from strokelens.phantom.clinical import draw_clinical
 from strokelens.phantom.groups import GROUP_SHARES, Shares
-from strokelens.phantom.kinds import BidsSeries, Diffgen, Isles, Job, Kind, Slices
+from strokelens.phantom.kinds import BidsSeries, DicomSeries, Diffgen, Isles, Job, Kind, Slices
 from strokelens.phantom.lesion import Group, draw_occlusion
 from strokelens.phantom.patient import simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
@@ -31,6 +31,7 @@ from strokelens.phantom.scanner import CtProtocol, DscProtocol
 SLICES = Slices(CtProtocol(matrix=64, slices=3, frames=24, interval_s=2.0, noise_hu=3.0))
 ISLES = Isles(DscProtocol(matrix=64, slices=6, frames=30, interval_s=2.0))
 BIDS = BidsSeries(CtProtocol(matrix=32, slices=3, frames=5))
+DICOM = DicomSeries(BIDS.protocol)
 DIFFGEN = Diffgen(shape=(24, 24, 5))
 EVENLY: Shares = {"LVO": 1, "Non-LVO": 1, "WIS": 1}
 
@@ -394,7 +395,7 @@ def test_options_that_do_not_fit_are_told(tmp_path: Path, run: Run, words: tuple
 
 
 def test_the_command_line_has_every_kind_and_choice() -> None:
-    kinds = {kind.layout for kind in (SLICES, ISLES, BIDS, DIFFGEN)}
+    kinds = {kind.layout for kind in (SLICES, ISLES, BIDS, DICOM, DIFFGEN)}
     assert set(Layout) == {"patients", *kinds}
     assert set(Textures) == {"fixed", "random"}
     assert set(Labels) == {"shared", "union", "first"}

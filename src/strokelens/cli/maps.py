@@ -11,7 +11,10 @@ from strokelens.cli.progress import loudness, say, steps
 
 def maps(
     series: Annotated[
-        Path, typer.Argument(metavar="SERIES", help="A 4D CTP or DSC-MR series (NIfTI), or a DICOM folder or zip.")
+        Path,
+        typer.Argument(
+            metavar="SERIES", help="A 4D CTP or DSC-MR series (NIfTI); a DICOM folder or zip; a case of a cohort."
+        ),
     ],
     out: options.Out,
     deconvolution: options.Deconvolution = options.DeconvolutionName.BCSVD,
@@ -22,6 +25,7 @@ def maps(
     modality: options.ModalityOption = None,
     resample: options.Resample = False,
     series_number: options.SeriesNumbers = None,
+    case: options.CaseName = None,
     png: Annotated[bool, typer.Option("--png", help="Write each map as a colour-coded picture too.")] = False,
     overwrite: options.Overwrite = False,
     json: options.AsJson = False,
@@ -32,8 +36,8 @@ def maps(
 
     OUT gets maps/*.nii.gz, maps.json and curves.png. Research use only; not a medical device.
     """
+    from strokelens.cohorts.choosing import read_case
     from strokelens.cohorts.folder import MAPS, check_out
-    from strokelens.cohorts.nifti import read_study
     from strokelens.flags import RESEARCH_USE
     from strokelens.perfusion.maps import compute_maps
 
@@ -48,13 +52,13 @@ def maps(
     )
     settings = options.map_settings(deconvolution, smoothing, no_motion_correction)
     with steps(f"making maps of {series.name}") as done:
-        case = read_study(series, told)
+        read = read_case(series, told, name=case)
         done("reading")
-        perfusion = compute_maps(case, settings, done)
+        perfusion = compute_maps(read, settings, done)
         from strokelens.report.delivery import deliver_maps  # drawing takes 40 MB that the maps may need
         from strokelens.report.result import result_text
 
-        result = deliver_maps(case, perfusion, settings, out, overwrite=overwrite, png=png)
+        result = deliver_maps(read, perfusion, settings, out, overwrite=overwrite, png=png)
     if json:
         typer.echo(result_text(result), nl=False)
         return

@@ -56,6 +56,10 @@ SeriesNumbers = Annotated[
         "--series", min=0, metavar="NUMBER", help="A DICOM series to read; again for more; else strokelens chooses."
     ),
 ]
+CaseName = Annotated[
+    str | None,
+    typer.Option("--case", metavar="NAME", help="Which case, where the input is a cohort: its name by `inspect`."),
+]
 Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the frames as they lie.")]
 
 

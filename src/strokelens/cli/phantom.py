@@ -29,6 +29,7 @@ class Layout(StrEnum):
     CTP_SLICES = "ctp_slices"
     ISLES2017 = "isles2017"
     BIDS = "bids"
+    DICOM = "dicom"
     DIFFGEN = "diffgen"
 
 
@@ -82,7 +83,10 @@ def phantom(
     noise: Annotated[
         float | None, typer.Option("--noise", min=0.0, max=100.0, metavar="HU", help="CT: standard deviation.")
     ] = None,
-    vary: Annotated[bool, typer.Option("--vary", help="Let timing and noise differ from patient to patient.")] = False,
+    vary: Annotated[
+        bool,
+        typer.Option("--vary", help="Let timing and noise differ from patient to patient; isles2017: the grid too."),
+    ] = False,
     tests: Annotated[
         int, typer.Option("--test-cases", min=0, metavar="N", help="isles2017: so many of the cases have no truth.")
     ] = 0,
@@ -197,7 +201,7 @@ def _kind(
     diffgen: tuple[Textures, Labels],
 ) -> "Kind":
     from strokelens.phantom.diffgen import Recipe
-    from strokelens.phantom.kinds import BidsSeries, Diffgen, Isles, Slices
+    from strokelens.phantom.kinds import GRIDS, BidsSeries, DicomSeries, Diffgen, Isles, Slices
 
     if layout is not Layout.ISLES2017:
         _only_for(layout, tests=tests)
@@ -206,9 +210,13 @@ def _kind(
         _only_for(layout, **scan, vary=vary, modality=modality)
         textures, labels = diffgen
         return Diffgen(Recipe(textures.value, labels.value), (side, side, depth))
-    if layout is Layout.BIDS:
-        return BidsSeries(_protocol(modality or options.Modality.CT, scan), vary)
-    kind: Slices | Isles = Slices(vary=vary) if layout is Layout.CTP_SLICES else Isles(vary=vary, tests=tests)
+    if layout in (Layout.BIDS, Layout.DICOM):
+        series = BidsSeries if layout is Layout.BIDS else DicomSeries
+        return series(_protocol(modality or options.Modality.CT, scan), vary)
+    grids = GRIDS if vary and not {"matrix", "slices"} & scan.keys() else ()
+    kind: Slices | Isles = (
+        Slices(vary=vary) if layout is Layout.CTP_SLICES else Isles(vary=vary, tests=tests, grids=grids)
+    )
     own = options.Modality.CT if layout is Layout.CTP_SLICES else options.Modality.MR
     _only_for(layout, modality=None if modality is own else modality)
     return replace(kind, protocol=replace(kind.protocol, **_in_scan(own, scan)))

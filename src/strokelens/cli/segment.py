@@ -34,7 +34,8 @@ def segment(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="A 4D series, or a folder of maps or of DWI with ADC or b0 (NIfTI); a DICOM folder or zip.",
+            help="A 4D series, or a folder of maps or of DWI with ADC or b0 (NIfTI); a DICOM folder or zip; "
+            "a case of a cohort of any layout.",
         ),
     ],
     out: options.Out,
@@ -51,6 +52,7 @@ def segment(
     modality: options.ModalityOption = None,
     resample: options.Resample = False,
     series: options.SeriesNumbers = None,
+    case: options.CaseName = None,
     age: Annotated[float | None, typer.Option("--age", min=0, max=120, help="Years, for the DAWN criteria.")] = None,
     nihss: Annotated[float | None, typer.Option("--nihss", min=0, max=42, help="For the DAWN criteria.")] = None,
     case_id: Annotated[
@@ -66,8 +68,8 @@ def segment(
 
     OUT gets segmentation.nii.gz, maps/, result.json, overlay.png and report.html. Research use only.
     """
+    from strokelens.cohorts.choosing import read_case
     from strokelens.cohorts.folder import RESULT, check_out
-    from strokelens.cohorts.nifti import read_study
     from strokelens.errors import RuleError
     from strokelens.perfusion.thresholds import rule_named
     from strokelens.prediction import SegmentSettings
@@ -95,9 +97,9 @@ def segment(
         series=series,
     )
     with steps(f"segmenting {study.name}") as done:
-        case = read_study(study, told)
+        read = read_case(study, told, name=case)
         done("reading")
-        finding = segment_case(case, settings, done)
+        finding = segment_case(read, settings, done)
         result = deliver(finding, out, overwrite=overwrite, bids=bids)
     if json:
         typer.echo(result_text(result), nl=False)

@@ -7,15 +7,13 @@ from pathlib import Path
 from strokelens.case import UNITS, Case
 from strokelens.cohorts.bids import case_prefix, dataset_description, place_of, write_labels, write_mask
 from strokelens.cohorts.bids_tree import plain, session_entries, subjects
-from strokelens.cohorts.cohort import Entry, Problem
+from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.encode import compact, write_image, write_json
-from strokelens.cohorts.tables import clinical, read_rows
+from strokelens.cohorts.participants import PARTICIPANTS, read_participants, write_participants
+from strokelens.cohorts.tables import clinical
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.cohorts.written import Written, written
-from strokelens.errors import CaseError, FileError
-
-PARTICIPANTS = "participants.tsv"
-"""The table of the subjects."""
+from strokelens.errors import CaseError
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Bids:
 
     def entries(self, folder: Path) -> tuple[Entry, ...]:
         """One entry a subject and session."""
-        people, problems = _participants(folder / PARTICIPANTS)
+        people, problems = read_participants(folder / PARTICIPANTS)
         found = []
         for entry in session_entries(folder, VolumeReader(), plain):
             row = people.get(entry.person, {})
@@ -85,32 +83,9 @@ def write_case(folder: Path, prefix: str, case: Case) -> None:
 
 def write_tables(folder: Path, rows: Sequence[Written], *, version: str) -> None:
     """Write what tells of the whole dataset: `participants.tsv` and the descriptions of it and of its truth."""
-    lines = ["participant_id\tgroup\tage\tnihss"]
-    for row in rows:
-        cells = (row.clinical.get(name) for name in ("age_years", "nihss"))
-        lines.append("\t".join([row.name.split("_")[0], row.group or "n/a", *map(_cell, cells)]))
-    (folder / PARTICIPANTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_participants(folder, rows)
     write_json(folder / "dataset_description.json", dataset_description(version, "Cohort.", kind="raw"))
     if any(row.classes for row in rows):
         root = folder / "derivatives" / "truth"
         root.mkdir(parents=True, exist_ok=True)
         write_json(root / "dataset_description.json", dataset_description(version, "Truth."))
-
-
-def _cell(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:g}"
-
-
-def _participants(path: Path) -> tuple[dict[str, dict[str, str]], tuple[Problem, ...]]:
-    """The rows of the table by subject; a cell without a value is left out."""
-    if not path.is_file():
-        return {}, ()
-    try:
-        rows = read_rows(path)
-    except FileError as error:
-        return {}, (Problem("clinical", str(error)),)
-    return {
-        row["participant_id"]: {name: cell for name, cell in row.items() if cell.casefold() != "n/a"}
-        for row in rows
-        if "participant_id" in row
-    }, ()

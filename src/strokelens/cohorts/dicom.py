@@ -5,7 +5,7 @@ read, and a case is called by a hash of its StudyInstanceUID.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from strokelens.cohorts.slice_reader import SliceReader, bars_of
 from strokelens.cohorts.slices import volume_of
 from strokelens.cohorts.study import phantom_of
 from strokelens.errors import CaseError, FileError, GridError, SeriesError
+from strokelens.grid import Grid
 
 _AS_WRITTEN = Reading()
 
@@ -85,7 +86,9 @@ def _series(planes: Sequence[Plane], shown: str, reading: Reading, study: str | 
     if len(studies) > 1:
         series = [sorted({str(plane.number) for plane in planes if plane.study == each}) for each in studies[:4]]
         counts = "; ".join(f"series {', '.join(numbers[:8])}" for numbers in series)
-        raise CaseError(f"{shown} holds {len(studies)} studies ({counts}); give the folder of one")
+        raise CaseError(
+            f"{shown} holds {len(studies)} studies ({counts}); give the folder of one, or its name with --case"
+        )
     kept = [plane for plane in planes if not reading.series or plane.number in reading.series]
     missing = sorted(set(reading.series) - {plane.number for plane in planes})
     if missing:
@@ -108,9 +111,18 @@ def _part(choice: Choice, reading: Reading) -> Part:
     return Part(channel, scan, _sidecar(series), told, frames.time_s if channel in SERIES else None)
 
 
-def examined(channel: str, series: Series, reading: Reading) -> tuple[str, ...]:
-    """What is doubtful in a series that is to be a channel; raises what keeps it from being read, without pixels."""
-    return _arranged(channel, series, reading)[2]
+@dataclass(frozen=True)
+class Examined:
+    """Where a series lies, and what is doubtful in it."""
+
+    grid: Grid
+    doubts: tuple[str, ...]
+
+
+def examined(channel: str, series: Series, reading: Reading) -> Examined:
+    """What the headers tell of a series that is to be a channel; raises what keeps it from being read."""
+    place, _, doubts = _arranged(channel, series, reading)
+    return Examined(place.grid, doubts)
 
 
 def _arranged(channel: str, series: Series, reading: Reading) -> tuple[Place, Frames, tuple[str, ...]]:

@@ -18,6 +18,10 @@ from pydicom.sequence import Sequence as DicomSequence
 
 Tag = tuple[int, int]
 
+Elements = Dataset | Mapping[Tag, bytes]
+"""The elements of a file or an item: as pydicom has them, or their bytes by tag, which are little-endian."""
+
+_NONE: Mapping[Tag, bytes] = MappingProxyType({})
 _SIZES: Mapping[str, int] = MappingProxyType({"H": 2, "h": 2, "f": 4, "d": 8})
 _MOST_CHARACTERS = 1 << 16
 
@@ -30,19 +34,26 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def text(data: Dataset, tag: Tag) -> str:
+def text(data: Elements, tag: Tag) -> str:
     """The text of an element, without padding; empty where it is not there."""
-    value = _raw(data, tag)[0]
-    return value[:_MOST_CHARACTERS].decode("latin-1").strip(" \0\r\n\t")
+    value = _raw(data, tag)[0] if isinstance(data, Dataset) else data.get(tag)
+    return "" if not value else value[:_MOST_CHARACTERS].decode("latin-1").strip(" \0\r\n\t")
 
 
-def words(data: Dataset, tag: Tag) -> tuple[str, ...]:
+def raw(data: Elements, tag: Tag) -> bytes:
+    """The bytes of an element; none where it is not there."""
+    return _raw(data, tag)[0]
+
+
+def words(data: Elements, tag: Tag) -> tuple[str, ...]:
     """The values of a text element."""
     found = text(data, tag)
-    return tuple(word.strip() for word in found.split("\\")) if found else ()
+    if "\\" in found:
+        return tuple(word.strip() for word in found.split("\\"))
+    return (found,) if found else ()
 
 
-def numbers(data: Dataset, tag: Tag, count: int | None = None) -> tuple[float, ...] | None:
+def numbers(data: Elements, tag: Tag, count: int | None = None) -> tuple[float, ...] | None:
     """The numbers in a text element (DS, IS), all finite; None where they are not, or not `count` of them."""
     try:
         found = tuple(float(word) for word in words(data, tag))
@@ -53,13 +64,13 @@ def numbers(data: Dataset, tag: Tag, count: int | None = None) -> tuple[float, .
     return found
 
 
-def number(data: Dataset, tag: Tag) -> float | None:
+def number(data: Elements, tag: Tag) -> float | None:
     """The first number in a text element."""
     found = numbers(data, tag)
     return found[0] if found else None
 
 
-def binary(data: Dataset, tag: Tag, kind: str) -> float | None:
+def binary(data: Elements, tag: Tag, kind: str) -> float | None:
     """The first number of a binary element: `kind` is H, h (16 bits), f or d, as in `struct`."""
     value, little = _raw(data, tag)
     size = _SIZES[kind]
@@ -69,22 +80,24 @@ def binary(data: Dataset, tag: Tag, kind: str) -> float | None:
     return found if isfinite(found) else None
 
 
-def items(data: Dataset, tag: Tag) -> list[Dataset]:
+def items(data: Elements, tag: Tag) -> list[Dataset]:
     """The items of a sequence; none where it is not there."""
-    if tag not in data:
+    if not isinstance(data, Dataset) or tag not in data:
         return []
     element = data[tag]
     return list(element.value) if isinstance(element.value, DicomSequence) else []
 
 
-def first(data: Dataset, tag: Tag) -> Dataset:
+def first(data: Elements, tag: Tag) -> Elements:
     """The first item of a sequence, empty where there is none."""
     found = items(data, tag)
-    return found[0] if found else Dataset()
+    return found[0] if found else _NONE
 
 
-def _raw(data: Dataset, tag: Tag) -> tuple[bytes, bool]:
+def _raw(data: Elements, tag: Tag) -> tuple[bytes, bool]:
     """The bytes of an element, and whether they are little-endian."""
+    if not isinstance(data, Dataset):
+        return data.get(tag, b""), True
     if tag not in data:
         return b"", True
     element: Any = data.get_item(tag)

@@ -5,6 +5,7 @@ archives in it, and more than is sane.
 """
 
 import errno
+import os
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
@@ -91,6 +92,12 @@ def holds_dicom(path: Path) -> bool:
     return is_dicom_file(path) or is_zip(path)
 
 
+def loose(file: Path) -> Member:
+    """A file on disk as a member."""
+    place = str(file)
+    return Member(file, place, file.name, partial(open, place, "rb"))
+
+
 @contextmanager
 def members(paths: Sequence[Path]) -> Iterator[tuple[Member, ...]]:
     """The files that look like DICOM in these files, folders and archives, sorted by name; open while the block lasts.
@@ -104,7 +111,7 @@ def members(paths: Sequence[Path]) -> Iterator[tuple[Member, ...]]:
                 if _is_named_zip(file) or (file == path and is_zip(file)):
                     found += _archived(file, stack)
                 elif is_dicom_file(file):
-                    found.append(Member(file, str(file), file.name, partial(file.open, "rb")))
+                    found.append(loose(file))
                 if len(found) > MOST_FILES:
                     raise FileError(
                         f"{path.name} holds more than {MOST_FILES} DICOM files; give the folder of one study"
@@ -119,9 +126,10 @@ def _is_named_zip(file: Path) -> bool:
 def _head(path: Path, count: int) -> bytes:
     """The first bytes of a file; none where it cannot be read, or is no regular file."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        place = str(path)
+        if not stat.S_ISREG(os.stat(place).st_mode):
             return b""
-        with path.open("rb") as file:
+        with open(place, "rb", buffering=0) as file:
             return file.read(count)
     except OSError:
         return b""

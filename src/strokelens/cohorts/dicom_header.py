@@ -7,17 +7,19 @@ never shown; the person's number parts persons from one another, and is never sh
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from strokelens.cohorts.dicom_elements import (
+    Elements,
     Tag,
     binary,
     clock_s,
@@ -25,11 +27,14 @@ from strokelens.cohorts.dicom_elements import (
     items,
     number,
     numbers,
+    raw,
     text,
     without_warnings,
     words,
 )
 from strokelens.cohorts.dicom_files import Member
+from strokelens.cohorts.dicom_mosaic import mosaic_of
+from strokelens.cohorts.dicom_scan import scan
 from strokelens.errors import FileError
 
 DAMAGE: Final = (
@@ -40,6 +45,9 @@ DAMAGE: Final = (
 
 SIMULATOR: Final = "strokelens"
 """The manufacturer of simulated studies."""
+
+MOSAIC: Final = "MOSAIC"
+"""The word in the image type of a picture that holds many slices side by side."""
 
 _SHARED, _PER_FRAME = (0x5200, 0x9229), (0x5200, 0x9230)
 _LARGEST_SIDE = 8192
@@ -53,7 +61,8 @@ _KEPT: Final[Mapping[str, Tag]] = MappingProxyType(
         "thickness": (0x0018, 0x0050), "repetition": (0x0018, 0x0080), "echo": (0x0018, 0x0081),
         "between": (0x0018, 0x0088), "trigger": (0x0018, 0x1060), "tilt": (0x0018, 0x1120),
         "b": (0x0018, 0x9087), "direction": (0x0018, 0x9075), "siemens": (0x0019, 0x0010),
-        "siemens_b": (0x0019, 0x100C), "study": (0x0020, 0x000D), "series": (0x0020, 0x000E),
+        "siemens_b": (0x0019, 0x100C), "csa_maker": (0x0029, 0x0010), "csa": (0x0029, 0x1010),
+        "study": (0x0020, 0x000D), "series": (0x0020, 0x000E),
         "number": (0x0020, 0x0011), "acquisition": (0x0020, 0x0012), "order": (0x0020, 0x0013),
         "position": (0x0020, 0x0032), "orientation": (0x0020, 0x0037), "temporal": (0x0020, 0x0100),
         "resolution": (0x0020, 0x0110),
@@ -66,12 +75,17 @@ _KEPT: Final[Mapping[str, Tag]] = MappingProxyType(
     }
 )  # fmt: skip
 _TAGS: Final[list[Tag]] = list(_KEPT.values())
+_WANTED: Final = frozenset(_TAGS)
+_ODD: Final = frozenset({_SHARED, _PER_FRAME})
 _PRIVATE: Final = (("siemens", "SIEMENS MR HEADER"), ("philips", "Philips Imaging DD 001"), ("ge", "GEMS_PARM_01"))
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How a file keeps its pixels; `start` is the byte where the element with pixels begins, `syntax` says how."""
+    """How a file keeps its pixels; `start` is the byte where the element with pixels begins, `syntax` says how.
+
+    A mosaic is a picture of `across` × `across` planes of `rows` × `columns`, row by row; else `across` is 1.
+    """
 
     rows: int
     columns: int
@@ -84,6 +98,7 @@ class Storage:
     frames: int
     syntax: str
     start: int
+    across: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,29 +144,60 @@ def read_planes(member: Member) -> tuple[Plane, ...]:
     Raises `FileError` when the file is damaged.
     """
     try:
+        with member.opened() as file:
+            scanned = scan(file.read, _WANTED, _ODD)
+        if scanned is not None:
+            return _planes(member, scanned.elements, scanned.syntax, scanned.start)
         with member.opened() as file, without_warnings():
             data = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
             start = file.tell()
-        return _planes(member, data, start)
+        return _planes(member, data, _syntax(data), start)
     except DAMAGE as error:
         raise FileError(f"{member.name} is a damaged DICOM file; copy or export it again") from error
 
 
-def _planes(member: Member, data: FileDataset, start: int) -> tuple[Plane, ...]:
-    storage = _storage(data, start)
+def _planes(member: Member, data: Elements, syntax: str, start: int) -> tuple[Plane, ...]:
+    storage = _storage(data, syntax, start)
     kind = text(data, _KEPT["class"])
     if storage is None or not text(data, _KEPT["series"]) or kind.startswith("1.2.840.10008.5.1.4.1.1.66"):
         return ()
     shared, each = first(data, _SHARED), items(data, _PER_FRAME)
     if storage.frames == 1 and not each:
-        return (_plane(member, data, storage, 0, (data,)),)
+        plane = _plane(member, data, storage, 0, (data,))
+        return _tiles(plane, data) if MOSAIC in plane.image_type else (plane,)
     return tuple(
-        _plane(member, data, storage, at, (each[at] if at < len(each) else Dataset(), shared, data))
+        _plane(member, data, storage, at, (each[at] if at < len(each) else {}, shared, data))
         for at in range(storage.frames)
     )
 
 
-def _storage(data: FileDataset, start: int) -> Storage | None:
+def _tiles(plane: Plane, data: Elements) -> tuple[Plane, ...]:
+    """The slices in a mosaic; the mosaic itself where its private header does not tell where they lie."""
+    known = text(data, _KEPT["csa_maker"]) == "SIEMENS CSA HEADER"
+    mosaic = mosaic_of(raw(data, _KEPT["csa"])) if known else None
+    if mosaic is None or plane.position is None or plane.orientation is None or not (plane.spacing and plane.thickness):
+        return (plane,)
+    across, whole = mosaic.across, plane.storage
+    rows, columns = whole.rows // across, whole.columns // across
+    if not rows or not columns or whole.rows % across or whole.columns % across:
+        return (plane,)
+    right, down = np.array(plane.orientation[:3]), np.array(plane.orientation[3:])
+    normal = np.cross(right, down)
+    step = plane.thickness * normal * (1 if normal @ mosaic.normal > 0 else -1)
+    # the stated position is that of a single slice with as many pixels as the mosaic, about the same middle
+    corner = np.array(plane.position)
+    corner += (
+        right * plane.spacing[1] * (whole.columns - columns) / 2 + down * plane.spacing[0] * (whole.rows - rows) / 2
+    )
+    storage = replace(whole, rows=rows, columns=columns, across=across)
+    image_type = tuple(word for word in plane.image_type if word != MOSAIC)
+    return tuple(
+        replace(plane, frame=at, storage=storage, image_type=image_type, position=tuple((corner + at * step).tolist()))
+        for at in range(mosaic.count)
+    )
+
+
+def _storage(data: Elements, syntax: str, start: int) -> Storage | None:
     """How pixels are kept; None where there are none."""
     rows, columns = (int(binary(data, _KEPT[name], "H") or 0) for name in ("rows", "columns"))
     if not 0 < rows <= _LARGEST_SIDE or not 0 < columns <= _LARGEST_SIDE:
@@ -171,7 +217,7 @@ def _storage(data: FileDataset, start: int) -> Storage | None:
         binary(data, _KEPT["signed"], "H") == 1,
         text(data, _KEPT["photometric"]),
         frames,
-        _syntax(data),
+        syntax,
         start,
     )
 
@@ -185,7 +231,7 @@ def _syntax(data: FileDataset) -> str:
     return str(ImplicitVRLittleEndian if implicit else "1.2.840.10008.1.2.1" if little else ExplicitVRBigEndian)
 
 
-def _plane(member: Member, data: Dataset, storage: Storage, frame: int, places: tuple[Dataset, ...]) -> Plane:
+def _plane(member: Member, data: Elements, storage: Storage, frame: int, places: tuple[Elements, ...]) -> Plane:
     """A plane whose facts are looked for in `places` in turn: its own, the shared ones, the file's."""
     geometry = [_group(place, (0x0020, 0x9113)) for place in places]
     turned = [_group(place, (0x0020, 0x9116)) for place in places]
@@ -226,27 +272,27 @@ def _plane(member: Member, data: Dataset, storage: Storage, frame: int, places: 
     )
 
 
-def _group(place: Dataset, group: Tag) -> Dataset:
+def _group(place: Elements, group: Tag) -> Elements:
     """The functional group of a place, or the place itself where it has none, as in classic files."""
     return first(place, group) if group in place else place
 
 
-def _first(places: list[Dataset], tag: Tag) -> float | None:
+def _first(places: list[Elements], tag: Tag) -> float | None:
     return next((found for place in places if (found := number(place, tag)) is not None), None)
 
 
-def _list(places: list[Dataset], tag: Tag, count: int) -> tuple[float, ...] | None:
+def _list(places: list[Elements], tag: Tag, count: int) -> tuple[float, ...] | None:
     return next((found for place in places if (found := numbers(place, tag, count)) is not None), None)
 
 
-def _image_type(place: Dataset) -> tuple[str, ...]:
+def _image_type(place: Elements) -> tuple[str, ...]:
     for group in ((0x0018, 0x9226), (0x0018, 0x9329)):  # MR and CT image frame type
         if group in place:
             return tuple(word.upper() for word in words(first(place, group), (0x0008, 0x9007)))
     return tuple(word.upper() for word in words(place, _KEPT["image_type"]))
 
 
-def _times_s(places: tuple[Dataset, ...], data: Dataset) -> dict[str, float]:
+def _times_s(places: tuple[Elements, ...], data: Elements) -> dict[str, float]:
     """Every clock that a plane has, in s; the more direct ones first."""
     content = first(places[0], (0x0020, 0x9111))
     temporal = first(places[0], (0x0020, 0x9310))
@@ -267,7 +313,7 @@ def _times_s(places: tuple[Dataset, ...], data: Dataset) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _b_value(places: tuple[Dataset, ...], data: Dataset) -> float | None:
+def _b_value(places: tuple[Elements, ...], data: Elements) -> float | None:
     """The b value in s/mm², standard or private; GE adds multiples of 1e9 to it."""
     for place in places:
         found = binary(_group(place, (0x0018, 0x9117)), _KEPT["b"], "d")
@@ -284,13 +330,13 @@ def _b_value(places: tuple[Dataset, ...], data: Dataset) -> float | None:
     return None
 
 
-def _directed(places: tuple[Dataset, ...]) -> bool:
+def _directed(places: tuple[Elements, ...]) -> bool:
     """Whether a diffusion image shows one direction."""
     stated = [text(_group(place, (0x0018, 0x9117)), _KEPT["direction"]) for place in places]
     return next((word for word in stated if word), "") in ("DIRECTIONAL", "BMATRIX")
 
 
-def _echo_s(places: tuple[Dataset, ...]) -> float | None:
+def _echo_s(places: tuple[Elements, ...]) -> float | None:
     for place in places:
         effective = binary(first(place, (0x0018, 0x9114)), (0x0018, 0x9082), "d")
         found = _ms(effective if effective is not None else number(place, _KEPT["echo"]))

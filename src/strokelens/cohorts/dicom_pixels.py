@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
 from math import prod
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -23,6 +24,8 @@ _NATIVE = (str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian), str(Explici
 _LONG_VR = (b"OB", b"OW", b"UN")
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _EXACT = 1 << 23
+_BY_EXTRA: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81))
+"""What the extra `dicom-jpeg` decodes: JPEG baseline, extended and lossless, and JPEG-LS."""
 
 
 def read_values(planes: Sequence[Sequence[Plane]]) -> tuple[Float[np.ndarray, "i j k t"], str]:
@@ -92,12 +95,28 @@ def _native(content: bytes, plane: Plane) -> Shaped[np.ndarray, "row column"] | 
     if at is None or (order == ">" and storage.allocated == 8):
         return None
     dtype = np.dtype(f"{order}{'i' if storage.signed else 'u'}{storage.allocated // 8}")
-    count = storage.rows * storage.columns
-    start = at + plane.frame * count * dtype.itemsize
+    rows, columns = storage.rows * storage.across, storage.columns * storage.across
+    count = rows * columns
+    start = at + _picture(plane) * count * dtype.itemsize
     if start + count * dtype.itemsize > len(content):
         raise FileError(f"{plane.member.name} is cut short: pixels are missing; copy or export it again")
-    raw = np.frombuffer(content, dtype, count, start).reshape(storage.rows, storage.columns)
-    return _bits(raw, storage)
+    return _bits(_tile(np.frombuffer(content, dtype, count, start).reshape(rows, columns), plane), storage)
+
+
+def _picture(plane: Plane) -> int:
+    """The number of the picture in its file: a mosaic has one."""
+    return plane.frame if plane.storage.across == 1 else 0
+
+
+def _tile(picture: Shaped[np.ndarray, "height width"], plane: Plane) -> Shaped[np.ndarray, "row column"]:
+    """The plane in its picture, which is more only of a mosaic."""
+    storage = plane.storage
+    if storage.across == 1:
+        return picture
+    top, left = (
+        at * size for at, size in zip(divmod(plane.frame, storage.across), (storage.rows, storage.columns), strict=True)
+    )
+    return picture[top : top + storage.rows, left : left + storage.columns]
 
 
 def _pixels_at(content: bytes, storage: Storage, order: str) -> int | None:
@@ -124,9 +143,13 @@ def _bits(raw: Shaped[np.ndarray, "row column"], storage: Storage) -> Shaped[np.
 def _decoded(content: bytes, plane: Plane) -> Shaped[np.ndarray, "row column"]:
     """The stored values of a plane by pydicom and its decoders."""
     values = _by_pydicom(content, plane, raw=True)
-    if values.shape != (plane.storage.rows, plane.storage.columns) or values.dtype.kind not in "iuf":
+    storage = plane.storage
+    if (
+        values.shape != (storage.rows * storage.across, storage.columns * storage.across)
+        or values.dtype.kind not in "iuf"
+    ):
         raise FileError(f"{plane.member.name}: its pixels do not fit its header; export it again")
-    return values
+    return _tile(values, plane)
 
 
 def _colours(content: bytes, plane: Plane) -> Picture:
@@ -145,7 +168,7 @@ def _by_pydicom(content: bytes, plane: Plane, *, raw: bool) -> Shaped[np.ndarray
             data = dcmread(BytesIO(content), force=True)
             if "TransferSyntaxUID" not in data.file_meta:
                 data.file_meta.TransferSyntaxUID = UID(plane.storage.syntax)
-            values: Shaped[np.ndarray, "..."] = pixel_array(data, index=plane.frame, raw=raw)
+            values: Shaped[np.ndarray, "..."] = pixel_array(data, index=_picture(plane), raw=raw)
             if not raw and plane.storage.photometric == "PALETTE COLOR":
                 values = apply_color_lut(values, data)
     except RuntimeError as error:
@@ -161,7 +184,8 @@ def _no_decoder(plane: Plane, error: RuntimeError) -> str:
     name = known.partition(",")[0].partition("(")[0].strip()
     if "missing" not in str(error) and not isinstance(error, NotImplementedError):
         return f"{plane.member.name}: its pixels ({name}) are damaged; copy or export it again"
+    cure = "install strokelens[dicom-jpeg], or " if plane.storage.syntax in _BY_EXTRA else ""
     return (
-        f"{plane.member.name} is compressed ({name}), and no decoder for that is installed; install "
-        "strokelens[dicom-jpeg], or export it uncompressed"
+        f"{plane.member.name} is compressed ({name}), and no decoder for that is installed; "
+        f"{cure}export it uncompressed"
     )

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from strokelens.cohorts.channels import CHANNEL_OF, parse
-from strokelens.cohorts.dicom_header import Plane
+from strokelens.cohorts.dicom_header import MOSAIC, Plane
 from strokelens.cohorts.dicom_place import SAME_PLACE_MM
 from strokelens.cohorts.study import ORDER
 from strokelens.errors import CaseError
@@ -72,8 +72,8 @@ class Series:
 
     @property
     def mosaic(self) -> bool:
-        """Whether each of its pictures holds many slices side by side."""
-        return "MOSAIC" in self.planes[0].image_type
+        """Whether each of its pictures holds many slices side by side, and nothing tells where they lie."""
+        return MOSAIC in self.planes[0].image_type
 
     @property
     def coloured(self) -> bool:
@@ -156,7 +156,10 @@ def listed(series: Sequence[Series]) -> str:
 def _mosaic(series: Sequence[Series]) -> str:
     if not any(each.mosaic for each in series):
         return ""
-    return "; mosaics, many slices in one picture, are not read: export them as enhanced MR, or convert with dcm2niix"
+    return (
+        "; of a mosaic, many slices in one picture, the header does not tell where they lie: export as enhanced MR, or "
+        "convert with dcm2niix"
+    )
 
 
 def _kind(plane: Plane) -> object:

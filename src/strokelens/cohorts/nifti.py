@@ -42,10 +42,10 @@ def read_study(path: Path, reading: Reading = _AS_WRITTEN) -> Case:
     Raises a `StrokelensError` with one line that names the file and the cure.
     """
     path = Path(path)
-    return read_dicom((path,), reading) if _is_dicom(path) else read_files(find_study(path), reading)
+    return read_dicom((path,), reading) if is_dicom(path) else read_files(find_study(path), reading)
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
     """Whether DICOM is all that there is to read; where a NIfTI image lies beside it, that is read."""
     try:
         if path.is_dir() and any(is_nifti(file) and not parse(stem(file)).mask for file in walk(path)):

@@ -193,8 +193,7 @@ def _write_scores(path: Path, rows: Sequence[Written]) -> None:
         table = csv.writer(file, delimiter=";", lineterminator="\n")
         table.writerow(["patient", "nihss", "age", "gender"])
         for row in rows:
-            known = (_cell(row.clinical.get(value)) for value in ("nihss", "age_years"))
-            table.writerow([row.name, *known, "-"])
+            table.writerow([row.name, *(_cell(row.clinical.get(name)) for name in ("nihss", "age_years", "female"))])
 
 
 def _cell(value: float | None) -> str:

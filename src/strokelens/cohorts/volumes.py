@@ -42,7 +42,7 @@ class VolumeReader:
             first = first or (channel, header.grid)
             problems += self._elsewhere(channel, header.grid, *first)
         if entry.truth is not None and first is not None:
-            problems += _look_at_truth(entry.truth, *first)
+            problems += look_at_truth(entry.truth, *first)
         return tuple(problems)
 
     def read(self, entry: Entry, channels: Sequence[str]) -> Case:
@@ -121,7 +121,8 @@ def _wants(channel: str) -> str:
     return "needs frames over time" if channel in SERIES else "is one volume"
 
 
-def _look_at_truth(truth: Truth, channel: str, grid: Grid) -> list[Problem]:
+def look_at_truth(truth: Truth, channel: str, grid: Grid) -> tuple[Problem, ...]:
+    """What the header of a truth tells, beside a channel on `grid`."""
     problems: list[Problem] = []
     header = _header(truth.files[0], problems)
     if header is not None and header.frames > 1:
@@ -129,4 +130,4 @@ def _look_at_truth(truth: Truth, channel: str, grid: Grid) -> list[Problem]:
     if header is not None and not header.grid.agrees(grid):
         gap = difference(header.grid, grid)
         problems.append(Problem("other-grid", f"the truth lies elsewhere than {channel} ({gap})", True))
-    return problems
+    return tuple(problems)

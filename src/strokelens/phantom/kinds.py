@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 from typing import ClassVar, Final, Protocol, runtime_checkable
 
@@ -12,11 +13,15 @@ from strokelens.arrays import Mask, Series, Volume
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts import bids_layout, isles2017, nnunet, slice_writer
 from strokelens.cohorts.bids import case_prefix
+from strokelens.cohorts.dicom_layout import write_truth
+from strokelens.cohorts.dicom_writer import write_dicom
+from strokelens.cohorts.participants import write_participants
 from strokelens.cohorts.slice_reader import SCALES, SPACING_MM
 from strokelens.cohorts.slices import radiological_grid
 from strokelens.cohorts.written import Written
 from strokelens.labels import LESION_ONLY
 from strokelens.perfusion.maps import MapSettings, compute_maps
+from strokelens.phantom.clinical import draw_sex
 from strokelens.phantom.cohort import protocol_of
 from strokelens.phantom.diffgen import DEFAULT, Recipe, generate
 from strokelens.phantom.diffusion import HIGHEST, adc_map
@@ -38,6 +43,15 @@ PICTURES: Final = CtProtocol(matrix=slice_writer.SIDE, slices=8, field_of_view_m
 
 CHALLENGE: Final = DscProtocol(matrix=192, slices=19, slice_mm=6.5)
 """A scan with the most frequent shape of ISLES 2017."""
+
+GRIDS: Final = ((192, 19, 6.5), (256, 24, 5.0), (128, 25, 5.0), (192, 30, 4.0))
+"""Matrix, slices and their thickness in mm: the shapes in ISLES 2017; its thicknesses are not published, ours are."""
+
+GRID_SHARES: Final = (0.55, 0.15, 0.15, 0.15)
+"""How many cases have each of `GRIDS`; the first is the most frequent one, the shares are ours."""
+
+UNUSED_NUMBERS: Final = frozenset({3, 17, 25, 29, 34})
+"""The training cases that ISLES 2017 does not have."""
 
 SERIES: Final = CtProtocol()
 
@@ -103,7 +117,9 @@ class Slices:
         assert truth is not None
         labels = np.where(_under_bar(truth.grid.shape), 0, truth.labels)
         channels = shown | {"MIP": _projection(patient.case["CTP"], brain)}
-        return replace(patient.case, channels=channels, time_s=None, truth=replace(truth, labels=labels))
+        clinical = dict(patient.case.clinical) | draw_sex(np.random.default_rng([job.seed, 14]))
+        truth = replace(truth, labels=labels)
+        return replace(patient.case, channels=channels, time_s=None, truth=truth, clinical=clinical)
 
     def write(self, folder: Path, name: str, case: Case) -> None:
         """`patients/NAME/no_date/<MAP>/NN.png` and `truth/NAME/NN.tiff`."""
@@ -118,23 +134,27 @@ class Slices:
 class Isles:
     """ADC, maps of DSC-MR, the series, and the final infarct: the layout `isles2017`.
 
-    The first `tests` cases are for testing, without truth.
+    The first `tests` cases are for testing, without truth. With `grids` each case has one of them, of `GRID_SHARES`
+    where they are as many.
     """
 
     protocol: Scan = CHALLENGE
     vary: bool = False
     tests: int = 0
+    grids: tuple[tuple[int, int, float], ...] = ()
     layout: ClassVar[str] = "isles2017"
     shares: ClassVar[Shares] = STROKES
 
     def names(self, patients: Sequence[tuple[int, Group]]) -> tuple[str, ...]:
-        """test_N for the first ones, and training_N."""
-        numbers = range(1, len(patients) + 1)
-        return tuple(f"test_{n}" if n <= self.tests else f"training_{n - self.tests}" for n in numbers)
+        """test_N for the first ones, and training_N, with the challenge's gaps in N."""
+        tests = min(self.tests, len(patients))
+        numbers = (number for number in count(1) if number not in UNUSED_NUMBERS)
+        training = islice(numbers, len(patients) - tests)
+        return (*(f"test_{n}" for n in range(1, tests + 1)), *(f"training_{n}" for n in training))
 
     def case(self, job: Job) -> Case:
         """Maps by our own perfusion; the truth is the infarct weeks later, which grew until treatment and after it."""
-        patient = _patient(job, self.protocol, vary=self.vary)
+        patient = _patient(job, self._protocol(job.seed), vary=self.vary)
         series, truth = patient.case, patient.case.truth
         assert truth is not None
         maps = compute_maps(series, MapSettings()).maps
@@ -154,6 +174,15 @@ class Isles:
             }
         channels = {"ADC": adc_map(patient.tissues, images), **maps, "PWI": series["PWI"]}
         return replace(series, channels=channels, truth=lesion, clinical=clinical)
+
+    def _protocol(self, seed: int) -> Scan:
+        """The protocol with the grid of a seed."""
+        if not self.grids:
+            return self.protocol
+        shares = GRID_SHARES if len(self.grids) == len(GRID_SHARES) else None
+        drawn = np.random.default_rng([seed, 15]).choice(len(self.grids), p=shares)
+        matrix, slices, slice_mm = self.grids[int(drawn)]
+        return replace(self.protocol, matrix=matrix, slices=slices, slice_mm=slice_mm)
 
     def write(self, folder: Path, name: str, case: Case) -> None:
         """`training_N/VSD.Brain.XX.O.MR_<MAP>.<id>/…` and `…OT…`."""
@@ -189,6 +218,34 @@ class BidsSeries:
         """`participants.tsv`, the descriptions, and what validators shall not look at."""
         bids_layout.write_tables(folder, rows, version=__version__)
         (folder / ".bidsignore").write_text("phantom.json\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """The 4D series as a scanner sends it, one file a slice and frame, with core and penumbra: the layout `dicom`."""
+
+    protocol: Scan = SERIES
+    vary: bool = False
+    layout: ClassVar[str] = "dicom"
+    shares: ClassVar[Shares] = PUBLISHED
+
+    def names(self, patients: Sequence[tuple[int, Group]]) -> tuple[str, ...]:
+        """sim-SEED, from which the UIDs follow."""
+        return tuple(f"sim-{seed}" for seed, _ in patients)
+
+    def case(self, job: Job) -> Case:
+        """The series as the scanner gives it."""
+        return _patient(job, self.protocol, vary=self.vary).case
+
+    def write(self, folder: Path, name: str, case: Case) -> None:
+        """`sim-SEED/ctp/NNNNNN.dcm` and `truth/sim-SEED_dseg.nii.gz`."""
+        write_dicom(folder / name, case, seed=int(name.removeprefix("sim-")))
+        assert case.truth is not None
+        write_truth(folder, name, case.truth, {"Simulated": True})
+
+    def write_tables(self, folder: Path, rows: Sequence[Written]) -> None:
+        """`participants.tsv`."""
+        write_participants(folder, rows)
 
 
 @dataclass(frozen=True)
