@@ -1,6 +1,7 @@
 """Scores of a cohort's predictions: recomputed by hand, one case at a time, and every failure a row."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from math import isnan, log10
 from pathlib import Path
@@ -15,7 +16,8 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.predictions import find_predictions
 from strokelens.cohorts.slice_writer import write_slices
 from strokelens.cohorts.slices import write_picture
-from strokelens.evaluation import summaries
+from strokelens.errors import CaseError
+from strokelens.evaluation import scoring, summaries
 from strokelens.evaluation.scoring import FAILURES, Evaluation, evaluate
 from strokelens.evaluation.summaries import agreements, by_person, cells, comparisons
 from strokelens.grid import Grid
@@ -148,6 +150,35 @@ def test_one_case_is_in_memory_at_a_time(cohort: Cohort, tmp_path: Path, monkeyp
     assert most <= 3  # a truth and its prediction, and the next truth before the last one is let go
 
 
+def told(evaluation: Evaluation) -> list[object]:
+    """All that the rows hold, bit by bit."""
+    return [
+        (
+            row.model,
+            row.case_id,
+            row.failures,
+            {name: (dict(each.values), each.counts) for name, each in row.scores.items()},
+        )
+        for row in evaluation.rows
+    ]
+
+
+def test_rows_do_not_depend_on_the_number_of_processes(cohort: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "ours/case_3.nii.gz").unlink()
+    models = [find_predictions(tmp_path / "ours", cohort)]
+    assert repr(told(evaluate(models, cohort, workers=2))) == repr(told(evaluate(models, cohort)))
+
+
+def test_a_process_that_was_killed_is_told(cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "_rows", killed)
+    with pytest.raises(CaseError, match=r"^the process that scored case_1 was ended, .*; give fewer --workers$"):
+        evaluate([find_predictions(tmp_path / "ours", cohort)], cohort, workers=2)
+
+
+def killed(_: object) -> tuple[()]:
+    os._exit(9)
+
+
 def no_prediction(folder: Path, _: Path) -> None:
     (folder / "case_2.nii.gz").unlink()
 
@@ -269,7 +300,7 @@ def test_grey_slices_as_the_first_ancestor_wrote_them_are_scored(tmp_path: Path)
     grey = segmentation.scheme.to_grey(segmentation.labels)
     for index in range(2):
         write_picture(place / f"{index + 1:02}.png", np.ascontiguousarray(grey[:, :, index].T))
-    (row,) = scored(cohort, tmp_path / "grey").rows
+    (row,) = evaluate([find_predictions(tmp_path / "grey", cohort)], cohort, workers=2).rows
     assert row.failures == ()
     assert row.simulated
     assert {name: scores["dice"] for name, scores in row.scores.items()} == {

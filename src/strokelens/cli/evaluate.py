@@ -1,5 +1,6 @@
 """`strokelens evaluate`: how well predictions agree with the truth of a cohort."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ from strokelens.cli.progress import counted, loudness, say
 if TYPE_CHECKING:
     from strokelens.cohorts.cohort import Cohort
     from strokelens.cohorts.predictions import Predictions
+
+_CASES_EACH = 5
 
 
 def evaluate(
@@ -32,6 +35,7 @@ def evaluate(
     legacy: Annotated[
         bool, typer.Option("--legacy", help="Add the first ancestor's own numbers beside the right ones.")
     ] = False,
+    workers: options.Workers = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 2, not 1, if a case could not be scored.")
     ] = False,
@@ -48,7 +52,7 @@ def evaluate(
     from strokelens.cohorts.folder import check_out
     from strokelens.cohorts.layouts import open_cohort
     from strokelens.evaluation.delivery import MARKER, deliver
-    from strokelens.evaluation.scoring import evaluate as score
+    from strokelens.evaluation.scoring import cases, collected
     from strokelens.evaluation.tables import headline
     from strokelens.flags import RESEARCH_USE
 
@@ -57,7 +61,8 @@ def evaluate(
         check_out(out, marker=MARKER, overwrite=overwrite, source=source)
     opened = open_cohort(cohort, layout)
     models = _models(predictions, name, model or [], opened)
-    evaluation = score(models, counted(f"evaluating {predictions.name}", opened))
+    with closing(cases(models, opened, workers=_processes(workers, len(opened)))) as scored:
+        evaluation = collected(models, counted(f"evaluating {predictions.name}", scored, total=len(opened)))
     text = deliver(evaluation, out, overwrite=overwrite, with_legacy=legacy)
     if json:
         typer.echo(text, nl=False)
@@ -68,6 +73,13 @@ def evaluate(
         say(f"{out / 'tables.md'}: {headline(evaluation)} {RESEARCH_USE}")
     if not evaluation.complete:
         raise typer.Exit(2 if strict else 1)
+
+
+def _processes(workers: int | None, cases: int) -> int:
+    """How many processes score: where it is not told, one starts only where it has enough cases to be worth it."""
+    from strokelens.processes import how_many
+
+    return how_many(workers, cases if workers else cases // _CASES_EACH)
 
 
 def _models(first: Path, name: str | None, others: list[str], cohort: "Cohort") -> "list[Predictions]":

@@ -56,6 +56,9 @@ SeriesNumbers = Annotated[
         "--series", min=0, metavar="NUMBER", help="A DICOM series to read; again for more; else strokelens chooses."
     ),
 ]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Cases side by side; else one a core.")
+]
 Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the frames as they lie.")]
 
 

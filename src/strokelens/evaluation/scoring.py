@@ -4,7 +4,9 @@ Conventions: the scores are those of `metrics.scores`, with its empty cases. A c
 hypoperfused tissue is penumbra and core together. Grids must agree: nothing is resampled unasked.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -12,12 +14,13 @@ from typing import Final
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.predictions import Predictions
-from strokelens.errors import LabelError, StrokelensError
+from strokelens.errors import CaseError, LabelError, StrokelensError
 from strokelens.grid import difference
 from strokelens.labels import LabelScheme
 from strokelens.metrics import scores
 from strokelens.metrics.scores import Scores
 from strokelens.metrics.volumes import Volumes
+from strokelens.processes import in_order
 
 CLASSES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"penumbra": ("penumbra",), "core": ("core",), "hypoperfused": ("penumbra", "core"), "lesion": ("lesion",)}
@@ -108,27 +111,63 @@ class Evaluation:
         return tuple(row for row in self.rows if row.model == model and group in (None, row.group))
 
 
-def evaluate(models: Sequence[Predictions], cohort: Iterable[Entry]) -> Evaluation:
+def evaluate(models: Sequence[Predictions], cohort: Iterable[Entry], *, workers: int = 1) -> Evaluation:
     """Score the predictions of one or more models for each case of a cohort; only the truth of a case is read.
 
-    Truth and one prediction are in memory, whatever the number of cases. Nothing is raised for a broken case.
+    Truth and one prediction are in memory for each of the `workers`, whatever the number of cases; with more than one
+    these are processes, which need `if __name__ == "__main__":` in a script. The rows are the same whatever their
+    number. Nothing is raised for a broken case.
     """
-    rows = tuple(row for entry in cohort for row in _rows(models, entry))
-    return Evaluation(rows, {model.name: model.strangers for model in models})
+    with closing(cases(models, cohort, workers=workers)) as scored:
+        return collected(models, scored)
 
 
-def _rows(models: Sequence[Predictions], entry: Entry) -> Iterator[Row]:
+def cases(
+    models: Sequence[Predictions], cohort: Iterable[Entry], *, workers: int = 1
+) -> Generator[tuple[Row, ...], None, None]:
+    """The rows of each case, one a model, in the cohort's order and as they are there; for `collected`."""
+    jobs = (_Job(entry, {model.name: model.entries.get(entry.id) for model in models}) for entry in cohort)
+    if workers == 1:
+        yield from map(_rows, jobs)
+        return
+    with closing(in_order(_rows, jobs, workers=workers)) as scoring:
+        for job, rows in scoring:
+            try:
+                yield rows.result()
+            except BrokenProcessPool as error:
+                raise CaseError(
+                    f"the process that scored {job.case.id} was ended, perhaps for want of memory; give fewer --workers"
+                ) from error
+
+
+def collected(models: Sequence[Predictions], rows: Iterable[Sequence[Row]]) -> Evaluation:
+    """The evaluation of the rows of each case."""
+    return Evaluation(tuple(row for case in rows for row in case), {model.name: model.strangers for model in models})
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A case and each model's prediction for it: all that another process needs."""
+
+    case: Entry
+    predictions: Mapping[str, Entry | None]
+
+
+def _rows(job: _Job) -> tuple[Row, ...]:
     """The rows of one case."""
+    entry = job.case
     try:
         case = entry.read_truth()
     except StrokelensError as error:
         code = "no-truth" if entry.truth is None and entry.usable else "truth"
-        failure = Failure(code, str(error))
-        yield from (Row(model.name, entry.id, entry.person, entry.group, failures=(failure,)) for model in models)
-        return
-    for model in models:
-        scored, volumes, failures = _scored(case, model.entries.get(entry.id))
-        yield Row(model.name, entry.id, entry.person, entry.group, case.simulated, scored, volumes, failures)
+        failures = (Failure(code, str(error)),)
+        return tuple(Row(name, entry.id, entry.person, entry.group, failures=failures) for name in job.predictions)
+    return tuple(_row(name, case, entry, prediction) for name, prediction in job.predictions.items())
+
+
+def _row(model: str, case: Case, entry: Entry, prediction: Entry | None) -> Row:
+    scored, volumes, failures = _scored(case, prediction)
+    return Row(model, entry.id, entry.person, entry.group, case.simulated, scored, volumes, failures)
 
 
 def _scored(case: Case, prediction: Entry | None) -> tuple[dict[str, Scores], dict[str, Volumes], tuple[Failure, ...]]:
