@@ -111,6 +111,7 @@ def test_two_models_are_compared_on_the_same_cases(cohort: Cohort, tmp_path: Pat
     assert (one.first, one.second) == ("ours", "exact")
     assert one.interval.mean == pytest.approx(np.mean(gains))
     assert one.test.p == pytest.approx(2 / 2**4)  # all four signs alike
+    assert one.p_holm == 1.0  # 11 tests × 1/8; the twelfth, core of Non-LVO, has no patient
 
 
 def test_a_person_counts_once(cohort: Cohort, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_volumes_are_told_with_bias_and_limits() -> None:
 def test_two_models_are_compared() -> None:
     better = tuple(row(each.case_id, str(each.group), 60, 40, 40, model="new") for each in EVALUATION.rows[:2])
     found = table(Evaluation(EVALUATION.rows[:2] + better), "Models compared")
-    assert found.rows[0] == ("ours", "new", "LVO", "core", "−0.300", "1.0000", "1 of 1")
+    assert found.rows[0] == ("ours", "new", "LVO", "core", "−0.300", "1.0000", "1.0000", "1 of 1")
 
 
 def test_one_group_alone_needs_no_column_for_all() -> None:

@@ -59,7 +59,7 @@ def test_what_a_job_raises_is_its_results() -> None:
     with closing(in_order(refused, [3], workers=1)) as results:
         ((job, result),) = results
         assert job == 3
-        with pytest.raises(ValueError, match="^not 3$"):
+        with pytest.raises(ValueError, match=r"^not 3$"):
             result.result()
 
 

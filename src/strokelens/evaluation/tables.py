@@ -124,7 +124,7 @@ def _volumes(overview: Overview) -> Table:
 def _comparisons(overview: Overview) -> Table:
     note = (
         "Dice of the second model − that of the first, on the same patients, with its 95 % interval; p by Wilcoxon's "
-        "signed-rank test, two-sided, not corrected for the number of tests."
+        "signed-rank test, two-sided, and corrected for the number of tests of this table by Holm."
     )
     rows = tuple(
         (
@@ -134,11 +134,13 @@ def _comparisons(overview: Overview) -> Table:
             each.name,
             _interval(each.interval, 3),
             number(each.test.p, 4),
+            number(each.p_holm, 4),
             _share(each.test.used, each.test.total),
         )
         for each in overview.comparisons
     )
-    return Table("Models compared", note, ("first", "second", "group", "class", "gain in Dice", "p", "patients"), rows)
+    header = ("first", "second", "group", "class", "gain in Dice", "p", "p (Holm)", "patients")
+    return Table("Models compared", note, header, rows)
 
 
 def _legacy(evaluation: Evaluation) -> Table:
