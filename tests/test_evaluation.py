@@ -18,7 +18,8 @@ from strokelens.cohorts.slice_writer import write_slices
 from strokelens.cohorts.slices import write_picture
 from strokelens.errors import CaseError
 from strokelens.evaluation import scoring, summaries
-from strokelens.evaluation.scoring import FAILURES, Evaluation, evaluate
+from strokelens.evaluation.results import FAILURES, Evaluation
+from strokelens.evaluation.scoring import evaluate
 from strokelens.evaluation.summaries import agreements, by_person, cells, comparisons
 from strokelens.grid import Grid
 from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, LESION_ONLY, LabelScheme
@@ -171,12 +172,12 @@ def test_rows_do_not_depend_on_the_number_of_processes(cohort: Cohort, tmp_path:
 
 
 def test_a_process_that_was_killed_is_told(cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_rows", killed)
+    monkeypatch.setattr(scoring, "_scored", killed)
     with pytest.raises(CaseError, match=r"^the process that scored case_1 was ended, .*; give fewer --workers$"):
         evaluate([find_predictions(tmp_path / "ours", cohort)], cohort, workers=2)
 
 
-def killed(_: object) -> tuple[()]:
+def killed(_: object) -> None:
     os._exit(9)
 
 

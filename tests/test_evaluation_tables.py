@@ -15,7 +15,7 @@ from strokelens.cohorts.cohort import Cohort
 from strokelens.errors import OutputError
 from strokelens.evaluation.delivery import deliver
 from strokelens.evaluation.pictures import against_rarity, agreement, pictures
-from strokelens.evaluation.scoring import Evaluation, Row
+from strokelens.evaluation.results import Evaluation, Row
 from strokelens.evaluation.summaries import Overview
 from strokelens.evaluation.tables import headline, tables
 from strokelens.metrics.overlap import Counts

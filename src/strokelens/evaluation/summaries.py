@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from strokelens.evaluation.scoring import Evaluation, Row
+from strokelens.evaluation.results import Evaluation, Row
 from strokelens.metrics.agreement import Interval, Limits, SignedRank, bland_altman, bootstrap_mean, holm, wilcoxon
 from strokelens.metrics.overlap import f1_pooled
 from strokelens.metrics.scores import Summary
