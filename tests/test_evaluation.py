@@ -16,10 +16,10 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.predictions import find_predictions
 from strokelens.cohorts.slice_writer import write_slices
 from strokelens.cohorts.slices import write_picture
-from strokelens.errors import CaseError
+from strokelens.errors import CaseError, GridError, LabelError
 from strokelens.evaluation import scoring, summaries
 from strokelens.evaluation.results import FAILURES, Evaluation
-from strokelens.evaluation.scoring import evaluate
+from strokelens.evaluation.scoring import evaluate, score
 from strokelens.evaluation.summaries import agreements, by_person, cells, comparisons
 from strokelens.grid import Grid
 from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, LESION_ONLY, LabelScheme
@@ -179,6 +179,24 @@ def test_a_process_that_was_killed_is_told(cohort: Cohort, tmp_path: Path, monke
 
 def killed(_: object) -> None:
     os._exit(9)
+
+
+def test_two_segmentations_are_scored_by_class() -> None:
+    grid = Grid(SHAPE, PLAIN)
+    found = score(Segmentation(labels(1), grid, CORE_PENUMBRA), Segmentation(labels(101), grid, CORE_PENUMBRA))
+    assert list(found) == ["penumbra", "core", "hypoperfused"]
+    assert found["core"]["dice"] == pytest.approx(dice_by_hand(labels(1) == 2, labels(101) == 2))
+
+
+def test_two_segmentations_that_do_not_fit_are_told() -> None:
+    truth = Segmentation(labels(1), Grid(SHAPE, PLAIN), CORE_PENUMBRA)
+    moved = Segmentation(labels(1), Grid(SHAPE, PLAIN + np.eye(4, k=3)), CORE_PENUMBRA)
+    other = Segmentation((labels(1) > 0).astype(np.uint8), truth.grid, LESION_ONLY)
+    message = r"^the prediction lies elsewhere than the truth \(corners .*\); bring it there with onto\(truth\.grid\)$"
+    with pytest.raises(GridError, match=message):
+        score(truth, moved)
+    with pytest.raises(LabelError, match=r"^truth and prediction have no class in common .*; name them alike$"):
+        score(truth, other)
 
 
 def no_prediction(folder: Path, _: Path) -> None:
