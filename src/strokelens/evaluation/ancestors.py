@@ -69,9 +69,12 @@ def restricted(truth: Mask, prediction: Mask, where: Mask) -> Counts:
 
 def _apart(truth: Bool[np.ndarray, "i j"], prediction: Bool[np.ndarray, "i j"]) -> float:
     """The symmetric Hausdorff distance of two sets of rows, by |a − b|² = |a| + |b| − 2 a·b of sets of pixels."""
-    if not (truth.any() or prediction.any()):
+    marked = truth | prediction
+    if not marked.any():
         return 0.0
-    # whole numbers below 2²⁴, which float32 holds exactly
-    one, other = truth.T.astype(np.float32), prediction.T.astype(np.float32)
+    # rows that nobody marked are one point, and whole numbers below 2²⁴ are exact in float32
+    rows = np.append(np.flatnonzero(marked.any(axis=0)), np.flatnonzero(~marked.any(axis=0))[:1])
+    columns = np.flatnonzero(marked.any(axis=1))
+    one, other = (mask[columns][:, rows].T.astype(np.float32) for mask in (truth, prediction))
     squares = one.sum(axis=1)[:, None] + other.sum(axis=1) - 2 * (one @ other.T)
     return float(np.sqrt(max(squares.min(axis=1).max(), squares.min(axis=0).max())))

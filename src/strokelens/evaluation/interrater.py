@@ -41,7 +41,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Beside:
-    """A model's Dice against each annotator, and against the first − between the two: above 0, it is within them."""
+    """A model's Dice against each annotator; `difference` is that against the first − that between the two."""
 
     model: str
     group: str

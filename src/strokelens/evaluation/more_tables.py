@@ -46,8 +46,8 @@ def _between(found: Interrater) -> Table:
 def _beside(found: Interrater) -> Table:
     note = (
         f"Dice of each model against the truth and against {found.annotator}, and how far the former lies above that "
-        "between the two annotators on the same patients, each with its 95 % interval by bootstrap. A model whose "
-        "interval of the difference is not below 0 is within what parts the annotators."
+        "between the two annotators on the same patients, each with its 95 % interval by bootstrap. Where the interval "
+        "of the difference lies below 0, the model agrees with the truth less than the annotators with each other."
     )
     between = {(each.group, each.name): each.summaries["dice"].mean for each in found.spreads}
     rows = tuple(
