@@ -144,6 +144,14 @@ def test_an_annotator_has_a_name_of_their_own(
     assert (code, output) == (2, f"{message.format(second=second)}\n")
 
 
+def test_the_output_may_not_be_the_annotators_folder(cohort: Cohort, second: Path, tmp_path: Path) -> None:
+    (second / "evaluation.json").write_text('{"software": "strokelens 0"}')
+    words = ["evaluate", str(tmp_path / "ours"), str(tmp_path / "cohort"), "-o", str(second), "--overwrite"]
+    done = runner.invoke(app, [*words, "--annotator", f"Ann={second}"])
+    assert done.exit_code == 2
+    assert "is or holds the input" in done.output
+
+
 def test_a_case_without_truth_and_without_predictions_is_left_out(cohort: Cohort, tmp_path: Path) -> None:
     (tmp_path / "cohort/case_2/truth.nii.gz").unlink()
     (tmp_path / "ours/case_2.nii.gz").unlink()

@@ -65,7 +65,8 @@ def evaluate(
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
-    for source in (predictions, cohort):
+    others = [Path(each.partition("=")[2]) for each in (*(model or ()), *filter(None, [annotator])) if "=" in each]
+    for source in (predictions, cohort, *others):
         check_out(out, marker=MARKER, overwrite=overwrite, source=source)
     opened = open_cohort(cohort, layout)
     found = find_predictions(predictions, opened, name=name)
