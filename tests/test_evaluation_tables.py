@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from strokelens.cli import app
+from strokelens.cli.evaluate import _processes
 from strokelens.cohorts.cohort import Cohort
 from strokelens.errors import OutputError
 from strokelens.evaluation.delivery import deliver
@@ -220,6 +221,11 @@ def test_models_that_cannot_be_told_apart_are_refused(
     code, output = run(tmp_path, *(each.format(ours=tmp_path / "ours") for each in arguments))
     assert (code, output) == (2, f"{message}\n")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("workers", "cases", "count"), [(None, 9, 1), (2, 4, 2), (3, 2, 2), (1, 99, 1)])
+def test_a_few_cases_need_no_other_process_unless_it_is_asked_for(workers: int | None, cases: int, count: int) -> None:
+    assert _processes(workers, cases) == count
 
 
 def test_the_output_may_not_be_the_input(cohort: Cohort, tmp_path: Path) -> None:
