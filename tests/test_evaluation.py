@@ -1,6 +1,7 @@
 """Scores of a cohort's predictions: recomputed by hand, one case at a time, and every failure a row."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from math import isnan, log10
 from pathlib import Path
@@ -15,8 +16,10 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.predictions import find_predictions
 from strokelens.cohorts.slice_writer import write_slices
 from strokelens.cohorts.slices import write_picture
-from strokelens.evaluation import summaries
-from strokelens.evaluation.scoring import FAILURES, Evaluation, evaluate
+from strokelens.errors import CaseError, GridError, LabelError
+from strokelens.evaluation import scoring, summaries
+from strokelens.evaluation.results import FAILURES, Evaluation
+from strokelens.evaluation.scoring import evaluate, score
 from strokelens.evaluation.summaries import agreements, by_person, cells, comparisons
 from strokelens.grid import Grid
 from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, LESION_ONLY, LabelScheme
@@ -109,6 +112,7 @@ def test_two_models_are_compared_on_the_same_cases(cohort: Cohort, tmp_path: Pat
     assert (one.first, one.second) == ("ours", "exact")
     assert one.interval.mean == pytest.approx(np.mean(gains))
     assert one.test.p == pytest.approx(2 / 2**4)  # all four signs alike
+    assert one.p_holm == 1.0  # 11 tests × 1/8; the twelfth, core of Non-LVO, has no patient
 
 
 def test_a_person_counts_once(cohort: Cohort, tmp_path: Path) -> None:
@@ -146,6 +150,53 @@ def test_one_case_is_in_memory_at_a_time(cohort: Cohort, tmp_path: Path, monkeyp
     evaluation = scored(cohort, tmp_path / "ours")
     assert len(evaluation.rows) == 4
     assert most <= 3  # a truth and its prediction, and the next truth before the last one is let go
+
+
+def told(evaluation: Evaluation) -> list[object]:
+    """All that the rows hold, bit by bit."""
+    return [
+        (
+            row.model,
+            row.case_id,
+            row.failures,
+            {name: (dict(each.values), each.counts) for name, each in row.scores.items()},
+        )
+        for row in evaluation.rows
+    ]
+
+
+def test_rows_do_not_depend_on_the_number_of_processes(cohort: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "ours/case_3.nii.gz").unlink()
+    models = [find_predictions(tmp_path / "ours", cohort)]
+    assert repr(told(evaluate(models, cohort, workers=2))) == repr(told(evaluate(models, cohort)))
+
+
+def test_a_process_that_was_killed_is_told(cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "_scored", killed)
+    with pytest.raises(CaseError, match=r"^the process that scored case_1 was ended, .*; give fewer --workers$"):
+        evaluate([find_predictions(tmp_path / "ours", cohort)], cohort, workers=2)
+
+
+def killed(_: object) -> None:
+    os._exit(9)
+
+
+def test_two_segmentations_are_scored_by_class() -> None:
+    grid = Grid(SHAPE, PLAIN)
+    found = score(Segmentation(labels(1), grid, CORE_PENUMBRA), Segmentation(labels(101), grid, CORE_PENUMBRA))
+    assert list(found) == ["penumbra", "core", "hypoperfused"]
+    assert found["core"]["dice"] == pytest.approx(dice_by_hand(labels(1) == 2, labels(101) == 2))
+
+
+def test_two_segmentations_that_do_not_fit_are_told() -> None:
+    truth = Segmentation(labels(1), Grid(SHAPE, PLAIN), CORE_PENUMBRA)
+    moved = Segmentation(labels(1), Grid(SHAPE, PLAIN + np.eye(4, k=3)), CORE_PENUMBRA)
+    other = Segmentation((labels(1) > 0).astype(np.uint8), truth.grid, LESION_ONLY)
+    message = r"^the prediction lies elsewhere than the truth \(corners .*\); bring it there with onto\(truth\.grid\)$"
+    with pytest.raises(GridError, match=message):
+        score(truth, moved)
+    with pytest.raises(LabelError, match=r"^truth and prediction have no class in common .*; name them alike$"):
+        score(truth, other)
 
 
 def no_prediction(folder: Path, _: Path) -> None:
@@ -269,7 +320,7 @@ def test_grey_slices_as_the_first_ancestor_wrote_them_are_scored(tmp_path: Path)
     grey = segmentation.scheme.to_grey(segmentation.labels)
     for index in range(2):
         write_picture(place / f"{index + 1:02}.png", np.ascontiguousarray(grey[:, :, index].T))
-    (row,) = scored(cohort, tmp_path / "grey").rows
+    (row,) = evaluate([find_predictions(tmp_path / "grey", cohort)], cohort, workers=2).rows
     assert row.failures == ()
     assert row.simulated
     assert {name: scores["dice"] for name, scores in row.scores.items()} == {

@@ -11,11 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from strokelens.cli import app
+from strokelens.cli.evaluate import _processes
 from strokelens.cohorts.cohort import Cohort
 from strokelens.errors import OutputError
 from strokelens.evaluation.delivery import deliver
 from strokelens.evaluation.pictures import against_rarity, agreement, pictures
-from strokelens.evaluation.scoring import Evaluation, Row
+from strokelens.evaluation.results import Evaluation, Row
 from strokelens.evaluation.summaries import Overview
 from strokelens.evaluation.tables import headline, tables
 from strokelens.metrics.overlap import Counts
@@ -81,7 +82,7 @@ def test_volumes_are_told_with_bias_and_limits() -> None:
 def test_two_models_are_compared() -> None:
     better = tuple(row(each.case_id, str(each.group), 60, 40, 40, model="new") for each in EVALUATION.rows[:2])
     found = table(Evaluation(EVALUATION.rows[:2] + better), "Models compared")
-    assert found.rows[0] == ("ours", "new", "LVO", "core", "−0.300", "1.0000", "1 of 1")
+    assert found.rows[0] == ("ours", "new", "LVO", "core", "−0.300", "1.0000", "1.0000", "1 of 1")
 
 
 def test_one_group_alone_needs_no_column_for_all() -> None:
@@ -220,6 +221,11 @@ def test_models_that_cannot_be_told_apart_are_refused(
     code, output = run(tmp_path, *(each.format(ours=tmp_path / "ours") for each in arguments))
     assert (code, output) == (2, f"{message}\n")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("workers", "cases", "count"), [(None, 9, 1), (2, 4, 2), (3, 2, 2), (1, 99, 1)])
+def test_a_few_cases_need_no_other_process_unless_it_is_asked_for(workers: int | None, cases: int, count: int) -> None:
+    assert _processes(workers, cases) == count
 
 
 def test_the_output_may_not_be_the_input(cohort: Cohort, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from strokelens.errors import CaseError, UnitError
 from strokelens.metrics import agreement
-from strokelens.metrics.agreement import Interval, Limits, SignedRank, bland_altman, bootstrap_mean, wilcoxon
+from strokelens.metrics.agreement import Interval, Limits, SignedRank, bland_altman, bootstrap_mean, holm, wilcoxon
 
 NUMBERS = st.lists(st.floats(-100.0, 100.0), min_size=2, max_size=12)
 
@@ -113,6 +113,27 @@ def test_two_equal_measurements_do_not_differ() -> None:
 
 def test_nobody_cannot_be_tested() -> None:
     assert isnan(wilcoxon(np.array([nan]), np.array([1.0])).p)
+
+
+def test_holm_by_hand() -> None:
+    # sorted 0.005, 0.01, 0.03, 0.04, times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04, which may not fall
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_counts_no_test_that_has_no_p_and_stays_below_one() -> None:
+    np.testing.assert_allclose(holm(np.array([nan, 0.6, 0.02])), [nan, 0.6, 0.04])
+    assert holm(np.array([0.7, 0.8])).tolist() == [1.0, 1.0]
+    assert holm(np.array([])).tolist() == []
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=8), st.floats(0.01, 0.99))
+def test_holm_rejects_what_stepping_down_rejects(p: list[float], alpha: float) -> None:
+    rejected = set()
+    for step, at in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if p[at] * (len(p) - step) > alpha:
+            break
+        rejected.add(at)
+    assert set(np.flatnonzero(holm(np.array(p)) <= alpha).tolist()) == rejected
 
 
 def test_evaluate_gives_what_the_functions_give() -> None:

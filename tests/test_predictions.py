@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
 
-from strokelens.case import Segmentation
+from strokelens.case import Case, Segmentation
 from strokelens.cohorts.bids import write_derivative
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.encode import write_segmentation
 from strokelens.cohorts.layouts import open_cohort
+from strokelens.cohorts.nnunet import write_raw
 from strokelens.cohorts.predictions import Predictions, find_predictions
+from strokelens.cohorts.slice_writer import write_slices
 from strokelens.cohorts.slices import write_picture
 from strokelens.errors import CaseError, CohortError, LabelError
 from strokelens.grid import Grid
@@ -28,6 +31,11 @@ def labels(seed: int = 0) -> np.ndarray:
 
 def tissue(seed: int = 0) -> Segmentation:
     return Segmentation(labels(seed), GRID, CORE_PENUMBRA)
+
+
+def patient(case_id: str, seed: int) -> Case:
+    maps = {"Tmax": np.full(SHAPE, 4.0, np.float32)}
+    return Case(case_id, GRID, maps, tissue(seed), group="LVO", simulated=True)
 
 
 @pytest.fixture
@@ -73,6 +81,65 @@ def test_a_prediction_is_found(write: Callable[[Path], None], cohort: Cohort, tm
     segmentation = found.entries["case_1"].read_truth().truth
     assert segmentation is not None
     assert np.array_equal(segmentation.labels, labels())
+
+
+def slices_cohort(folder: Path) -> None:
+    write_slices(folder, [patient("sim-1", 1), patient("sim-2", 2)])
+
+
+def nnunet(folder: Path) -> None:
+    write_raw(folder, [patient("sim-1", 1), patient("sim-2", 2)], number=1, name="x")
+    for each in (folder / "Dataset001_x").iterdir():
+        each.rename(folder / each.name)
+
+
+def isles2022(folder: Path) -> None:
+    for number in (1, 2):
+        name = f"sub-strokecase{number:04d}"
+        save(folder / f"{name}/ses-0001/dwi/{name}_ses-0001_adc.nii.gz", np.ones(SHAPE, np.float32))
+        truth = folder / f"derivatives/{name}/ses-0001/{name}_ses-0001_msk.nii.gz"
+        save(truth, (labels(number) > 0).astype(np.uint8))
+
+
+def bids(folder: Path) -> None:
+    for number in (1, 2):
+        name = f"sub-{number:02d}"
+        save(folder / f"{name}/perf/{name}_tmax.nii.gz", np.ones(SHAPE, np.float32))
+        save(folder / f"derivatives/manual/{name}/{name}_dseg.nii.gz", labels(number))
+        table = "index\tname\n0\tbackground\n1\tpenumbra\n2\tcore\n"
+        (folder / f"derivatives/manual/{name}/{name}_dseg.tsv").write_text(table)
+    (folder / "dataset_description.json").write_text("{}")
+
+
+@pytest.mark.parametrize("write", [slices_cohort, nnunet, isles2022, bids])
+def test_a_cohort_of_any_layout_gives_its_truth(write: Callable[[Path], None], tmp_path: Path) -> None:
+    for name in ("truth", "second"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name)
+    cohort = open_cohort(tmp_path / "truth")
+    assert cohort.layout == write.__name__.replace("slices_cohort", "ctp_slices")
+    found = find_predictions(tmp_path / "second", cohort)
+    assert (list(found.entries), found.strangers) == ([entry.id for entry in cohort], ())
+    for entry in cohort:
+        drawn, truth = found.entries[entry.id].read_truth().truth, entry.read_truth().truth
+        assert drawn is not None
+        assert truth is not None
+        assert np.array_equal(drawn.labels, truth.labels)
+        assert drawn.scheme == truth.scheme
+
+
+def test_the_truth_of_a_cohort_is_called_a_prediction_and_of_no_case_a_stranger(tmp_path: Path) -> None:
+    for name in ("truth", "second"):
+        (tmp_path / name).mkdir()
+        isles2022(tmp_path / name)
+    for part in ("sub-strokecase0002", "derivatives/sub-strokecase0002"):
+        rmtree(tmp_path / "truth" / part)
+    (damaged,) = (tmp_path / "second/derivatives").glob("*0001/*/*.nii.gz")
+    save(damaged, np.full(SHAPE, 7, np.uint8))
+    found = find_predictions(tmp_path / "second", open_cohort(tmp_path / "truth"))
+    assert found.strangers == ("sub-strokecase0002_ses-0001",)
+    with pytest.raises(LabelError, match=r"^the prediction sub-strokecase0001_ses-0001_msk\.nii\.gz holds 7; known"):
+        found.entries["sub-strokecase0001_ses-0001"].read_truth()
 
 
 def test_the_sidecar_tells_what_the_integers_mean(cohort: Cohort, tmp_path: Path) -> None:

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from strokelens.cohorts.cohort import Cohort, Entry
     from strokelens.cohorts.layouts import open_cohort
     from strokelens.cohorts.nifti import read_study
+    from strokelens.cohorts.predictions import Predictions, find_predictions
     from strokelens.errors import StrokelensError
+    from strokelens.evaluation.results import Evaluation
+    from strokelens.evaluation.scoring import evaluate, score
     from strokelens.finding import Finding, Method
     from strokelens.flags import RESEARCH_USE, Flag
     from strokelens.grid import Grid
     from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, LESION_ONLY, Label, LabelScheme
+    from strokelens.metrics.scores import Scores
     from strokelens.perfusion.maps import compute_maps
     from strokelens.perfusion.mismatch import Mismatch
     from strokelens.phantom.patient import simulate
@@ -34,6 +38,7 @@ __all__ = [
     "Case",
     "Cohort",
     "Entry",
+    "Evaluation",
     "Finding",
     "Flag",
     "Grid",
@@ -42,12 +47,17 @@ __all__ = [
     "LabelScheme",
     "Method",
     "Mismatch",
+    "Predictions",
+    "Scores",
     "Segmentation",
     "StrokelensError",
     "compute_maps",
     "deliver",
+    "evaluate",
+    "find_predictions",
     "open_cohort",
     "read_study",
+    "score",
     "segment",
     "simulate",
 ]
@@ -62,6 +72,7 @@ _HOMES = MappingProxyType(
         "Case": "strokelens.case",
         "Cohort": "strokelens.cohorts.cohort",
         "Entry": "strokelens.cohorts.cohort",
+        "Evaluation": "strokelens.evaluation.results",
         "Finding": "strokelens.finding",
         "Flag": "strokelens.flags",
         "Grid": "strokelens.grid",
@@ -70,12 +81,17 @@ _HOMES = MappingProxyType(
         "LabelScheme": "strokelens.labels",
         "Method": "strokelens.finding",
         "Mismatch": "strokelens.perfusion.mismatch",
+        "Predictions": "strokelens.cohorts.predictions",
+        "Scores": "strokelens.metrics.scores",
         "Segmentation": "strokelens.case",
         "StrokelensError": "strokelens.errors",
         "compute_maps": "strokelens.perfusion.maps",
         "deliver": "strokelens.report.delivery",
+        "evaluate": "strokelens.evaluation.scoring",
+        "find_predictions": "strokelens.cohorts.predictions",
         "open_cohort": "strokelens.cohorts.layouts",
         "read_study": "strokelens.cohorts.nifti",
+        "score": "strokelens.evaluation.scoring",
         "segment": "strokelens.prediction",
         "simulate": "strokelens.phantom.patient",
     }

@@ -66,7 +66,10 @@ class LabelScheme:
 
     def mask(self, labels: Integer[np.ndarray, "*space"], *names: str) -> Bool[np.ndarray, "*space"]:
         """The voxels that carry any of the named classes."""
-        return np.isin(labels, [self.value(name) for name in names])
+        found = np.zeros_like(labels, np.bool_)
+        for value in [self.value(name) for name in names]:
+            found |= labels == value
+        return found
 
     def check(self, labels: Integer[np.ndarray, "*space"]) -> None:
         """Raise `LabelError` if an integer of `labels` is not in the scheme."""

@@ -1,5 +1,6 @@
 """`strokelens evaluate`: how well predictions agree with the truth of a cohort."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,10 @@ from strokelens.cli.progress import counted, loudness, say
 if TYPE_CHECKING:
     from strokelens.cohorts.cohort import Cohort
     from strokelens.cohorts.predictions import Predictions
+    from strokelens.evaluation.ancestors import Measure
+    from strokelens.evaluation.scoring import Plan
+
+_CASES_EACH = 5
 
 
 def evaluate(
@@ -26,12 +31,17 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="What to call the model of PREDICTIONS.")
     ] = None,
+    annotator: Annotated[
+        str | None,
+        typer.Option("--annotator", metavar="NAME=FOLDER", help="A second annotator's masks, or their cohort."),
+    ] = None,
     layout: Annotated[
         str | None, typer.Option("--layout", metavar="NAME", help="How COHORT is laid out, if that is not recognised.")
     ] = None,
     legacy: Annotated[
         bool, typer.Option("--legacy", help="Add the first ancestor's own numbers beside the right ones.")
     ] = False,
+    workers: options.Workers = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 2, not 1, if a case could not be scored.")
     ] = False,
@@ -43,21 +53,26 @@ def evaluate(
     """Score predictions against the truth of a cohort: tables by group and class, and every case.
 
     OUT gets tables.md, tables.html, cases.csv and evaluation.json. Exit code 1 if a case could not be scored in full,
-    or a prediction belongs to no case; the others are done. A second annotator's folder is scored as predictions.
+    or a prediction belongs to no case; the others are done. PREDICTIONS may be a cohort itself, whose truth is taken.
     """
     from strokelens.cohorts.folder import check_out
     from strokelens.cohorts.layouts import open_cohort
+    from strokelens.cohorts.predictions import find_predictions
+    from strokelens.evaluation.ancestors import measure
     from strokelens.evaluation.delivery import MARKER, deliver
-    from strokelens.evaluation.scoring import evaluate as score
+    from strokelens.evaluation.scoring import cases, collected
     from strokelens.evaluation.tables import headline
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
-    for source in (predictions, cohort):
+    others = [Path(each.partition("=")[2]) for each in (*(model or ()), *filter(None, [annotator])) if "=" in each]
+    for source in (predictions, cohort, *others):
         check_out(out, marker=MARKER, overwrite=overwrite, source=source)
     opened = open_cohort(cohort, layout)
-    models = _models(predictions, name, model or [], opened)
-    evaluation = score(models, counted(f"evaluating {predictions.name}", opened))
+    found = find_predictions(predictions, opened, name=name)
+    plan = _plan(found, model or [], annotator, opened, measure if legacy else None)
+    with closing(cases(plan, opened, workers=_processes(workers, len(opened)))) as scored:
+        evaluation = collected(plan, counted(f"evaluating {predictions.name}", scored, total=len(opened)))
     text = deliver(evaluation, out, overwrite=overwrite, with_legacy=legacy)
     if json:
         typer.echo(text, nl=False)
@@ -70,19 +85,38 @@ def evaluate(
         raise typer.Exit(2 if strict else 1)
 
 
-def _models(first: Path, name: str | None, others: list[str], cohort: "Cohort") -> "list[Predictions]":
-    """The predictions of each model, with names that differ."""
-    from strokelens.cohorts.predictions import find_predictions
-    from strokelens.errors import CohortError
+def _processes(workers: int | None, cases: int) -> int:
+    """How many processes score: where it is not told, one starts only where it has enough cases to be worth it."""
+    from strokelens.processes import how_many
 
-    models = [find_predictions(first, cohort, name=name)]
-    for other in others:
-        called, sign, folder = other.partition("=")
-        if not (sign and called and folder):
-            raise CohortError(f"--model takes NAME=FOLDER, not {other!r}")
-        models.append(find_predictions(Path(folder), cohort, name=called))
-    names = [each.name for each in models]
+    return how_many(workers, cases if workers else cases // _CASES_EACH)
+
+
+def _plan(
+    first: "Predictions", others: list[str], annotator: str | None, cohort: "Cohort", measure: "Measure | None"
+) -> "Plan":
+    """What is scored, each with a name of its own."""
+    from strokelens.errors import CohortError
+    from strokelens.evaluation.results import TRUTH
+    from strokelens.evaluation.scoring import Plan
+
+    models = (first, *(_named("--model", other, cohort) for other in others))
+    second = None if annotator is None else _named("--annotator", annotator, cohort)
+    names = [each.name for each in (*models, *([second] if second is not None else []))]
     twice = next((each for each in names if names.count(each) > 1), None)
     if twice is not None:
         raise CohortError(f"two models are called {twice!r}; give each a name with --name and --model NAME=FOLDER")
-    return models
+    if second is not None and second.name == TRUTH:
+        raise CohortError(f"no annotator can be called {TRUTH!r}, which the cohort's is; give another name")
+    return Plan(models, second, measure)
+
+
+def _named(option: str, given: str, cohort: "Cohort") -> "Predictions":
+    """The predictions of NAME=FOLDER."""
+    from strokelens.cohorts.predictions import find_predictions
+    from strokelens.errors import CohortError
+
+    name, sign, folder = given.partition("=")
+    if not (sign and name and folder):
+        raise CohortError(f"{option} takes NAME=FOLDER, not {given!r}")
+    return find_predictions(Path(folder), cohort, name=name)

@@ -60,6 +60,9 @@ CaseName = Annotated[
     str | None,
     typer.Option("--case", metavar="NAME", help="Which case, where the input is a cohort: its name by `inspect`."),
 ]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Cases side by side; else one a core.")
+]
 Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the frames as they lie.")]
 
 

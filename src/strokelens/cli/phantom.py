@@ -95,9 +95,7 @@ def phantom(
         Labels,
         typer.Option("--labels", help="diffgen: one lesion in all channels; one in each; of these the first only."),
     ] = Labels.SHARED,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, metavar="N", help="Cases side by side; else one a core.")
-    ] = None,
+    workers: options.Workers = None,
     overwrite: options.Overwrite = False,
     json: options.AsJson = False,
     verbose: options.Verbose = False,

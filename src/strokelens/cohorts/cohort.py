@@ -61,6 +61,10 @@ class Truth:
     values: Mapping[int, str]
     called: str = "truth"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it goes to another process: a mapping that only shows another one does not."""
+        return Truth, (self.files, self.scheme, dict(self.values), self.called)
+
 
 @runtime_checkable
 class Reader(Protocol):

@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strokelens.cohorts import metaimage
@@ -14,6 +14,7 @@ from strokelens.cohorts.cohort import Entry, Problem, Truth, broken, natural
 from strokelens.cohorts.ctp_slices import numbered
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.isles2017 import smir_id
+from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.listing import files_below, files_in, listing
 from strokelens.cohorts.nifti_folders import is_mask
 from strokelens.cohorts.sidecar import read_object
@@ -48,22 +49,49 @@ def find_predictions(folder: Path, cohort: Iterable[Entry], *, name: str | None 
 
     A case's prediction is `<id>.nii.gz` (or .nii, .mha), `<id>/segmentation.nii.gz`, the only `_dseg` or else the only
     mask in `<id>/`, grey slices `<id>/NN.png`, a `_dseg` of BIDS derivatives, or `SMIR.….<number>.nii`. What integers
-    mean is told by the sidecar or table beside it, else by the case's truth.
+    mean is told by the sidecar or table beside it, else by the case's truth. A folder that is a cohort itself, of any
+    layout, gives its truth, if that finds more cases than names do.
 
     Raises `CohortError` when the folder holds nothing of the kind, `FileError` when it cannot be read.
     """
-    found = _found(folder)
+    found, named = _found(folder), _names(tuple(cohort))
+    chosen = _chosen(named, found)
+    truths = _truths(folder) if len(chosen) < len(named) else {}
+    drawn = _chosen(named, truths)
+    called = name or folder.resolve().name
+    if sum(truths[key].truth is not None for _, key in drawn) > len(chosen):
+        entries = {entry.id: _drawn(entry, truths[key]) for entry, key in drawn}
+        return Predictions(called, folder, entries, _strangers(truths, drawn))
     if not found:
         raise CohortError(f"{folder} holds no prediction; looked for <case>.nii.gz and <case>/{_SEGMENTATION}.nii.gz")
-    used: set[str] = set()
-    entries: dict[str, Entry] = {}
-    for entry, names in _names(tuple(cohort)):
-        key = next((each for each in names if each in found), None)
-        if key is not None:
-            used.add(key)
-            entries[entry.id] = _prediction(entry, folder, found[key])
-    strangers = sorted(found.keys() - used, key=natural)
-    return Predictions(name or folder.resolve().name, folder, entries, tuple(strangers))
+    entries = {entry.id: _prediction(entry, folder, found[key]) for entry, key in chosen}
+    return Predictions(called, folder, entries, _strangers(found, chosen))
+
+
+def _chosen(named: Sequence[tuple[Entry, list[str]]], found: Mapping[str, object]) -> list[tuple[Entry, str]]:
+    """The cases that are found, each with what it is called there."""
+    keys = [(entry, next((each for each in names if each in found), None)) for entry, names in named]
+    return [(entry, key) for entry, key in keys if key is not None]
+
+
+def _strangers(found: Mapping[str, object], chosen: Sequence[tuple[Entry, str]]) -> tuple[str, ...]:
+    """What is called like no case."""
+    return tuple(sorted(found.keys() - {key for _, key in chosen}, key=natural))
+
+
+def _truths(folder: Path) -> dict[str, Entry]:
+    """The cases with truth of a folder that is a cohort, by id; none where it is no cohort."""
+    try:
+        cohort = open_cohort(folder)
+    except StrokelensError:
+        return {}
+    return {entry.id: entry for entry in cohort if entry.truth is not None or not entry.usable}
+
+
+def _drawn(entry: Entry, other: Entry) -> Entry:
+    """The entry whose truth is that of a case in another cohort."""
+    truth = other.truth and replace(other.truth, called="prediction")
+    return Entry(entry.id, entry.person, other.folder, {}, other.reader, truth, problems=other.problems)
 
 
 def _found(folder: Path) -> dict[str, list[tuple[Path, ...]]]:

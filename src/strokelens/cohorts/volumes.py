@@ -8,7 +8,7 @@ import numpy as np
 
 from strokelens.case import SERIES, Case, Segmentation
 from strokelens.cohorts.cohort import Entry, Problem, Truth
-from strokelens.cohorts.decode import Header
+from strokelens.cohorts.decode import Header, Scan
 from strokelens.cohorts.images import read_header, read_scan
 from strokelens.cohorts.nifti import Reading, read_files
 from strokelens.cohorts.sidecar import read_sidecar
@@ -88,19 +88,22 @@ def read_truth(truth: Truth, grid: Grid | None = None) -> Segmentation:
         raise GridError(
             f"the {truth.called} {scan.name} lies elsewhere than the images ({gap}); bring it onto their grid"
         )
-    with np.errstate(invalid="ignore"):
-        whole = scan.array.astype(np.uint16)
-    is_whole = np.array_equal(whole, scan.array)
-    found = np.flatnonzero(np.bincount(whole.ravel(order="K"))) if is_whole else np.unique(scan.array)
-    strange = [f"{value:g}" for value in found if not float(value).is_integer() or int(value) not in truth.values]
-    if strange:
-        known = ", ".join(f"{value} {name}" for value, name in sorted(truth.values.items()))
-        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-        raise LabelError(f"the {truth.called} {scan.name} holds {', '.join(strange[:5])}{more}; known: {known}")
-    table = np.zeros(int(found.max()) + 1, np.uint8)
-    for value in found.astype(int):
-        table[value] = truth.scheme.value(truth.values[int(value)])
-    return Segmentation(table[whole], scan.grid, truth.scheme)
+    labels, known = np.zeros_like(scan.array, np.uint8), 0
+    for value, name in truth.values.items():
+        here = scan.array == value
+        known += int(np.count_nonzero(here))
+        np.copyto(labels, truth.scheme.value(name), where=here, casting="unsafe")
+    if known < labels.size:
+        raise LabelError(_strange(truth, scan))
+    return Segmentation(labels, scan.grid, truth.scheme)
+
+
+def _strange(truth: Truth, scan: Scan) -> str:
+    """Which values of a file stand for no class."""
+    strange = [f"{value:g}" for value in np.unique(scan.array) if value not in truth.values]
+    known = ", ".join(f"{value} {name}" for value, name in sorted(truth.values.items()))
+    more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+    return f"the {truth.called} {scan.name} holds {', '.join(strange[:5])}{more}; known: {known}"
 
 
 def plain_truth(path: Path, scheme: LabelScheme) -> Truth:

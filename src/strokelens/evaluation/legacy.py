@@ -1,16 +1,16 @@
 """The first ancestor's own numbers beside the right ones, so that its published tables can be compared.
 
-Its statistics were MATLAB outside of its repository. What is done here: each case counts, mirrored copies too; Dice is
-0 where both masks are empty; F1 has 1e-7 in each denominator; volume similarity 1 mm³. What is not: its Hausdorff
-distance took the rows of images for points of 512 dimensions, and is no distance.
+Its statistics were MATLAB outside of its repository. What is done here: each case counts, mirrored copies too; Dice,
+IoU and MCC are 0 where they are not defined; F1 has 1e-7 in each denominator; volume similarity 1 mm³. What is measured
+on masks, in `ancestors`, is there only for rows that were scored with it.
 """
 
 from dataclasses import dataclass
 from math import isnan, nan
 from typing import Final
 
-from strokelens.evaluation.scoring import Evaluation, Row
-from strokelens.evaluation.summaries import EVERYONE, by_person, dice, groups
+from strokelens.evaluation.results import Evaluation, Row
+from strokelens.evaluation.summaries import by_person, dice, groups, named, score
 from strokelens.metrics.overlap import Counts, f1_pooled
 from strokelens.metrics.scores import Summary
 from strokelens.metrics.volumes import Volumes
@@ -19,7 +19,14 @@ CONVENTIONS: Final = (
     "Theirs: each case counts, mirrored copies too; Dice is 0 where both masks are empty, which lowers the mean of a "
     "class that is often absent; F1 with 1e-7, volume similarity with 1 mm³ in the denominator. Do not mix the columns."
 )
-"""What the table says of itself."""
+"""What the first table says of itself."""
+
+ON_MASKS: Final = (
+    "Theirs: IoU and MCC are 0 where they are not defined. Their 'Hausdorff' is no distance: each row of a slice was "
+    "taken for one point of as many dimensions as it has pixels, times 0.43664551, and the mean is over all slices, "
+    "empty ones too; HD is the true one, in mm. Their counts of voxels leave out where the truth is 0, and are sums."
+)
+"""What the second table says of itself."""
 
 _SMALL = 1e-7
 _MM3_PER_ML = 1000.0
@@ -27,7 +34,10 @@ _MM3_PER_ML = 1000.0
 
 @dataclass(frozen=True)
 class LegacyCell:
-    """Our and their Dice, pooled F1 and volume similarity of one model, group and class."""
+    """Our and their numbers of one model, group and class; `rowwise_theirs` is no distance.
+
+    `counts_theirs` is None, and `rowwise_theirs` NaN, where the rows have no measures of masks.
+    """
 
     model: str
     group: str
@@ -38,12 +48,19 @@ class LegacyCell:
     f1_theirs: float
     similarity: float
     similarity_theirs: float
+    iou: float
+    iou_theirs: float
+    mcc: float
+    mcc_theirs: float
+    hd_mm: float
+    rowwise_theirs: float
+    counts_theirs: Counts | None
 
 
 def cells(evaluation: Evaluation) -> tuple[LegacyCell, ...]:
     """One cell for each model, group (and all cases, their AIS+WIS), and class."""
     return tuple(
-        _cell(model, group, name, evaluation.of(model, None if group == EVERYONE else group))
+        _cell(model, group, name, evaluation.of(model, named(group)))
         for model in evaluation.models
         for group in groups(evaluation)
         for name in evaluation.classes
@@ -56,7 +73,7 @@ def dice_theirs(counts: Counts) -> float:
     >>> dice_theirs(Counts(tp=0, fp=0, fn=0, tn=9)), dice_theirs(Counts(tp=1, fp=1, fn=1, tn=9))
     (0.0, 0.5)
     """
-    return 0.0 if isnan(counts.dice) else counts.dice
+    return _defined(counts.dice)
 
 
 def f1_theirs(counts: Counts) -> float:
@@ -83,6 +100,7 @@ def similarity_theirs(volumes: Volumes) -> float:
 def _cell(model: str, group: str, name: str, rows: tuple[Row, ...]) -> LegacyCell:
     counts = [row.scores[name].counts for row in rows if name in row.scores]
     volumes = [row.volumes[name] for row in rows if name in row.volumes]
+    measured = [row.theirs[name] for row in rows if name in row.theirs]
     pooled = sum(counts, start=Counts(0, 0, 0, 0))
     return LegacyCell(
         model,
@@ -94,11 +112,22 @@ def _cell(model: str, group: str, name: str, rows: tuple[Row, ...]) -> LegacyCel
         f1_theirs=f1_theirs(pooled) if counts else nan,
         similarity=_mean(by_person(rows, name, _similarity).tolist()),
         similarity_theirs=_mean([similarity_theirs(each) for each in volumes]),
+        iou=_mean(by_person(rows, name, score("jaccard")).tolist()),
+        iou_theirs=_mean([_defined(each.jaccard) for each in counts]),
+        mcc=_mean(by_person(rows, name, score("mcc")).tolist()),
+        mcc_theirs=_mean([_defined(each.mcc) for each in counts]),
+        hd_mm=_mean(by_person(rows, name, score("hd_mm")).tolist()),
+        rowwise_theirs=_mean([each.rowwise for each in measured]),
+        counts_theirs=sum((each.counts for each in measured), start=Counts(0, 0, 0, 0)) if measured else None,
     )
 
 
 def _similarity(row: Row, name: str) -> float:
     return row.volumes[name].similarity if name in row.volumes else nan
+
+
+def _defined(value: float) -> float:
+    return 0.0 if isnan(value) else value
 
 
 def _mean(values: list[float]) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from strokelens.evaluation.scoring import Evaluation
+from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.summaries import by_person, dice, prediction_ml, rarity, truth_ml
 from strokelens.metrics.agreement import bland_altman
 from strokelens.report.figures import figure_png

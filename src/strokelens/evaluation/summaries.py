@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from strokelens.evaluation.scoring import Evaluation, Row
-from strokelens.metrics.agreement import Interval, Limits, SignedRank, bland_altman, bootstrap_mean, wilcoxon
+from strokelens.evaluation.results import Evaluation, Row
+from strokelens.metrics.agreement import Interval, Limits, SignedRank, bland_altman, bootstrap_mean, holm, wilcoxon
 from strokelens.metrics.overlap import f1_pooled
 from strokelens.metrics.scores import Summary
 
@@ -65,7 +65,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Dice of two models on the same persons: the mean of second − first, its interval, and the signed-rank test."""
+    """Dice of two models on the same persons: the mean of second − first, its interval, and the signed-rank test.
+
+    `p_holm` is the test's p corrected for all comparisons of the evaluation.
+    """
 
     first: str
     second: str
@@ -73,6 +76,7 @@ class Comparison:
     name: str
     interval: Interval
     test: SignedRank
+    p_holm: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,24 +109,31 @@ def agreements(evaluation: Evaluation) -> tuple[Agreement, ...]:
     found = []
     for model in evaluation.models:
         for group in groups(evaluation):
-            rows = evaluation.of(model, _named(group))
+            rows = evaluation.of(model, named(group))
             for name in evaluation.classes:
                 true, predicted = by_person(rows, name, truth_ml), by_person(rows, name, prediction_ml)
-                interval = bootstrap_mean(predicted - true, _rng())
+                interval = bootstrap_mean(predicted - true, rng())
                 found.append(Agreement(model, group, name, bland_altman(true, predicted), interval))
     return tuple(found)
 
 
 def comparisons(evaluation: Evaluation) -> tuple[Comparison, ...]:
-    """Each two models compared by Dice in each group and class; p is not corrected for the number of tests."""
+    """Each two models compared by Dice in each group and class."""
+    keys = [
+        (first, second, group, name)
+        for first, second in combinations(evaluation.models, 2)
+        for group in groups(evaluation)
+        for name in evaluation.classes
+    ]
     found = []
-    for first, second in combinations(evaluation.models, 2):
-        for group in groups(evaluation):
-            for name in evaluation.classes:
-                one, other = (by_person(evaluation.of(each, _named(group)), name, dice) for each in (first, second))
-                interval = bootstrap_mean(other - one, _rng())
-                found.append(Comparison(first, second, group, name, interval, wilcoxon(one, other)))
-    return tuple(found)
+    for first, second, group, name in keys:
+        one, other = (by_person(evaluation.of(each, named(group)), name, dice) for each in (first, second))
+        found.append((bootstrap_mean(other - one, rng()), wilcoxon(one, other)))
+    corrected = holm(np.array([test.p for _, test in found])).tolist()
+    return tuple(
+        Comparison(*key, interval, test, p_holm)
+        for key, (interval, test), p_holm in zip(keys, found, corrected, strict=True)
+    )
 
 
 def groups(evaluation: Evaluation) -> tuple[str, ...]:
@@ -166,27 +177,29 @@ def rarity(row: Row, name: str) -> float:
 
 
 def _cell(model: str, group: str, name: str, evaluation: Evaluation) -> Cell:
-    rows = evaluation.of(model, _named(group))
-    values = {score: by_person(rows, name, _score(score)) for score in SHOWN}
+    rows = evaluation.of(model, named(group))
+    values = {each: by_person(rows, name, score(each)) for each in SHOWN}
     return Cell(
         model,
         group,
         name,
         cases=len(rows),
         f1_pooled=f1_pooled(row.scores[name].counts for row in rows if name in row.scores),
-        summaries={score: Summary.of(numbers.tolist()) for score, numbers in values.items()},
-        intervals={score: bootstrap_mean(numbers, _rng()) for score, numbers in values.items()},
+        summaries={each: Summary.of(numbers.tolist()) for each, numbers in values.items()},
+        intervals={each: bootstrap_mean(numbers, rng()) for each, numbers in values.items()},
     )
 
 
-def _score(score: str) -> Value:
-    return lambda row, name: row.scores[name].values.get(score, nan) if name in row.scores else nan
+def score(called: str) -> Value:
+    """A score of a row's class, by its name in `metrics.scores`."""
+    return lambda row, name: row.scores[name].values.get(called, nan) if name in row.scores else nan
 
 
-def _named(group: str) -> str | None:
+def named(group: str) -> str | None:
+    """The group as `Evaluation.of` takes it."""
     return None if group == EVERYONE else group
 
 
-def _rng() -> np.random.Generator:
+def rng() -> np.random.Generator:
     """The same draws for each interval, so that none depends on which others were asked for."""
     return np.random.default_rng(_SEED)

@@ -3,17 +3,13 @@
 A cell says `n of N` where not every person has the score; an en dash where nobody has it.
 """
 
-from math import isnan
 from typing import Final
 
-from strokelens.evaluation import legacy
-from strokelens.evaluation.scoring import CLASSES, Evaluation
+from strokelens.evaluation.cells import full, interval, limits, number, share, spread
+from strokelens.evaluation.more_tables import annotator_tables, legacy_tables
+from strokelens.evaluation.results import CLASSES, Evaluation
 from strokelens.evaluation.summaries import Cell, Overview, groups
-from strokelens.metrics.agreement import Interval, Limits
-from strokelens.metrics.scores import Summary
 from strokelens.report.tabular import Table
-
-NOTHING: Final = "–"
 
 _TITLES: Final = {
     "dice": "Dice",
@@ -35,10 +31,11 @@ def tables(overview: Overview, *, with_legacy: bool = False) -> tuple[Table, ...
     made = [
         _f1(overview),
         _dice(overview),
-        *([_legacy(overview.evaluation)] if with_legacy else []),
+        *(legacy_tables(overview.evaluation) if with_legacy else ()),
         _scores(overview),
         _volumes(overview),
         _comparisons(overview),
+        *annotator_tables(overview.evaluation),
         _failures(overview.evaluation),
     ]
     return tuple(table for table in made if table.rows)
@@ -52,6 +49,9 @@ def headline(evaluation: Evaluation) -> str:
     )
     strangers = sum(map(len, evaluation.strangers.values()))
     told = f"{count} {'case' if count == 1 else 'cases'}; scored in full: {scored}."
+    if evaluation.left_out:
+        left = len(evaluation.left_out)
+        told += f" {left} {'case has no truth and was' if left == 1 else 'cases have no truth and were'} left out."
     if strangers:
         told += f" {strangers} {'prediction belongs' if strangers == 1 else 'predictions belong'} to no case."
     if evaluation.simulated:
@@ -59,11 +59,6 @@ def headline(evaluation: Evaluation) -> str:
             f" {evaluation.simulated} of {count} patients are simulated: their scores are no evidence about real ones."
         )
     return told
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number in a cell; an en dash for NaN."""
-    return NOTHING if isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def _f1(overview: Overview) -> Table:
@@ -78,7 +73,7 @@ def _dice(overview: Overview) -> Table:
         "Mean ± standard deviation of each patient's Dice: every patient weighs the same. Without a number: patients "
         "in whom both are empty, and failures."
     )
-    texts = {_key(cell): _spread(cell.summaries["dice"], 2) for cell in overview.cells}
+    texts = {_key(cell): spread(cell.summaries["dice"], 2) for cell in overview.cells}
     return _wide("Dice by group", note, overview.evaluation, texts)
 
 
@@ -96,7 +91,7 @@ def _scores(overview: Overview) -> Table:
     rows = tuple(
         (
             *_key(cell),
-            *(_full(cell.summaries[score], cell.intervals[score], _DIGITS.get(score, 2)) for score in _TITLES),
+            *(full(cell.summaries[score], cell.intervals[score], _DIGITS.get(score, 2)) for score in _TITLES),
         )
         for cell in overview.cells
     )
@@ -112,9 +107,9 @@ def _volumes(overview: Overview) -> Table:
             each.model,
             each.group,
             each.name,
-            _interval(each.interval, 1),
-            _limits(each.limits),
-            _share(each.limits.used, each.limits.total),
+            interval(each.interval, 1),
+            limits(each.limits),
+            share(each.limits.used, each.limits.total),
         )
         for each in overview.agreements
     )
@@ -124,7 +119,7 @@ def _volumes(overview: Overview) -> Table:
 def _comparisons(overview: Overview) -> Table:
     note = (
         "Dice of the second model − that of the first, on the same patients, with its 95 % interval; p by Wilcoxon's "
-        "signed-rank test, two-sided, not corrected for the number of tests."
+        "signed-rank test, two-sided, and corrected for the number of tests of this table by Holm."
     )
     rows = tuple(
         (
@@ -132,30 +127,15 @@ def _comparisons(overview: Overview) -> Table:
             each.second,
             each.group,
             each.name,
-            _interval(each.interval, 3),
+            interval(each.interval, 3),
             number(each.test.p, 4),
-            _share(each.test.used, each.test.total),
+            number(each.p_holm, 4),
+            share(each.test.used, each.test.total),
         )
         for each in overview.comparisons
     )
-    return Table("Models compared", note, ("first", "second", "group", "class", "gain in Dice", "p", "patients"), rows)
-
-
-def _legacy(evaluation: Evaluation) -> Table:
-    rows = tuple(
-        (
-            *_key(each),
-            number(each.dice, 3),
-            number(each.dice_theirs, 3),
-            number(each.f1, 3),
-            number(each.f1_theirs, 3),
-            number(each.similarity, 3),
-            number(each.similarity_theirs, 3),
-        )
-        for each in legacy.cells(evaluation)
-    )
-    header = ("Dice", "Dice, theirs", "F1", "F1, theirs", "volume similarity", "volume similarity, theirs")
-    return Table("The ancestors' conventions", legacy.CONVENTIONS, ("model", "group", "class", *header), rows)
+    header = ("first", "second", "group", "class", "gain in Dice", "p", "p (Holm)", "patients")
+    return Table("Models compared", note, header, rows)
 
 
 def _failures(evaluation: Evaluation) -> Table:
@@ -171,39 +151,5 @@ def _failures(evaluation: Evaluation) -> Table:
     return Table("Failures", note, ("model", "case", "code", "says"), tuple(rows))
 
 
-def _key(cell: "Cell | legacy.LegacyCell") -> tuple[str, str, str]:
+def _key(cell: Cell) -> tuple[str, str, str]:
     return cell.model, cell.group, cell.name
-
-
-def _spread(summary: Summary, digits: int) -> str:
-    """`0.71 ± 0.10 (18 of 20)`; without the count where everybody has the score."""
-    if not summary.used:
-        return f"{NOTHING} ({_share(0, summary.total)})"
-    text = f"{number(summary.mean, digits)} ± {number(summary.deviation, digits)}"
-    return text if summary.used == summary.total else f"{text} ({_share(summary.used, summary.total)})"
-
-
-def _full(summary: Summary, interval: Interval, digits: int) -> str:
-    if not summary.used:
-        return _spread(summary, digits)
-    text = f"{number(summary.mean, digits)} ± {number(summary.deviation, digits)}{_bounds(interval, digits)}"
-    return text if summary.used == summary.total else f"{text} ({_share(summary.used, summary.total)})"
-
-
-def _interval(interval: Interval, digits: int) -> str:
-    if isnan(interval.mean):
-        return NOTHING
-    return f"{number(interval.mean, digits)}{_bounds(interval, digits)}"
-
-
-def _bounds(interval: Interval, digits: int) -> str:
-    """The interval in brackets; nothing for one patient, whose mean has none."""
-    return f" [{number(interval.low, digits)}, {number(interval.high, digits)}]" if interval.used > 1 else ""
-
-
-def _limits(limits: Limits) -> str:
-    return NOTHING if isnan(limits.lower) else f"{number(limits.lower, 1)} to {number(limits.upper, 1)}"
-
-
-def _share(used: int, total: int) -> str:
-    return f"{used} of {total}"

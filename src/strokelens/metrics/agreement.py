@@ -7,10 +7,11 @@ independent.
 Empty cases: NaN says that a patient has no such number. That patient is left out, of both arrays, and counted: `used`
 of `total`. What too few patients cannot tell is NaN.
 
-Metrics: bias and limits of agreement, bootstrap interval of a mean, Wilcoxon's signed-rank test.
+Metrics: bias and limits of agreement, bootstrap interval of a mean, Wilcoxon's signed-rank test, Holm's correction.
 
 References:
-    Bland & Altman 1986, Lancet 327:307; Efron 1979, Ann Stat 7:1; Wilcoxon 1945, Biometrics Bulletin 1:80.
+    Bland & Altman 1986, Lancet 327:307; Efron 1979, Ann Stat 7:1; Wilcoxon 1945, Biometrics Bulletin 1:80;
+    Holm 1979, Scand J Stat 6:65.
 """
 
 from dataclasses import dataclass
@@ -129,6 +130,23 @@ def wilcoxon(first: Float[np.ndarray, "patients"], second: Float[np.ndarray, "pa
         return SignedRank(0.0, 1.0, **counts) if differences.size else SignedRank(nan, nan, **counts)
     result = stats.wilcoxon(differences)
     return SignedRank(float(result.statistic), float(result.pvalue), **counts)
+
+
+def holm(p: Float[np.ndarray, "tests"]) -> Float[np.ndarray, "tests"]:
+    """Each p of several tests corrected by Holm: the chance of any false alarm among them stays below it.
+
+    The smallest p is multiplied by the number of tests, the next one by one less, and so on; none is above 1 or below
+    that of a smaller p. NaN is no test, stays, and is not counted.
+
+    >>> holm(np.array([0.04, 0.01, nan, 0.03]))
+    array([0.06, 0.03,  nan, 0.06])
+    """
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    corrected = np.full(p.shape, nan)
+    factors = np.arange(order.size, 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1.0)
+    return corrected
 
 
 def evaluate(

@@ -42,6 +42,10 @@ class Scores:
     def __getitem__(self, name: str) -> float:
         return self.values[name]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it goes to another process: a mapping that only shows another one does not."""
+        return _frozen, (dict(self.values), self.counts)
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -93,7 +97,7 @@ def evaluate(truth: Region, prediction: Region, spacing_mm: Sequence[float]) -> 
         **Lesions.of(pair).evaluate(),
         **(Volumes.of(counts, spacing_mm).evaluate() if truth.ndim == 3 else {}),
     }
-    return Scores(MappingProxyType(values), counts)
+    return _frozen(values, counts)
 
 
 def isles22(truth: Mask, prediction: Mask, spacing_mm: Sequence[float]) -> dict[str, float]:
@@ -130,3 +134,7 @@ def summary(patients: Iterable[Scores]) -> dict[str, Summary]:
     everyone = list(patients)
     names = dict.fromkeys(name for scores in everyone for name in scores.values)
     return {name: Summary.of([scores.values.get(name, nan) for scores in everyone]) for name in names}
+
+
+def _frozen(values: dict[str, float], counts: Counts) -> Scores:
+    return Scores(MappingProxyType(values), counts)

@@ -7,14 +7,13 @@ that neither the number of workers nor the machine's cores change a bit.
 import json
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from multiprocessing import active_children, get_context
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -26,9 +25,7 @@ from strokelens.errors import OutputError, StrokelensError
 from strokelens.flags import RESEARCH_USE
 from strokelens.phantom.groups import Shares, group_in
 from strokelens.phantom.kinds import Job, Kind, volumes_ml
-
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-"""The variables that a process reads at its start for how many threads linear algebra takes."""
+from strokelens.processes import how_many, pool
 
 _TABLES = ".tables"
 _TABLES_EVERY_S = 5.0
@@ -205,20 +202,8 @@ def _stage(out: Path) -> Iterator[Path]:
 @contextmanager
 def _made(stage: Path, kind: Kind, jobs: Sequence[Job], workers: int | None) -> Iterator[dict[str, Future[Made]]]:
     """The cases as they are being made, by name; leaving early ends the processes at once."""
-    before = set(active_children())
-    count = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_quietly_interrupted)
-    try:
-        with _one_thread_each():
-            making = {job.name: pool.submit(make, stage, kind, job) for job in jobs}
-        yield making
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(active_children()) - before:
-            child.terminate()
-            child.join()
-        raise
-    pool.shutdown()
+    with pool(how_many(workers, len(jobs))) as processes:
+        yield {job.name: processes.submit(partial(make, stage, kind), job) for job in jobs}
 
 
 def _result(future: Future[Made], job: Job) -> Made:
@@ -229,23 +214,3 @@ def _result(future: Future[Made], job: Job) -> Made:
             f"the process that made {job.name} was ended, perhaps for want of memory; run the same command again with "
             "fewer --workers: what is there is kept"
         ) from error
-
-
-def _quietly_interrupted() -> None:
-    """Ctrl-C reaches every process; those that make cases end without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes that start within it compute with one thread."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

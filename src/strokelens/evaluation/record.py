@@ -1,0 +1,295 @@
+"""The evaluation as a strict record: what evaluation.json holds. null stands for what is not defined."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from math import isfinite
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from strokelens import __version__
+from strokelens.evaluation import legacy
+from strokelens.evaluation.interrater import Interrater
+from strokelens.evaluation.results import TRUTH, Evaluation, Row
+from strokelens.evaluation.summaries import Overview
+from strokelens.flags import RESEARCH_USE
+
+SCHEMA_VERSION: Final = "1.0"
+"""Grows in its second part when fields are added, and in its first when one changes or goes."""
+
+Number = Annotated[float | None, Field(description="null where it is not defined, such as a mean of nobody")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class SummaryRecord(_Record):
+    """A score over persons; `used` of `total` have it."""
+
+    mean: Number
+    deviation: Number
+    median: Number
+    used: int
+    total: int
+
+
+class IntervalRecord(_Record):
+    """A mean over persons with its 95 % interval by bootstrap."""
+
+    mean: Number
+    low: Number
+    high: Number
+    used: int
+    total: int
+
+
+class LimitsRecord(_Record):
+    """Bland–Altman: bias and the limits of 95 % of differences."""
+
+    bias: Number
+    lower: Number
+    upper: Number
+    used: int
+    total: int
+
+
+class TestRecord(_Record):
+    """Wilcoxon's signed-rank test, two-sided."""
+
+    statistic: Number
+    p: Number
+    used: int
+    total: int
+
+
+class CountsRecord(_Record):
+    """Voxels: true and false positive, false and true negative."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+
+class SummariesRecord(_Record):
+    """A model's scores of one class in one group; `f1_pooled` is of all voxels together."""
+
+    model: str
+    group: str
+    name: str = Field(alias="class")
+    cases: int
+    f1_pooled: Number
+    summaries: dict[str, SummaryRecord]
+    intervals: dict[str, IntervalRecord]
+
+
+class VolumesRecord(_Record):
+    """Prediction − truth in ml, with the interval of the bias."""
+
+    model: str
+    group: str
+    name: str = Field(alias="class")
+    limits: LimitsRecord
+    interval: IntervalRecord
+
+
+class ComparisonRecord(_Record):
+    """Dice of the second model − that of the first on the same persons."""
+
+    first: str
+    second: str
+    group: str
+    name: str = Field(alias="class")
+    interval: IntervalRecord
+    test: TestRecord
+    p_holm: Annotated[Number, Field(description="Corrected for all comparisons by Holm; null without a test")]
+
+
+class ClassRecord(_Record):
+    """The scores of one class of one case."""
+
+    truth_ml: float
+    prediction_ml: float
+    counts: CountsRecord
+    scores: dict[str, Number]
+
+
+class FailureRecord(_Record):
+    """Why a case has no scores, or not all."""
+
+    code: str
+    message: str
+
+
+class CaseRecord(_Record):
+    """A case's scores by a model; `against` tells by whose masks."""
+
+    model: str
+    against: str = Field(description="`truth`, or the name of the second annotator")
+    case: str
+    person: str
+    group: Annotated[str | None, Field(description="null where the cohort tells none")]
+    simulated: bool
+    classes: dict[str, ClassRecord]
+    failures: list[FailureRecord]
+
+
+class SpreadRecord(_Record):
+    """The second annotator against the truth; limits and interval are of second − truth in ml."""
+
+    group: str
+    name: str = Field(alias="class")
+    cases: int
+    summaries: dict[str, SummaryRecord]
+    limits: LimitsRecord
+    interval: IntervalRecord
+
+
+class BesideRecord(_Record):
+    """A model's Dice against each annotator; `difference` is that against the truth − that between the two."""
+
+    model: str
+    group: str
+    name: str = Field(alias="class")
+    against_first: IntervalRecord
+    against_second: IntervalRecord
+    difference: IntervalRecord
+
+
+class AnnotatorRecord(_Record):
+    """What the masks of a second annotator tell."""
+
+    name: str
+    agreement: list[SpreadRecord]
+    models: list[BesideRecord]
+
+
+class LegacyRecord(_Record):
+    """The first ancestor's numbers (`_theirs`) beside the right ones; `rowwise_theirs` is no distance."""
+
+    model: str
+    group: str
+    name: str = Field(alias="class")
+    dice: Number
+    dice_theirs: Number
+    f1: Number
+    f1_theirs: Number
+    similarity: Number
+    similarity_theirs: Number
+    iou: Number
+    iou_theirs: Number
+    mcc: Number
+    mcc_theirs: Number
+    hd_mm: Number
+    rowwise_theirs: Number
+    counts_theirs: Annotated[CountsRecord | None, Field(description="Where the truth is not 0; null if not measured")]
+
+
+class EvaluationRecord(_Record):
+    """What strokelens writes to evaluation.json. Scores and units: docs/reference/scores.md."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    software: str
+    disclaimer: str
+    models: list[str]
+    groups: list[str]
+    classes: list[str]
+    simulated: int = Field(description="How many cases are of simulated patients")
+    complete: bool = Field(description="Every case was scored in full, and every prediction belonged to one")
+    cases_without_truth: list[str] = Field(description="Left out, as nobody has a prediction for them")
+    predictions_without_case: dict[str, list[str]]
+    summaries: list[SummariesRecord]
+    volumes: list[VolumesRecord]
+    comparisons: list[ComparisonRecord]
+    annotator: Annotated[AnnotatorRecord | None, Field(description="null without a second annotator")]
+    legacy: Annotated[list[LegacyRecord] | None, Field(description="null unless it was asked for")]
+    cases: list[CaseRecord]
+
+
+def record_of(overview: Overview, *, with_legacy: bool = False) -> EvaluationRecord:
+    """The record of an evaluation."""
+    evaluation = overview.evaluation
+    told = {
+        "software": f"strokelens {__version__}",
+        "disclaimer": RESEARCH_USE,
+        "models": evaluation.models,
+        "groups": evaluation.groups,
+        "classes": evaluation.classes,
+        "simulated": evaluation.simulated,
+        "complete": evaluation.complete,
+        "cases_without_truth": evaluation.left_out,
+        "predictions_without_case": evaluation.strangers,
+        "summaries": map(asdict, overview.cells),
+        "volumes": map(asdict, overview.agreements),
+        "comparisons": map(asdict, overview.comparisons),
+        "annotator": _annotator(Interrater.of(evaluation)),
+        "legacy": list(map(asdict, legacy.cells(evaluation))) if with_legacy else None,
+        "cases": [_case(row, against) for against, rows in compared(evaluation) for row in rows],
+    }
+    return EvaluationRecord.model_validate(_plain(told))
+
+
+def compared(evaluation: Evaluation) -> list[tuple[str, Sequence[Row]]]:
+    """The rows of each whose masks others are compared with: those of the truth, then those of the annotator."""
+    second = evaluation.annotator
+    if second is None:
+        return [(TRUTH, evaluation.rows)]
+    return [(TRUTH, (*evaluation.rows, *second.between)), (second.name, second.against)]
+
+
+def evaluation_text(record: EvaluationRecord) -> str:
+    """The text of evaluation.json: same record, same bytes."""
+    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def evaluation_schema() -> dict[str, Any]:
+    """The JSON schema of evaluation.json.
+
+    >>> sorted(evaluation_schema())[:3], evaluation_schema()["additionalProperties"]
+    (['$defs', '$id', '$schema'], False)
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:strokelens:evaluation:{SCHEMA_VERSION}",
+        **EvaluationRecord.model_json_schema(mode="serialization"),
+    }
+
+
+def schema_text() -> str:
+    """The text of docs/reference/evaluation.schema.json, which a test keeps in step with `EvaluationRecord`."""
+    return json.dumps(evaluation_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _annotator(found: Interrater | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    told = asdict(found)
+    return {"name": told["annotator"], "agreement": told["spreads"], "models": told["models"]}
+
+
+def _case(row: Row, against: str) -> dict[str, object]:
+    classes = {
+        name: {
+            "truth_ml": row.volumes[name].truth_ml,
+            "prediction_ml": row.volumes[name].prediction_ml,
+            "counts": asdict(scores.counts),
+            "scores": dict(scores.values),
+        }
+        for name, scores in row.scores.items()
+    }
+    known = {"model": row.model, "against": against, "case": row.case_id, "person": row.person, "group": row.group}
+    failures = [asdict(failure) for failure in row.failures]
+    return {**known, "simulated": row.simulated, "classes": classes, "failures": failures}
+
+
+def _plain(value: object) -> Any:
+    """Six decimals for floats, which hides no voxel, and None for NaN, at any depth."""
+    if isinstance(value, float):
+        return round(value, 6) if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return value
+    return [_plain(each) for each in value]

@@ -1,0 +1,121 @@
+"""What an evaluation is: a row of scores for each model and case, or why there are none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from strokelens.evaluation.ancestors import Theirs
+from strokelens.metrics.scores import Scores
+from strokelens.metrics.volumes import Volumes
+
+CLASSES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"penumbra": ("penumbra",), "core": ("core",), "hypoperfused": ("penumbra", "core"), "lesion": ("lesion",)}
+)
+"""The classes that are scored, and the labels that each is made of."""
+
+GROUPS: Final = ("LVO", "Non-LVO", "WIS")
+"""The groups that come first, in this order."""
+
+TRUTH: Final = "truth"
+"""What the cohort's own masks are called, beside the name of a second annotator."""
+
+FAILURES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "no-truth": "the case has no truth",
+        "truth": "the truth cannot be read",
+        "no-prediction": "there is no prediction for the case",
+        "prediction": "the prediction cannot be read, or is not the only one",
+        "other-grid": "the prediction lies on another grid than the truth",
+        "labels": "the prediction holds or lacks labels of another scheme than the truth's",
+    }
+)
+"""Every code of a `Failure`, and what it says."""
+
+_OF_TRUTH: Final = ("no-truth", "truth")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a case has no scores, or not all: a `code` of `FAILURES` and one line."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A model's scores of one case by class, with the volumes of both; empty, with `failures`, where there are none.
+
+    `person` is the same for repeated scans and mirrored copies of one person. `theirs` are the ancestors' measures by
+    class, where they were asked for.
+    """
+
+    model: str
+    case_id: str
+    person: str
+    group: str | None
+    simulated: bool = False
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    volumes: Mapping[str, Volumes] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    theirs: Mapping[str, Theirs] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Annotator:
+    """A second annotator: rows of their masks against the truth, and of each model against their masks."""
+
+    name: str
+    between: tuple[Row, ...]
+    against: tuple[Row, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Every row, and of each model (and annotator) the predictions that belong to no case.
+
+    `left_out` are the cases that have no truth, and for which there is nothing to score.
+    """
+
+    rows: tuple[Row, ...]
+    strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    annotator: Annotator | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models, in the order in which they were given."""
+        return tuple(dict.fromkeys(row.model for row in self.rows))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that any case has scores of."""
+        return tuple(name for name in CLASSES if any(name in row.scores for row in self.rows))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of the cases: LVO, Non-LVO, WIS, then others by name."""
+        found = {row.group for row in self.rows if row.group is not None}
+        return tuple(sorted(found, key=lambda name: (GROUPS.index(name) if name in GROUPS else len(GROUPS), name)))
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """The rows with a failure; an annotator who did not see a case is none."""
+        between = self.annotator.between if self.annotator is not None else ()
+        wrong = [row for row in between if {failure.code for failure in row.failures} - {"no-prediction", *_OF_TRUTH}]
+        return (*(row for row in self.rows if row.failures), *wrong)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every case was scored in full, and every prediction belonged to one."""
+        return not self.failed and not any(self.strangers.values())
+
+    @property
+    def simulated(self) -> int:
+        """How many cases are of simulated patients."""
+        return len({row.case_id for row in self.rows if row.simulated})
+
+    def of(self, model: str, group: str | None = None) -> tuple[Row, ...]:
+        """The rows of a model, in one group or all."""
+        return tuple(row for row in self.rows if row.model == model and group in (None, row.group))

@@ -1,0 +1,93 @@
+"""Work done side by side in other processes; each computes with one thread, so that no number of them changes a bit.
+
+A script that uses it needs `if __name__ == "__main__":`, as processes start afresh.
+"""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
+from typing import TypeVar
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""The variables that a process reads at its start for how many threads linear algebra takes."""
+
+_AHEAD = 2
+"""How many jobs a process has waiting: enough to be never idle, few enough for any number of them."""
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Pool:
+    """Processes that take jobs; made by `pool`."""
+
+    def __init__(self, executor: ProcessPoolExecutor) -> None:
+        self._executor = executor
+
+    def submit(self, work: Callable[[Job], Result], job: Job) -> Future[Result]:
+        """Have a job done; processes start as they are needed."""
+        with _one_thread_each():
+            return self._executor.submit(work, job)
+
+
+def how_many(workers: int | None, jobs: int) -> int:
+    """The processes for so many jobs: as told, else one a core; never more than jobs.
+
+    >>> how_many(4, 2), how_many(2, 0)
+    (2, 1)
+    """
+    return max(1, min(workers or os.cpu_count() or 1, jobs))
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[Pool]:
+    """So many processes; leaving early ends them at once."""
+    before = set(active_children())
+    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quietly_interrupted)
+    try:
+        yield Pool(executor)
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in set(active_children()) - before:
+            child.terminate()
+            child.join()
+        raise
+    executor.shutdown()
+
+
+def in_order(
+    work: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int
+) -> Generator[tuple[Job, Future[Result]], None, None]:
+    """Each job with its result to come, in order; only a few are taken from `jobs` before they are wanted."""
+    with pool(workers) as processes:
+        waiting: deque[tuple[Job, Future[Result]]] = deque()
+        for job in jobs:
+            waiting.append((job, processes.submit(work, job)))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+
+
+def _quietly_interrupted() -> None:
+    """Ctrl-C reaches every process; those that do jobs end without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that start within it compute with one thread."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
