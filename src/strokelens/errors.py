@@ -10,6 +10,7 @@
     ├── SeriesError            a time series that cannot give perfusion maps
     ├── UnitError              values that fit no known unit
     ├── RuleError              an unknown rule or method, or one that lacks its maps
+    ├── SettingsError          a setting is unknown, impossible, or does not fit the data or another setting
     ├── CohortError            a folder is no cohort, or a split does not fit it
     └── OutputError            the results cannot be written where they were asked for
 
@@ -50,6 +51,10 @@ class UnitError(StrokelensError):
 
 class RuleError(StrokelensError):
     """A threshold rule or method is unknown, or the maps that it needs are not there."""
+
+
+class SettingsError(StrokelensError):
+    """A setting is unknown or impossible, or does not fit the data or another setting."""
 
 
 class CohortError(StrokelensError):
