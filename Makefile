@@ -47,7 +47,7 @@ bench: setup
 
 # Writes the pages that come from the code, then runs every code block of the documentation.
 docs: setup
-	$(BIN)/pytest tests/test_docs.py tests/test_report_result.py tests/test_evaluation_record.py --write-docs -q
+	$(BIN)/pytest tests/test_docs.py tests/test_report_result.py tests/test_evaluation_record.py tests/test_settings.py --write-docs -q
 
 demo: setup
 	$(BIN)/strokelens phantom demo/patient --seed 7 --group LVO --overwrite

@@ -9,6 +9,8 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+from tests.commands import AsAUser, Run, runner
+
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 GOLDEN = Path(__file__).parent / "golden"
@@ -44,6 +46,12 @@ def as_a_user() -> Callable[[], AbstractContextManager[None]]:
             jaxtyping.config.update("jaxtyping_disable", False)
 
     return unchecked
+
+
+@pytest.fixture
+def run(as_a_user: AsAUser) -> Run:
+    """`run("maps", path, "-o", out)`: what the command says, and its exit code."""
+    return runner(as_a_user)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from strokelens import __version__
-from strokelens.cli import options
+from strokelens.cli import options, settings
 from strokelens.cli.evaluate import evaluate
 from strokelens.cli.inspect import inspect
 from strokelens.cli.maps import maps
@@ -82,3 +82,4 @@ app.command()(maps)
 app.command()(phantom)
 app.command()(inspect)
 app.command()(evaluate)
+app.add_typer(settings.app, name="settings")

@@ -1,0 +1,117 @@
+"""Settings from a file or a name; errors are one line that names the key, the value, and the nearest key there is."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+
+from strokelens.errors import SettingsError, hint
+from strokelens.settings.schema import Settings
+
+PUBLISHED: Final[Mapping[str, str]] = {
+    "Model_F(PMs)": "Baseline",
+    "Model_F(PMs,M)": "Mdl_F_PmM",
+    "Model_F(PMs,N)": "Mdl_F_PmN",
+    "Model_F(PMs,M,N)": "Mdl_F_PmMN",
+    "Model_U(PMs)": "Mdl_U_Pm",
+    "Model_U(PMs,M)": "Mdl_U_PmM",
+    "Model_U(PMs,N)": "Mdl_U_PmN",
+    "Model_U(PMs,M,N)": "Mdl_U_PmMN",
+    "Model_G(PMs)": "Mdl_G_Pm",
+    "Model_G(PMs,M)": "Mdl_G_PmM",
+    "Model_G(PMs,N)": "Mdl_G_PmN",
+    "Model_G(PMs,M,N)": "Mdl_G_PmMN",
+}
+"""The names of the published files, and ours."""
+
+_MOST_BYTES = 1_000_000
+
+
+def bundled_names() -> tuple[str, ...]:
+    """The settings that come with us, in the order of the published table.
+
+    >>> bundled_names()[:2]
+    ('Baseline', 'Mdl_F_PmM')
+    """
+    return tuple(PUBLISHED.values())
+
+
+def read_settings(source: str) -> Settings:
+    """The settings of a JSON file, or of a bundled name; a folder before the name and `.json` after it do not matter.
+
+    A file on disk is taken before a bundled one of that name. Raises `SettingsError` for an unknown name, what is no
+    JSON, and what the schema does not know or allow.
+
+    >>> read_settings("Setting/Mdl_U_PmN.json").input.clinical, read_settings("Model_G(PMs,M).json").name
+    (('nihss',), 'Mdl_G_PmM')
+    """
+    path = Path(source)
+    if path.is_file():
+        return parse_settings(_text(path), source)
+    stem = path.name.removesuffix(".json")
+    name = PUBLISHED.get(stem, stem)
+    if name not in bundled_names():
+        raise SettingsError(
+            f"{source}: no such file, and no bundled setting {stem!r}; {hint(stem, (*bundled_names(), *PUBLISHED))}"
+        )
+    return parse_settings((files(__package__) / "bundled" / f"{name}.json").read_text(encoding="utf-8"), name)
+
+
+def parse_settings(text: str, source: str) -> Settings:
+    """Settings from JSON; `source` is how messages call it. Raises `SettingsError`."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{source}: no JSON: {error}; a comma or a bracket may be lacking there") from error
+    try:
+        return Settings.model_validate_json(json.dumps(told))
+    except ValidationError as error:
+        raise SettingsError(f"{source}: {_sentence(error)}") from error
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > _MOST_BYTES:
+        raise SettingsError(f"{path}: {path.stat().st_size} bytes are no settings; a file of at most 1 MB is read")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as text: {error}; store it as UTF-8") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing that is wrong."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *above, key = first["loc"]
+        said = (
+            f"no setting {key!r}{' in ' + '.'.join(map(str, above)) if above else ''}; {hint(str(key), _keys(above))}"
+        )
+    elif first["type"] == "value_error":
+        said = f"{place}: {first['ctx']['error']}" if place else str(first["ctx"]["error"])
+    elif first["type"] == "missing":
+        said = f"no {place!r}, which every setting has"
+    else:
+        said = (
+            f"{place or 'the whole'}: {first['msg'][0].lower()}{first['msg'][1:]}; it is {json.dumps(first['input'])}"
+        )
+    return said
+
+
+def _keys(place: list[int | str]) -> list[str]:
+    """The settings that there are at a place."""
+    model: type[BaseModel] = Settings
+    for part in place:
+        if isinstance(part, str):
+            model = next(each for each in _parts(model.model_fields[part].annotation))
+    return list(model.model_fields)
+
+
+def _parts(annotation: object) -> list[type[BaseModel]]:
+    """The models that an annotation names, itself or within it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for each in getattr(annotation, "__args__", ()) for model in _parts(each)]
