@@ -93,8 +93,8 @@ def test_a_file_comes_before_a_bundled_name(tmp_path: Path, monkeypatch: pytest.
         ),
         (
             '{"name": "a", "input": {"tile": 16}}',
-            "f: input: tile 16 is no multiple of 32 up to 512, the slice's side: VGG16 halves it five times; take "
-            "32, or null for whole slices",
+            "f: input: tile 16 is no multiple of 32 up to 512, the slice's side, which VGG16 halves five times; "
+            "take 32, or null for whole slices",
         ),
         ('{"name": "a", "input": {"stride": 16}}', "f: input: a stride needs a tile"),
         ('{"name": "a", "input": {"maps": []}}', "f: input: maps are one or more channels, each once"),

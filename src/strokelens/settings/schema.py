@@ -49,9 +49,10 @@ class Input(Part):
         if len(set(self.clinical)) != len(self.clinical):
             raise ValueError("clinical values are named once each")
         if self.tile is not None and (self.tile % 32 or self.tile > self.size):
+            nearest = min(max(32, self.tile // 32 * 32), self.size)
             raise ValueError(
-                f"tile {self.tile} is no multiple of 32 up to {self.size}, the slice's side: VGG16 halves it five times; take "
-                f" {min(max(32, self.tile // 32 * 32), self.size)}, or null for whole slices"
+                f"tile {self.tile} is no multiple of 32 up to {self.size}, the slice's side, which VGG16 halves "
+                f"five times; take {nearest}, or null for whole slices"
             )
         if self.stride is not None and self.tile is None:
             raise ValueError("a stride needs a tile")
