@@ -1,0 +1,50 @@
+"""Published weights of VGG16 for the encoders of a `Fusion`, as a mapping with torchvision's names `features.N.*`."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from strokelens.errors import SettingsError
+from strokelens.networks.fusion import Fusion
+from strokelens.networks.vgg16 import Vgg16
+
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+"""Of red, green and blue from 0 to 1, as the published weights expect them: (value − mean) / std."""
+
+_FIRST = "features.0.weight"
+
+
+def load_encoders(
+    net: Fusion, weights: Mapping[str, Tensor], *, first: Literal["sum", "mean"] = "sum", source: str = "the weights"
+) -> None:
+    """Fill each encoder with the weights; classifiers and whatever else is in them are left aside.
+
+    For scalar maps the first layer's three input channels become one: their `sum` sees a value as a grey picture of it,
+    their `mean` keeps the size of what comes out. Raises `SettingsError` when a tensor is lacking or has another shape.
+    """
+    for encoder in net.encoders:
+        assert isinstance(encoder, Vgg16)
+        wanted = {f"features.{name}": tensor for name, tensor in encoder.features.state_dict().items()}
+        lacking = next((name for name in wanted if name not in weights), None)
+        if lacking is not None:
+            raise SettingsError(f"{source} has no {lacking}; give VGG16's weights with torchvision's names")
+        fitting = {name: weights[name] for name in wanted} | {
+            _FIRST: _first_layer(weights[_FIRST], wanted[_FIRST].shape[1], first)
+        }
+        for name, tensor in fitting.items():
+            if tensor.shape != wanted[name].shape:
+                shapes = f"{tuple(tensor.shape)}, where {tuple(wanted[name].shape)}"
+                raise SettingsError(f"{source}: {name} has shape {shapes} is needed; set network.width to 1")
+        encoder.load_state_dict(fitting)
+
+
+def _first_layer(
+    weight: Float[Tensor, "f c 3 3"], channels: int, first: Literal["sum", "mean"]
+) -> Float[Tensor, "f _ 3 3"]:
+    if channels != 1 or weight.shape[1] == 1:
+        return weight
+    return torch.sum(weight, 1, keepdim=True) if first == "sum" else torch.mean(weight, 1, keepdim=True)
