@@ -76,8 +76,8 @@ def fetched(url: str = URL) -> Path:
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise FileError(
-            f"{url} cannot be fetched ({reason}); fetch it where there is a network, and give its path as `pretrained`, or "
-            "set `pretrained` to null to start from chance"
+            f"{url} cannot be fetched ({reason}); fetch it where there is a network and give its path as `pretrained`, "
+            "or set that to null to start from chance"
         ) from error
     return path
 
