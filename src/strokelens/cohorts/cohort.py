@@ -164,6 +164,7 @@ class Cohort:
     layout: str
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
+    """What was found that is no case: for people, beside the table."""
 
     def __post_init__(self) -> None:
         if not self.entries:
@@ -217,6 +218,14 @@ class Layout(Protocol):
 
     def entries(self, folder: Path) -> tuple[Entry, ...]:
         """The cases of the folder; one that is broken is an entry with an unusable problem."""
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A layout that tells what it found in a folder that is no case."""
+
+    def notes(self, folder: Path) -> tuple[str, ...]:
+        """One line each."""
 
 
 def natural(text: str) -> tuple[str | int, ...]:

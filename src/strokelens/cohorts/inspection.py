@@ -63,6 +63,7 @@ class Inspection:
             "software": f"strokelens {__version__}",
             "layout": self.cohort.layout,
             "summary": self.summary,
+            "notes": list(self.cohort.notes),
             "cases": [_record(row, self.cohort.folder) for row in self.rows],
             "disclaimer": RESEARCH_USE,
         }
