@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from strokelens.cohorts.bids_tree import Found, entry_of, home_of, images, labelled, subjects
+from strokelens.cohorts.bids_tree import Found, entry_of, home_of, images, labelled, subject_id, subjects
 from strokelens.cohorts.channels import entities, parse
 from strokelens.cohorts.cohort import Entry, Problem
 from strokelens.cohorts.decode import stem
@@ -41,7 +41,8 @@ class Isles2024:
         values, problems = _phenotype(folder / "phenotype")
         found = []
         for subject, places in subjects(folder).items():
-            entry = entry_of(subject, subject, home_of(places[0]), VolumeReader(), partial(_found, places))
+            called = subject_id(subject)
+            entry = entry_of(called, called, home_of(places[0]), VolumeReader(), partial(_found, places))
             found.append(replace(entry, clinical=values.get(subject, {}), problems=entry.problems + problems))
         return tuple(found)
 

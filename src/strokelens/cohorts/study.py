@@ -14,6 +14,7 @@ from strokelens.case import SERIES
 from strokelens.cohorts.channels import CHANNEL_OF, MASK_WORDS, Name, entities, parse
 from strokelens.cohorts.decode import is_nifti, read_header, stem
 from strokelens.cohorts.folder import MAPS, RESULT
+from strokelens.cohorts.identity import own_id, own_label
 from strokelens.errors import CaseError, FileError
 
 _MOST_FILES = 2000
@@ -153,7 +154,7 @@ def _identity(paths: list[str], folder: str = "") -> str | None:
     if _NUMBERED.fullmatch(folder):
         return folder
     archived = next((found for path in paths if (found := _ARCHIVED.fullmatch(stem(Path(path))))), None)
-    return f"{archived[1]}-{archived[2]}" if archived else None
+    return own_id(f"{archived[1]}-{archived[2]}") if archived else None
 
 
 def phantom_of(folder: Path) -> str | None:
@@ -164,7 +165,8 @@ def phantom_of(folder: Path) -> str | None:
 
 def _label(found: Mapping[str, str]) -> str:
     """`sub-x_ses-y`, or empty where no subject is named."""
-    return "_".join(f"{key}-{found[key]}" for key in ("sub", "ses") if key in found) if "sub" in found else ""
+    labels = {key: own_label(found[key]) for key in ("sub", "ses") if key in found and "sub" in found}
+    return "_".join(f"{key}-{label}" for key, label in labels.items())
 
 
 def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
