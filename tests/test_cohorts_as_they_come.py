@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,15 @@ from typer.testing import CliRunner
 from strokelens.cli import app
 from strokelens.cohorts import volumes
 from strokelens.cohorts.cohort import Cohort, Problem
+from strokelens.cohorts.images import read_header
 from strokelens.cohorts.inspection import by_headers, by_voxels, inspect
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.nifti import read_study
-from strokelens.cohorts.slices import write_picture
+from strokelens.cohorts.sidecar import read_object, read_sidecar
+from strokelens.cohorts.slices import read_picture, write_picture
 from strokelens.cohorts.splits import checked, folds, split
-from strokelens.errors import CohortError
+from strokelens.cohorts.tables import read_table
+from strokelens.errors import CohortError, FileError
 from tests.dicom_studies import head, perfusion
 from tests.dicom_studies import save as save_dicom
 from tests.nifti_files import adc, adc_map, save
@@ -272,3 +276,20 @@ def test_a_terminal_without_our_signs_gets_question_marks(tmp_path: Path) -> Non
     ran = subprocess.run(words, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"}, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"case_1 ? " in re.sub(rb"[ ?]+", b" ? ", ran.stdout)
+
+
+@pytest.mark.parametrize("name", ["01.png", "A.csv", "truth.json", "a.bval", "a.mha", "a.nii"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    readers: dict[str, Callable[[Path], object]] = {
+        ".png": read_picture,
+        ".csv": read_table,
+        ".json": read_object,
+        ".bval": lambda path: read_sidecar(path.with_suffix(".nii")),
+        ".mha": read_header,
+        ".nii": read_header,
+    }
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(
+        FileError, match=rf"^{re.escape(name)} is (a pipe or|not a regular file)"
+    ):
+        readers[Path(name).suffix](tmp_path / name)

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 
+from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError
 
 MISSING = frozenset({"", "-", "–", "na", "n/a", "nan", "none", "null", "unknown", "?"})
@@ -50,7 +51,7 @@ def read_table(path: Path) -> list[list[str]]:
     UTF-8, UTF-16 as Excel's Unicode text, else Latin-1. Raises `FileError` when it cannot be read, or is no table.
     """
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
+        if regular(path).stat().st_size > _LARGEST_BYTES:
             raise FileError(f"{path.name} is larger than 16 MiB, which no table of patients is; remove it")
         raw = path.read_bytes()
     except OSError as error:
