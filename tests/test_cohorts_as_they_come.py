@@ -289,7 +289,5 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None
         ".nii": read_header,
     }
     os.mkfifo(tmp_path / name)
-    with pytest.raises(
-        FileError, match=rf"^{re.escape(name)} is (a pipe or|not a regular file)"
-    ):
+    with pytest.raises(FileError, match=rf"^{re.escape(name)} is (a pipe or|not a regular file)"):
         readers[Path(name).suffix](tmp_path / name)

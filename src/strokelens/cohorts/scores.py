@@ -1,12 +1,12 @@
 """A table of clinical values by person, and what is doubtful in it: who is there twice, or not at all, or nobody."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from strokelens.cohorts.cohort import Problem
-from strokelens.cohorts.tables import clinical, doubts, read_rows
+from strokelens.cohorts.tables import clinical, doubts, read_table
 from strokelens.errors import FileError
 
 Values = Mapping[str, float | str]
@@ -40,19 +40,24 @@ class Scores:
         return (*sorted(self.rows.keys() - set(persons)), *self.unknown)
 
 
-def read_scores(path: Path, person_of: Callable[[str], str | None]) -> Scores:
-    """The table in a file; `person_of` tells who the cell in the first column is, None for nobody."""
+def read_scores(
+    path: Path, person_of: Callable[[str], str | None], *, columns: Callable[[Sequence[str]], Sequence[str]] = list
+) -> Scores:
+    """The table in a file; `person_of` tells who the cell in the first column is, None for nobody.
+
+    `columns` gives our names of columns, by their titles; an empty one is passed over.
+    """
     try:
-        table = read_rows(path)
+        header, *table = read_table(path)
     except FileError as error:
         return Scores(path.name, problems=(Problem("clinical", str(error)),))
+    names = columns(header)
     rows: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     unknown = []
-    for row in table:
-        key = next(iter(row.values()))
-        person = person_of(key)
+    for cells in table:
+        person = person_of(cells[0])
         if person is None:
-            unknown.append(key)
+            unknown.append(cells[0])
         else:
-            rows[person].append(row)
+            rows[person].append({name: cell for name, cell in zip(names, cells, strict=False) if name})
     return Scores(path.name, dict(rows), tuple(unknown))

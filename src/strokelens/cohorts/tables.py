@@ -26,6 +26,9 @@ CLINICAL_OF: Mapping[str, str] = MappingProxyType(
         "mrs at 3 months": "mrs",
         "mrs on 90 days": "mrs",
         "tici": "tici",
+        "mrs_days": "mrs_days",
+        "since_stroke_min": "since_stroke_min",
+        "to_treatment_min": "to_treatment_min",
     }
 )
 """What columns are called, in lower case, and our names with their units."""
