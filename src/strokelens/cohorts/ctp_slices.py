@@ -10,7 +10,7 @@ from typing import Final
 
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
-from strokelens.cohorts.scores import Scores, read_scores
+from strokelens.cohorts.scores import Scores, read_scores, shortened
 from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.slice_reader import GREY_LEVELS, SliceReader
 from strokelens.cohorts.slices import SUFFIXES
@@ -35,7 +35,6 @@ _NAME = re.compile(r"CTP_([02])([0-3])_(\d{3})")
 _NEARLY = re.compile(r"ctp[-_ ]?\d.*", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![0-9])([0-9]{1,9})$")
 _WHOSE = re.compile(r"(?:CTP_)?([02])([0-3])_(\d{3})", re.IGNORECASE)
-_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,12 @@ class CtpSlices:
         rows = scores.strangers({_patient(name)[2] for name in _places(folder)}) if scores is not None else ()
         notes = []
         if nearly:
-            notes.append(f"left out, as no CTP_SS_NNN with SS of 00 to 03 or 20 to 23: {_listed(nearly)}; rename them")
+            notes.append(
+                f"left out, as no CTP_SS_NNN with SS of 00 to 03 or 20 to 23: {shortened(nearly)}; rename them"
+            )
         if rows:
-            notes.append(f"{SCORES} has rows of nobody here: {_listed(rows)}")
+            notes.append(f"{SCORES} has rows of nobody here: {shortened(rows)}")
         return tuple(notes)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(name[:20] for name in names[:_SHOWN]) + more
 
 
 def numbered(files: Sequence[Path]) -> dict[int, Path]:

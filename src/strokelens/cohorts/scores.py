@@ -4,13 +4,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from strokelens.cohorts.cohort import Problem
-from strokelens.cohorts.tables import clinical, doubts, read_table
+from strokelens.cohorts.tables import MISSING, clinical, doubts, read_table
 from strokelens.errors import FileError
 
 Values = Mapping[str, float | str]
 """The clinical values of one person under our names."""
+
+
+_SHOWN = 6
+KNOWN_GROUPS: Mapping[str, str] = MappingProxyType({name.casefold(): name for name in ("LVO", "Non-LVO", "WIS")})
+"""The groups that results are told by, by their names in lower case; any other word is a stratum of its own."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +36,40 @@ class Scores:
         if not rows:
             return {}, (Problem("clinical", f"{self.name} has no row of {person}"),)
         values = [clinical(row) for row in rows]
-        if any(each != values[0] for each in values):
+        if not self._agree(rows):
             said = f"{self.name} has {len(rows)} rows of {person} that differ; none is taken; correct the table"
             return {}, (Problem("clinical", said),)
         return values[0], tuple(Problem("clinical", f"{self.name}: {doubt}") for doubt in doubts(rows[0]))
+
+    def group(self, person: str) -> str | None:
+        """What the column `group` says of a person."""
+        rows = self.rows.get(person, [])
+        said = rows[0].get("group", "") if rows and self._agree(rows) else ""
+        return None if said.casefold() in MISSING else KNOWN_GROUPS.get(said.casefold(), said[:40])
+
+    @staticmethod
+    def _agree(rows: Sequence[Mapping[str, str]]) -> bool:
+        return all((clinical(row), row.get("group")) == (clinical(rows[0]), rows[0].get("group")) for row in rows)
 
     def strangers(self, persons: Iterable[str]) -> tuple[str, ...]:
         """The keys of rows of nobody among these persons."""
         return (*sorted(self.rows.keys() - set(persons)), *self.unknown)
 
 
+def shortened(names: Sequence[str]) -> str:
+    """Some names in words, the first six of many."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(name[:20] for name in names[:_SHOWN]) + more
+
+
 def read_scores(
-    path: Path, person_of: Callable[[str], str | None], *, columns: Callable[[Sequence[str]], Sequence[str]] = list
+    path: Path,
+    person_of: Callable[[str], str | None],
+    *,
+    key: str = "",
+    columns: Callable[[Sequence[str]], Sequence[str]] = list,
 ) -> Scores:
-    """The table in a file; `person_of` tells who the cell in the first column is, None for nobody.
+    """The table in a file; `person_of` tells who the cell in the column `key` or the first is, None for nobody.
 
     `columns` gives our names of columns, by their titles; an empty one is passed over.
     """
@@ -51,13 +77,16 @@ def read_scores(
         header, *table = read_table(path)
     except FileError as error:
         return Scores(path.name, problems=(Problem("clinical", str(error)),))
-    names = columns(header)
+    if key and key not in header:
+        return Scores(path.name, problems=(Problem("clinical", f"{path.name} has no column {key}; correct it"),))
+    names, place = columns(header), header.index(key) if key else 0
     rows: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     unknown = []
     for cells in table:
-        person = person_of(cells[0])
+        cell = cells[place] if place < len(cells) else ""
+        person = person_of(cell)
         if person is None:
-            unknown.append(cells[0])
+            unknown.append(cell)
         else:
             rows[person].append({name: cell for name, cell in zip(names, cells, strict=False) if name})
     return Scores(path.name, dict(rows), tuple(unknown))

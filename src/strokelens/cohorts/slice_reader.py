@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -45,6 +46,7 @@ TABLES: Final[Mapping[str, ColourTable]] = MappingProxyType(
 
 _FARTHEST_GREY = 8
 _STRANGE_SHARE = 0.01
+_LEAST_MM, _MOST_MM = 0.05, 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +75,18 @@ class SliceReader:
     def told(self, about: Mapping[str, object], name: str) -> "SliceReader":
         """This reader with the voxel sizes and scales that the JSON object `about` gives.
 
-        Raises `FileError` when they are no numbers.
+        Raises `FileError` when they are no numbers, or no possible ones.
         """
         spacing = _numbers(about.get("spacing_mm", list(self.spacing_mm)), 3, f"{name}: spacing_mm")
+        if not all(_LEAST_MM <= each <= _MOST_MM for each in spacing):
+            shown = ", ".join(f"{each:g}" for each in spacing)
+            raise FileError(f"{name}: spacing_mm is {shown}, not {_LEAST_MM:g} to {_MOST_MM:g} mm each; correct it")
         scales = about.get("scales", {})
         if not isinstance(scales, dict) or not set(scales) <= set(SCALES):
             raise FileError(f"{name}: scales must give two numbers for any of {', '.join(SCALES)}; correct it")
         given = {channel: _numbers(ends, 2, f"{name}: scale of {channel}") for channel, ends in scales.items()}
         for channel, (low, high) in given.items():
-            if not low < high:
+            if not (isfinite(low) and isfinite(high) and low < high):
                 raise FileError(f"{name}: the scale of {channel} goes from {low:g} to {high:g}; correct it")
         merged = {**self.scales, **{channel: (ends[0], ends[1]) for channel, ends in given.items()}}
         return SliceReader((spacing[0], spacing[1], spacing[2]), merged, about.get("simulated") is True)
@@ -256,6 +261,6 @@ def _numbers(value: object, count: int, what: str) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) != count:
         raise FileError(f"{what} must be {count} numbers; correct it")
     for item in value:
-        if not isinstance(item, int | float) or isinstance(item, bool):
+        if not isinstance(item, int | float) or isinstance(item, bool) or (isinstance(item, int) and abs(item) > 1e9):
             raise FileError(f"{what} must be {count} numbers; correct it")
     return tuple(float(item) for item in value)
