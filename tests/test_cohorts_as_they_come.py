@@ -94,7 +94,7 @@ def test_folders_that_are_nearly_patients_and_rows_of_nobody_are_noted(tmp_path:
     assert cohort.notes == (
         "left out, as no CTP_SS_NNN with SS of 00 to 03 or 20 to 23: "
         "CTP_01_003_old, CTP_01_1, CTP_04_001, ctp_01_002; rename them",
-        "nihss_score.csv has rows of nobody here: CTP_01_009, Smith",
+        "nihss_score.csv has rows of nobody here: 1 without an id, CTP_01_009",
     )
     assert inspect(cohort).record()["notes"] == list(cohort.notes)
     printed = " ".join(CliRunner().invoke(app, ["inspect", str(tmp_path)]).output.split())

@@ -21,7 +21,7 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "other-grid": "an image lies on another grid than the first one",
         "slices": "maps have different numbers of slices, or slices are missing",
         "fewer-channels": "the case lacks a channel that most others have",
-        "doubt": "something in the headers is doubtful, and what was taken for true is stated",
+        "doubt": "something in headers or pictures is doubtful, and what was taken for true is stated",
         "days": "several examinations are there, and one was chosen",
         "no-truth": "the case has no truth, and others have one",
         "truth": "the truth cannot be read, or does not fit the images",

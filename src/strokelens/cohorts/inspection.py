@@ -9,6 +9,7 @@ from pathlib import Path
 from strokelens import __version__
 from strokelens.case import Case
 from strokelens.cohorts.cohort import Cohort, Entry, Problem
+from strokelens.cohorts.slice_reader import NO_BAR
 from strokelens.cohorts.study import ORDER
 from strokelens.errors import GridError, LabelError, StrokelensError, UnitError
 from strokelens.flags import RESEARCH_USE
@@ -120,6 +121,8 @@ def _doubts(case: Case) -> list[Problem]:
     for name, source in case.sources.items():
         if f"{name} with a median of" in source.note:
             problems.append(Problem("units", source.note))
+        if NO_BAR in source.note:
+            problems.append(Problem("doubt", source.note))
     return problems
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strokelens.cohorts.cohort import Problem
-from strokelens.cohorts.identity import own_id, own_label
+from strokelens.cohorts.identity import own_label
 from strokelens.cohorts.scores import Scores, read_scores
 from strokelens.cohorts.written import Written
 
@@ -22,8 +22,9 @@ def _subject(cell: str) -> str | None:
     """Who a cell names, by the rule of ids."""
     if re.fullmatch(r"[A-Za-z0-9]+", cell):
         return f"sub-{own_label(cell)}"
-    match = re.fullmatch(r"sub-([A-Za-z0-9]+)", cell)
-    return f"sub-{own_label(match[1])}" if match else own_id(cell) or None
+    if match := re.fullmatch(r"sub-([A-Za-z0-9]+)", cell):
+        return f"sub-{own_label(match[1])}"
+    return cell if re.fullmatch(r"(?:case|sim)-[0-9a-f]+", cell) else None
 
 
 def read_participants(path: Path) -> tuple[Mapping[str, Mapping[str, str]], tuple[Problem, ...]]:

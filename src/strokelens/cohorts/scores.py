@@ -21,11 +21,11 @@ KNOWN_GROUPS: Mapping[str, str] = MappingProxyType({name.casefold(): name for na
 
 @dataclass(frozen=True)
 class Scores:
-    """The rows of the table `name` by person, the keys of rows that name nobody, and why it cannot be read."""
+    """The rows of the table `name` by person, how many name nobody, and why it cannot be read."""
 
     name: str
     rows: Mapping[str, list[Mapping[str, str]]] = field(default_factory=dict)
-    unknown: tuple[str, ...] = ()
+    unknown: int = 0
     problems: tuple[Problem, ...] = ()
 
     def of(self, person: str) -> tuple[Values, tuple[Problem, ...]]:
@@ -52,8 +52,9 @@ class Scores:
         return all((clinical(row), row.get("group")) == (clinical(rows[0]), rows[0].get("group")) for row in rows)
 
     def strangers(self, persons: Iterable[str]) -> tuple[str, ...]:
-        """The keys of rows of nobody among these persons."""
-        return (*sorted(self.rows.keys() - set(persons)), *self.unknown)
+        """Who has rows and is not among these persons; rows without an id are counted, as they may hold names."""
+        without = (f"{self.unknown} without an id",) if self.unknown else ()
+        return (*without, *sorted(self.rows.keys() - set(persons)))
 
 
 def shortened(names: Sequence[str]) -> str:
@@ -81,12 +82,12 @@ def read_scores(
         return Scores(path.name, problems=(Problem("clinical", f"{path.name} has no column {key}; correct it"),))
     names, place = columns(header), header.index(key) if key else 0
     rows: dict[str, list[Mapping[str, str]]] = defaultdict(list)
-    unknown = []
+    unknown = 0
     for cells in table:
         cell = cells[place] if place < len(cells) else ""
         person = person_of(cell)
         if person is None:
-            unknown.append(cell)
+            unknown += 1
         else:
             rows[person].append({name: cell for name, cell in zip(names, cells, strict=False) if name})
-    return Scores(path.name, dict(rows), tuple(unknown))
+    return Scores(path.name, dict(rows), unknown)
