@@ -106,3 +106,8 @@ def test_voxel_sizes_and_scales_that_cannot_be_are_told_at_opening(tmp_path: Pat
     with pytest.raises(FileError) as caught:
         open_cohort(tmp_path)
     assert str(caught.value) == text
+
+
+def test_rows_of_no_case_of_isles_2017_are_noted(tmp_path: Path) -> None:
+    cohort = challenge(tmp_path, "ID,mRS,ttMRS,TICI,TSS,TTT\ntraining_2,4,90,3,116,93\ntraining1,4,90,3,116,93\n")
+    assert cohort.notes == ("ISLES2017_Training.csv has rows of nobody here: 1 without an id, training_2",)

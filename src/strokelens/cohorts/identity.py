@@ -5,7 +5,7 @@ import re
 from hashlib import sha256
 
 _NUMBERED = re.compile(
-    r"(?:(?:case|patient|subject|pat|sub|study|scan|id|p|s)[-_]?)?[0-9]{1,4}|sim-?[0-9]{1,9}", re.IGNORECASE
+    r"[0-9]{1,4}|(?:case|patient|subject|pat|sub|study|scan|id|p|s)[-_]?[0-9]{1,5}|sim-?[0-9]{1,9}", re.IGNORECASE
 )
 _PERSONAL = re.compile(
     r"[0-9]{8}|(?:19|20)[0-9]{2}[-_.][01][0-9][-_.][0-3][0-9]|[0-3][0-9][-_.][01][0-9][-_.](?:19|20)[0-9]{2}"
@@ -14,7 +14,7 @@ _HASHED = re.compile(r"case-[0-9a-f]{8}")
 
 
 def public_id(name: str) -> str | None:
-    """A folder's name as an id where it is a number of up to 4 digits, with or without a usual word; else None.
+    """A folder's name as an id where it is a number of up to 4 digits, or of 5 after a usual word; else None.
 
     A free name may be a person's, and a longer number a date of birth or a hospital's.
 

@@ -16,7 +16,7 @@ from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.encode import compact, write_image
 from strokelens.cohorts.images import read_header
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
-from strokelens.cohorts.scores import Scores, read_scores
+from strokelens.cohorts.scores import Scores, read_scores, shortened
 from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth
 from strokelens.cohorts.written import Written, written
 from strokelens.errors import CaseError, FileError, GridError, LabelError, StrokelensError
@@ -79,6 +79,13 @@ class Isles2017:
             values, doubts = tables[name].of(name) if name in tables else ({}, ())
             found.append(replace(entry, clinical=values, problems=entry.problems + problems + doubts))
         return tuple(found)
+
+    def notes(self, folder: Path) -> tuple[str, ...]:
+        """Rows of the tables that are of no case here."""
+        here = {case.name.casefold() for case in _cases(folder)}
+        tables = {table.name: table for table in _clinical(folder)[0].values()}
+        rows = {name: table.strangers(here) for name, table in sorted(tables.items())}
+        return tuple(f"{name} has rows of nobody here: {shortened(found)}" for name, found in rows.items() if found)
 
 
 def smir_id(entry: Entry) -> str:
