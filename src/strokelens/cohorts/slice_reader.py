@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -17,7 +18,17 @@ from strokelens.cohorts.slices import picture_size, radiological_grid, read_grey
 from strokelens.errors import CaseError, FileError, LabelError, StrokelensError
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA_BRAIN
-from strokelens.perfusion.colormap import FLOW, TIME, Bar, ColourTable, Picture, decode_map, find_bar, map_pixels
+from strokelens.perfusion.colormap import (
+    FLOW,
+    TIME,
+    Bar,
+    ColourTable,
+    Picture,
+    decode_by,
+    find_bar,
+    map_pixels,
+    share_without_value,
+)
 
 SPACING_MM: Final = (0.43664551, 0.43664551, 5.0)
 """The voxels of the published cohort."""
@@ -35,6 +46,9 @@ OLD_GREY_LEVELS: Final[Mapping[int, str]] = MappingProxyType(
 )
 """The same in the oldest patients, told by a white border."""
 
+NO_BAR: Final = "the vendor's table, as no slice has a bar"
+"""What the note of a map says that has no bar of its own."""
+
 BAR_ROWS: Final = slice(129, 385)
 """Where the bar lies in a picture of 512 rows."""
 
@@ -45,6 +59,8 @@ TABLES: Final[Mapping[str, ColourTable]] = MappingProxyType(
 
 _FARTHEST_GREY = 8
 _STRANGE_SHARE = 0.01
+_MOST_WITHOUT_VALUE = 0.1
+_LEAST_MM, _MOST_MM = 0.05, 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +89,18 @@ class SliceReader:
     def told(self, about: Mapping[str, object], name: str) -> "SliceReader":
         """This reader with the voxel sizes and scales that the JSON object `about` gives.
 
-        Raises `FileError` when they are no numbers.
+        Raises `FileError` when they are no numbers, or no possible ones.
         """
         spacing = _numbers(about.get("spacing_mm", list(self.spacing_mm)), 3, f"{name}: spacing_mm")
+        if not all(_LEAST_MM <= each <= _MOST_MM for each in spacing):
+            shown = ", ".join(f"{each:g}" for each in spacing)
+            raise FileError(f"{name}: spacing_mm is {shown}, not {_LEAST_MM:g} to {_MOST_MM:g} mm each; correct it")
         scales = about.get("scales", {})
         if not isinstance(scales, dict) or not set(scales) <= set(SCALES):
             raise FileError(f"{name}: scales must give two numbers for any of {', '.join(SCALES)}; correct it")
         given = {channel: _numbers(ends, 2, f"{name}: scale of {channel}") for channel, ends in scales.items()}
         for channel, (low, high) in given.items():
-            if not low < high:
+            if not (isfinite(low) and isfinite(high) and low < high):
                 raise FileError(f"{name}: the scale of {channel} goes from {low:g} to {high:g}; correct it")
         merged = {**self.scales, **{channel: (ends[0], ends[1]) for channel, ends in given.items()}}
         return SliceReader((spacing[0], spacing[1], spacing[2]), merged, about.get("simulated") is True)
@@ -139,17 +158,26 @@ class SliceReader:
         return grid, None if entry.truth is None else _truth_on(entry.truth, grid)
 
     def decoded(self, name: str, stack: Sequence[Picture]) -> tuple[list[Float[np.ndarray, "row column"]], str]:
-        """The values of each slice, and how they were read."""
+        """The values of each slice, and how they were read.
+
+        Raises `CaseError` when more than a tenth of what is shown has colours without a value.
+        """
         if name not in self.scales:
             return [without_marker(picture).astype(np.float32) for picture in stack], f"{name} in grey levels"
         low, high = self.scales[name]
         bars = bars_of(stack)
         table = next((bar.table for bar in bars if bar is not None), TABLES[name])
-        source = "its bar" if any(bars) else "the vendor's table, as no slice has a bar"
+        source = "its bar" if any(bars) else NO_BAR
         slices = [
-            decode_map(picture, low=low, high=high, table=table, bar=bar)
+            decode_by(bar.table if bar is not None else table, picture, low=low, high=high, bar=bar)
             for picture, bar in zip(stack, bars, strict=True)
         ]
+        share = share_without_value(stack, slices, bars)
+        if share > _MOST_WITHOUT_VALUE:
+            raise CaseError(
+                f"{100 * share:.0f} % of what {name} shows has no colour of {'its bar' if any(bars) else 'its table'}; "
+                "export the map again in colours, with its bar"
+            )
         return slices, f"{name} from {low:g} to {high:g} by {source}"
 
 
@@ -256,6 +284,6 @@ def _numbers(value: object, count: int, what: str) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) != count:
         raise FileError(f"{what} must be {count} numbers; correct it")
     for item in value:
-        if not isinstance(item, int | float) or isinstance(item, bool):
+        if not isinstance(item, int | float) or isinstance(item, bool) or (isinstance(item, int) and abs(item) > 1e9):
             raise FileError(f"{what} must be {count} numbers; correct it")
     return tuple(float(item) for item in value)

@@ -22,11 +22,13 @@ from strokelens.labels import LabelScheme
 class VolumeReader:
     """Reads an image file for each channel; `relative` names the channels whose files call themselves relative maps.
 
-    `reading.resample` tells that channels on other grids are brought onto the first one's, as their layout means it.
+    `reading.resample` tells that channels on other grids are brought onto the first one's. That is a remark, but for
+    those that are `apart`: their layout means them to have grids of their own.
     """
 
     reading: Reading = field(default_factory=Reading)
     relative: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
 
     def look(self, entry: Entry) -> tuple[Problem, ...]:
         """What the headers tell: files that are no images, frames that do not fit a channel, grids that differ."""
@@ -62,7 +64,7 @@ class VolumeReader:
         return Case(entry.id, labels.grid, {}, labels, entry.numbers, entry.group, simulated=simulated)
 
     def _elsewhere(self, channel: str, grid: Grid, first: str, reference: Grid) -> list[Problem]:
-        if grid.agrees(reference):
+        if grid.agrees(reference) or (self.reading.resample and channel in self.apart):
             return []
         gap = difference(grid, reference)
         if self.reading.resample:
