@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from strokelens.cohorts.folder import new_folder
+from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.pictures import pictures
 from strokelens.evaluation.record import compared, evaluation_text, record_of
 from strokelens.evaluation.results import Evaluation, Row
-from strokelens.evaluation.summaries import Overview
 from strokelens.evaluation.tables import headline, tables
 from strokelens.report.tabular import html, markdown
 
@@ -24,7 +24,7 @@ def deliver(evaluation: Evaluation, out: Path, *, overwrite: bool = False, with_
 
     Raises `OutputError` when `out` exists (without `overwrite`) or cannot be written.
     """
-    overview = Overview.of(evaluation)
+    overview = Overview(evaluation)
     text = evaluation_text(record_of(overview, with_legacy=with_legacy))
     lead, made = headline(evaluation), tables(overview, with_legacy=with_legacy)
     with new_folder(out, marker=MARKER, overwrite=overwrite) as folder:
@@ -68,4 +68,7 @@ def _lines(row: Row, against: str, names: list[str], *, blank: int) -> Iterator[
 
 
 def _cell(value: float | None) -> str:
-    return "" if value is None or not isfinite(value) else f"{value:.6g}"
+    """Six figures of a measure, and every one of a number of voxels."""
+    if value is None or not isfinite(value):
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
