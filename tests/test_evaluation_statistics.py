@@ -95,7 +95,7 @@ def test_annotators_may_change_places_beside_a_model() -> None:
 def test_the_f1_of_a_model_that_fails_says_so() -> None:
     rows = (with_dice("a", 9), with_dice("b", 1), with_dice("a", 9, model="B"), lost("b", model="B"))
     found = table(Evaluation(rows), "F1 by group")
-    assert found.header == ("model", "LVO core, n = 2")
+    assert found.header == ("model", "LVO core,\nn = 2")
     assert found.rows == (("A", "0.500"), ("B", "0.900\n(1 of 2)"))
 
 
@@ -133,7 +133,8 @@ def test_the_main_comparisons_are_one_family() -> None:
     assert len(corrected) == 3 * 2
     smallest = min(found, key=lambda each: each.p_holm if not isnan(each.p_holm) else 2)
     assert smallest.p_holm == pytest.approx(6 * smallest.test.p)
-    assert "penumbra, core, lesion, in all patients" in table(Evaluation(rows), "Models compared").note
+    note = table(Evaluation(rows), "Models compared").note
+    assert "each pair of models × penumbra, core, lesion, in all patients" in note
 
 
 @pytest.mark.parametrize(("p", "text"), [(1e-12, "<0.0001"), (0.00012, "0.0001"), (1.0, "1.0000"), (nan, "–")])

@@ -54,7 +54,7 @@ EVALUATION = Evaluation(
 
 def test_the_ancestors_table_has_a_row_a_model_and_a_column_a_group_and_class() -> None:
     found = table(EVALUATION, "F1 by group")
-    assert found.header == ("model", "LVO core, n = 3", "Non-LVO core, n = 1", "all core, n = 4")
+    assert found.header == ("model", "LVO core,\nn = 3", "Non-LVO core,\nn = 1", "all core,\nn = 4")
     assert found.rows == (("ours", "0.818", "0.500", "0.667"),)  # 180/220, 100/200, 280/420
 
 
@@ -86,7 +86,7 @@ def test_two_models_are_compared() -> None:
 
 
 def test_one_group_alone_needs_no_column_for_all() -> None:
-    assert table(Evaluation(EVALUATION.rows[1:]), "F1 by group").header == ("model", "LVO core, n = 3")
+    assert table(Evaluation(EVALUATION.rows[1:]), "F1 by group").header == ("model", "LVO core,\nn = 3")
 
 
 def test_the_headline_says_that_patients_are_simulated() -> None:

@@ -15,8 +15,13 @@ _SMALLEST_P: Final = 0.0001
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number in a cell; an en dash for NaN."""
-    return NOTHING if isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+    """A number in a cell; an en dash for NaN.
+
+    >>> number(-1.26, 1), number(-0.01, 1), number(float("nan"))
+    ('−1.3', '0.0', '–')
+    """
+    text = f"{value:.{digits}f}"
+    return NOTHING if isnan(value) else text.replace("-", "−" if float(text) else "")
 
 
 def p_value(p: float) -> str:

@@ -105,7 +105,7 @@ def _wide(title: str, note: str, overview: Overview, texts: dict[tuple[str, str,
     names = [name for name in evaluation.classes if len(CLASSES[name]) == 1]
     columns = [(group, name) for group in groups(evaluation) for name in names]
     rows = tuple((model, *(texts[model, group, name] for group, name in columns)) for model in evaluation.models)
-    heads = (f"{group} {name}, n = {persons[group]}" for group, name in columns)
+    heads = (f"{group} {name},\nn = {persons[group]}" for group, name in columns)
     return Table(title, note, ("model", *heads), rows if columns else ())
 
 
@@ -176,7 +176,7 @@ def _comparisons(overview: Overview) -> Table:
     note = (
         "Dice of the second model − that of the first, scan by scan where both have one, then averaged within the "
         "patient; 95 % interval by bootstrap; p by Wilcoxon's signed-rank test, two-sided, of the patients whose Dice "
-        f"differ. p (Holm) is corrected for the main comparisons: each pair of models, {', '.join(FAMILY)}, in all "
+        f"differ. p (Holm) is corrected for the main comparisons: each pair of models × {', '.join(FAMILY)}, in all "
         "patients. Those in groups and of hypoperfused tissue overlap with them and are not corrected: read their p "
         "as a hint."
     )
