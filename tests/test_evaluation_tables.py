@@ -259,4 +259,4 @@ def test_the_page_has_both_pictures_and_refers_to_nothing_outside(cohort: Cohort
 
 
 def test_without_scores_there_is_no_picture() -> None:
-    assert pictures(Evaluation(())) == ()
+    assert pictures(Overview(Evaluation(()))) == ()

@@ -1,10 +1,13 @@
 """The tables of an evaluation that not every one has: two annotators, and the ancestors' own numbers."""
 
+from collections.abc import Sequence
+
 from strokelens.evaluation import legacy
-from strokelens.evaluation.cells import NOTHING, interval, limit, number, share, spread
+from strokelens.evaluation.cells import NOTHING, full, interval, limit, number, share, spread
 from strokelens.evaluation.interrater import SHOWN, Interrater
 from strokelens.evaluation.legacy import LegacyCell
-from strokelens.evaluation.names import SCORES
+from strokelens.evaluation.names import PROBABILITIES, SCORES
+from strokelens.evaluation.reliabilities import Reliabilities
 from strokelens.report.tabular import Table
 
 _KEYS = ("model", "group", "class")
@@ -19,6 +22,53 @@ def annotator_tables(found: Interrater | None) -> tuple[Table, ...]:
 def legacy_tables(cells: tuple[LegacyCell, ...]) -> tuple[Table, ...]:
     """The ancestors' numbers from counts, and those from masks."""
     return _from_counts(cells), _from_masks(cells)
+
+
+def probability_tables(found: Sequence[Reliabilities]) -> tuple[Table, ...]:
+    """The scores of probabilities, and the bins of all cases; none without probabilities."""
+    return (_probabilities(found), _bins(found)) if found else ()
+
+
+def _probabilities(found: Sequence[Reliabilities]) -> Table:
+    note = (
+        "Within the brain where the truth tells it, else in the whole image, whose easy background flatters. Mean ± "
+        "standard deviation over patients, in brackets the 95 % interval of the mean. ECE of 10 bins; 'together' is "
+        "that of the voxels of all patients. AUC has no number where the truth is empty. 'n of N' have probabilities."
+    )
+    rows = tuple(
+        (
+            each.model,
+            each.group,
+            each.name,
+            *(full(each.summaries[score], each.intervals[score], name.digits) for score, name in PROBABILITIES.items()),
+            number(each.pooled_error),
+        )
+        for each in found
+    )
+    heads = (*(name.head for name in PROBABILITIES.values()), "ECE, together ↓")
+    return Table("Probabilities", note, (*_KEYS, *heads), rows, keys=3)
+
+
+def _bins(found: Sequence[Reliabilities]) -> Table:
+    note = (
+        "Of the voxels whose probability lies in a bin: their share of all, their mean probability, and how many of "
+        "them are true. Where the last two are equal, a probability means what it says."
+    )
+    rows = tuple(
+        (
+            each.model,
+            each.group,
+            each.name,
+            f"{at / len(each.bins):.1f} to {(at + 1) / len(each.bins):.1f}",
+            number(one.voxels / sum(bin_.voxels for bin_ in each.bins), 4),
+            number(one.mean_probability),
+            number(one.frequency),
+        )
+        for each in found
+        for at, one in enumerate(each.bins)
+    )
+    header = (*_KEYS, "probability", "share of voxels", "mean probability", "truly so")
+    return Table("Reliability", note, header, rows, keys=4, folded=True)
 
 
 def _between(found: Interrater) -> Table:

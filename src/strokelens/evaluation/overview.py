@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from strokelens.evaluation import legacy, summaries
+from strokelens.evaluation import legacy, reliabilities, summaries
 from strokelens.evaluation.interrater import Interrater
 from strokelens.evaluation.legacy import LegacyCell
+from strokelens.evaluation.reliabilities import Reliabilities
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.summaries import Agreement, Cell, Comparison
 
@@ -40,3 +41,8 @@ class Overview:
     def legacy(self) -> tuple[LegacyCell, ...]:
         """The first ancestor's own numbers beside the right ones."""
         return legacy.cells(self.evaluation)
+
+    @cached_property
+    def reliabilities(self) -> tuple[Reliabilities, ...]:
+        """What the probabilities of each model, group and class tell; none without probabilities."""
+        return reliabilities.of(self.evaluation)

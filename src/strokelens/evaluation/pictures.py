@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.people import dice, jointly, rarity
 from strokelens.evaluation.results import Evaluation
-from strokelens.evaluation.summaries import volumes
+from strokelens.evaluation.summaries import groups, volumes
 from strokelens.metrics.agreement import bland_altman
 from strokelens.report.figures import figure_png
 from strokelens.report.scatter import Axis, Cloud, Words, scatter
@@ -20,8 +21,15 @@ _RARITY_NOTE = (
 )
 
 
-def pictures(evaluation: Evaluation) -> tuple[Picture, ...]:
-    """Both pictures; none where no case has a score."""
+_RELIABILITY_NOTE = (
+    "Of the voxels that a model gives a probability: how many are true. On the diagonal a probability means what it "
+    "says; below it the model is too sure. All patients together, a dot a bin, n the patients."
+)
+
+
+def pictures(overview: Overview) -> tuple[Picture, ...]:
+    """Both pictures, and the reliability of probabilities where there are any; none where no case has a score."""
+    evaluation = overview.evaluation
     if not evaluation.classes:
         return ()
     apart = scatter(
@@ -40,7 +48,34 @@ def pictures(evaluation: Evaluation) -> tuple[Picture, ...]:
     return (
         Picture("Agreement of volumes", _AGREEMENT_NOTE, figure_png(apart)),
         Picture("Dice against the lesion's size", _RARITY_NOTE, figure_png(rare)),
+        *_reliability(overview),
     )
+
+
+def reliability(overview: Overview) -> list[Cloud]:
+    """How often what has a probability is true, for each model and class, in all cases."""
+    everyone = groups(overview.evaluation)[-1]
+    return [
+        Cloud(
+            each.model,
+            each.name,
+            np.array([one.mean_probability for one in each.bins]),
+            np.array([one.frequency for one in each.bins]),
+            joined=True,
+            persons=each.summaries["brier"].used,
+        )
+        for each in overview.reliabilities
+        if each.group == everyone
+    ]
+
+
+def _reliability(overview: Overview) -> list[Picture]:
+    clouds = reliability(overview)
+    if not clouds:
+        return []
+    span = (-0.02, 1.02)
+    figure = scatter(clouds, Axis("mean probability", span), Axis("truly so", span), Words(perfect="as it says"))
+    return [Picture("Reliability of probabilities", _RELIABILITY_NOTE, figure_png(figure))]
 
 
 def agreement(evaluation: Evaluation) -> list[Cloud]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from strokelens import __version__
+from strokelens.evaluation.calibrated import CalibratedRow
 from strokelens.evaluation.interrater import Interrater
 from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.results import TRUTH, Evaluation, Row
@@ -133,6 +134,35 @@ class FailureRecord(_Record):
     message: str
 
 
+class BinRecord(_Record):
+    """The voxels of a bin of probability, each person weighing once."""
+
+    voxels: float
+    mean_probability: Number
+    frequency: Annotated[Number, Field(description="How many of the voxels are true; null without any")]
+
+
+class ProbabilitiesRecord(_Record):
+    """A model's probabilities of one class in one group; `pooled_error` is of the bins, all persons together."""
+
+    model: str
+    group: str
+    name: str = Field(alias="class")
+    summaries: dict[str, SummaryRecord]
+    intervals: dict[str, IntervalRecord]
+    bins: list[BinRecord]
+    pooled_error: Number
+
+
+class CalibratedRecord(_Record):
+    """A case's scores of a model's probabilities, by class; `failure` is empty unless they could not be read."""
+
+    model: str
+    case: str
+    classes: dict[str, dict[str, Number]]
+    failure: str
+
+
 class CaseRecord(_Record):
     """A case's scores by a model; `against` tells by whose masks."""
 
@@ -224,6 +254,8 @@ class EvaluationRecord(_Record):
     comparisons: list[ComparisonRecord]
     annotator: Annotated[AnnotatorRecord | None, Field(description="null without a second annotator")]
     legacy: Annotated[list[LegacyRecord] | None, Field(description="null unless it was asked for")]
+    probabilities: list[ProbabilitiesRecord]
+    calibrations: list[CalibratedRecord]
     cases: list[CaseRecord]
 
 
@@ -245,6 +277,11 @@ def record_of(overview: Overview, *, with_legacy: bool = False) -> EvaluationRec
         "comparisons": map(asdict, overview.comparisons),
         "annotator": _annotator(overview.interrater),
         "legacy": list(map(asdict, overview.legacy)) if with_legacy else None,
+        "probabilities": map(asdict, overview.reliabilities),
+        "calibrations": [
+            {"model": row.model, "case": row.case_id, "classes": _values(row), "failure": row.failure}
+            for row in evaluation.calibrations
+        ],
         "cases": [_case(row, against) for against, rows in compared(evaluation) for row in rows],
     }
     return EvaluationRecord.model_validate(_plain(told))
@@ -291,6 +328,10 @@ def _annotator(found: Interrater | None) -> dict[str, object] | None:
         return None
     told = asdict(found)
     return {"name": told["annotator"], "agreement": told["spreads"], "models": told["models"]}
+
+
+def _values(row: CalibratedRow) -> dict[str, dict[str, float]]:
+    return {name: dict(each.values) for name, each in row.classes.items()}
 
 
 def _case(row: Row, against: str) -> dict[str, object]:

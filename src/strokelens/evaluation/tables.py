@@ -7,8 +7,8 @@ from collections import Counter
 from typing import Final
 
 from strokelens.evaluation.cells import full, interval, limit, number, p_value, share, spread
-from strokelens.evaluation.more_tables import annotator_tables, legacy_tables
-from strokelens.evaluation.names import SCORES, TERMS
+from strokelens.evaluation.more_tables import annotator_tables, legacy_tables, probability_tables
+from strokelens.evaluation.names import PROBABILITIES, SCORES, TERMS
 from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.results import CLASSES, FAILURES, Evaluation
 from strokelens.evaluation.summaries import FAMILY, Cell, groups
@@ -26,7 +26,12 @@ MAIN: Final = (
 """The scores of the first table; 'All scores' has every one."""
 
 _NO_CASE: Final = "no-case"
-_SAYS: Final = {**FAILURES, _NO_CASE: "the prediction belongs to no case of the cohort"}
+_PROBABILITIES: Final = "probabilities"
+_SAYS: Final = {
+    **FAILURES,
+    _NO_CASE: "the prediction belongs to no case of the cohort",
+    _PROBABILITIES: "the probabilities cannot be read, or are none; the masks are scored",
+}
 
 
 def tables(overview: Overview, *, with_legacy: bool = False) -> tuple[Table, ...]:
@@ -44,6 +49,7 @@ def tables(overview: Overview, *, with_legacy: bool = False) -> tuple[Table, ...
         _volumes(overview),
         _comparisons(overview),
         *annotator_tables(overview.interrater),
+        *probability_tables(overview.reliabilities),
         *([_legend(overview)] if overview.cells else ()),
         _every_score(overview),
         _every_failure(evaluation),
@@ -201,6 +207,7 @@ def _comparisons(overview: Overview) -> Table:
 
 def _failures(evaluation: Evaluation) -> Table:
     counts = Counter((row.model, failure.code) for row in evaluation.failed for failure in row.failures)
+    counts.update((row.model, _PROBABILITIES) for row in evaluation.calibrations if row.failure)
     counts.update({(model, _NO_CASE): len(names) for model, names in evaluation.strangers.items() if names})
     rows = tuple((model, code, str(count), _SAYS[code]) for (model, code), count in counts.items())
     note = "What could not be scored, or not in full; the last tables name each."
@@ -212,6 +219,7 @@ def _every_failure(evaluation: Evaluation) -> Table:
     rows = [
         (row.model, row.case_id, failure.code, failure.message) for row in evaluation.failed for failure in row.failures
     ]
+    rows += [(row.model, row.case_id, _PROBABILITIES, row.failure) for row in evaluation.calibrations if row.failure]
     rows += [
         (model, name, _NO_CASE, _SAYS[_NO_CASE]) for model, names in evaluation.strangers.items() for name in names
     ]
@@ -227,6 +235,8 @@ def _legend(overview: Overview) -> Table:
     note = "What the columns say, and which end is better. Formulas, units and empty cases: docs/reference/scores.md."
     found = {score for cell in overview.cells for score in cell.summaries}
     rows = [(name.title, name.better, name.says) for score, name in SCORES.items() if score in found]
+    if overview.reliabilities:
+        rows += [(name.title, name.better, name.says) for name in PROBABILITIES.values()]
     rows += [(term, "", says) for term, says in TERMS.items()]
     return Table("Legend", note, ("column", "better", "says"), tuple(rows), words=True)
 

@@ -41,11 +41,12 @@ class Cloud:
     lines: tuple[float, ...] = ()
     unseen: int = 0
     joined: bool = False
+    persons: int | None = None
 
     @property
     def count(self) -> int:
-        """How many dots there are."""
-        return int((~np.isnan(self.x) & ~np.isnan(self.y)).sum())
+        """How many patients there are: those told, else a dot each."""
+        return self.persons if self.persons is not None else int((~np.isnan(self.x) & ~np.isnan(self.y)).sum())
 
 
 @dataclass(frozen=True)
