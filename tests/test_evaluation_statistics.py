@@ -2,11 +2,12 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from math import isnan, nan
 from pathlib import Path
-from time import process_time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from strokelens.evaluation.record import evaluation_text, record_of
 from strokelens.evaluation.results import Annotator, Evaluation, Failure, Row
 from strokelens.evaluation.summaries import cells, comparisons
 from strokelens.evaluation.tables import headline, tables
-from strokelens.metrics import calibration, scores
+from strokelens.metrics import agreement, calibration, scores
 from strokelens.metrics.overlap import Counts
 from strokelens.metrics.scores import Scores
 from strokelens.metrics.volumes import Volumes
@@ -253,9 +254,21 @@ def many(persons: int) -> Evaluation:
     return Evaluation(tuple(rows), annotator=Annotator("second", tuple(between), tuple(against)))
 
 
-@pytest.mark.slow
-def test_the_end_of_an_evaluation_of_500_persons_takes_seconds(tmp_path: Path) -> None:
-    evaluation = many(500)
-    start = process_time()
-    deliver(evaluation, tmp_path / "out", with_legacy=True)
-    assert process_time() - start < 8.0  # 3 s alone on the machine; it took 13 s without an annotator
+def test_what_tables_and_record_tell_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    of, cells_of, drawn = Interrater.of, legacy.cells, agreement._drawn_means
+
+    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(*arguments: Any) -> Any:
+            calls.append(name)
+            return call(*arguments)
+
+        return spy
+
+    monkeypatch.setattr(Interrater, "of", counted("interrater", of))
+    monkeypatch.setattr(legacy, "cells", counted("legacy", cells_of))
+    monkeypatch.setattr(agreement, "_drawn_means", counted("draws", drawn))
+    deliver(many(30), tmp_path / "out", with_legacy=True)
+    assert (calls.count("interrater"), calls.count("legacy")) == (1, 1)
+    # once for each number of patients, in each of scores, volumes, comparisons, both annotators and each spread
+    assert calls.count("draws") < 100  # of 2,000 intervals

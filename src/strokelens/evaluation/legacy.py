@@ -19,7 +19,8 @@ from strokelens.metrics.volumes import Volumes
 CONVENTIONS: Final = (
     "Theirs: each case counts, mirrored copies too; Dice is 0 where both masks are empty, which lowers the mean of a "
     "class that is often absent; F1 with 1e-7, volume similarity with 1 mm³ in the denominator. Do not mix the "
-    "columns. Ours are of so many patients, who count once, and theirs of so many cases."
+    "columns. So many patients were scored by ours, who count once and have no Dice where both are empty; theirs are "
+    "of so many cases."
 )
 """What the first table says of itself."""
 

@@ -67,7 +67,7 @@ def _bins(found: Sequence[Reliabilities]) -> Table:
         for each in found
         for at, one in enumerate(each.bins)
     )
-    header = (*_KEYS, "probability", "share of voxels", "mean probability", "truly so")
+    header = (*_KEYS, "probability", "share of voxels", "mean probability", "share that is true")
     return Table("Reliability", note, header, rows, keys=4, folded=True)
 
 

@@ -74,7 +74,9 @@ def _reliability(overview: Overview) -> list[Picture]:
     if not clouds:
         return []
     span = (-0.02, 1.02)
-    figure = scatter(clouds, Axis("mean probability", span), Axis("truly so", span), Words(perfect="as it says"))
+    figure = scatter(
+        clouds, Axis("mean probability", span), Axis("share that is true", span), Words(perfect="as it says")
+    )
     return [Picture("Reliability of probabilities", _RELIABILITY_NOTE, figure_png(figure))]
 
 
