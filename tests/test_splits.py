@@ -192,8 +192,19 @@ def test_the_order_on_disk_does_not_matter_and_a_change_does(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("key", "value"), [("seed", 8), ("method", "by hand"), ("left_out", []), ("left_out", ["d", "e"])]
+)
+def test_who_is_left_out_and_how_it_was_drawn_is_in_the_hash(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "split.json"
+    write_split(path, Split({TRAIN: ("a", "b"), TEST: ("c",)}, "by person", seed=7, left_out=("d",)))
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(CohortError, match=r"was changed after it was written"):
+        read_split(path)
+
+
+@pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"format": "strokelens split 1"}', '{"format": "strokelens split 1", "parts": {"train": [1]}}'],
+    ["", "[]", "{}", '{"format": "strokelens split 2"}', '{"format": "strokelens split 2", "parts": {"train": [1]}}'],
 )
 def test_what_is_no_split_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
@@ -222,21 +233,26 @@ def test_leaks_are_found(tmp_path: Path) -> None:
         entry("b"),
         entry("b_m", person="b", mirrored=True),
         entry("c"),
+        entry("e"),
+        entry("f"),
     )
     cohort = Cohort(tmp_path, "x", entries)
-    leaking = Split({TRAIN: ("a1", "b_m", "c"), TEST: ("a2", "b", "d")})
+    leaking = Split({TRAIN: ("a1", "b_m", "c"), TEST: ("a2", "b", "d")}, left_out=("f",))
     assert leaks(leaking, cohort) == (
         "a2 (test) is the same person as a1 (train)",
         "b (test) is a mirrored copy of b_m (train)",
         f"d (test) is not in {tmp_path}",
+        "e is in no part",
     )
     with pytest.raises(CohortError) as caught:
         checked(leaking, cohort)
-    text = "the split leaks: a2 (test) is the same person as a1 (train), and 2 more; draw it by person"
+    text = "the split does not fit: a2 (test) is the same person as a1 (train), and 3 more; draw it by person"
     assert str(caught.value) == text
-    with pytest.raises(CohortError, match=r"^the split leaks: a2 \(test\) is the same person as a1 \(train\); draw it"):
-        checked(Split({TRAIN: ("a1",), TEST: ("a2",)}), cohort)
-    clean = Split({TRAIN: ("a1", "a2"), TEST: ("b",)})
+    with pytest.raises(
+        CohortError, match=r"^the split does not fit: a2 \(test\) is the same person as a1 \(train\); draw it"
+    ):
+        checked(Split({TRAIN: ("a1",), TEST: ("a2", "b", "c", "e", "f")}), cohort)
+    clean = Split({TRAIN: ("a1", "a2", "c", "e"), TEST: ("b", "f")})
     assert checked(clean, cohort) is clean
 
 
@@ -260,6 +276,7 @@ def test_leaks_are_found(tmp_path: Path) -> None:
             lambda cases: Split({TRAIN: ("a",), TEST: ("a",)}),
             "a is in two parts of the split, train and test",
         ),
+        (lambda cases: Split({TRAIN: ("a", "a")}), "a is twice in train; give each case once"),
     ],
 )
 def test_what_cannot_be_split_is_told(draw: Callable[[list[Entry]], object], text: str) -> None:

@@ -35,6 +35,14 @@ def evaluate(
         str | None,
         typer.Option("--annotator", metavar="NAME=FOLDER", help="A second annotator's masks, or their cohort."),
     ] = None,
+    probabilities: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--probabilities",
+            metavar="[NAME=]FOLDER",
+            help="Probabilities of PREDICTIONS, or of model NAME; repeatable. Those beside masks are found unasked.",
+        ),
+    ] = None,
     layout: Annotated[
         str | None, typer.Option("--layout", metavar="NAME", help="How COHORT is laid out, if that is not recognised.")
     ] = None,
@@ -60,19 +68,25 @@ def evaluate(
     from strokelens.cohorts.predictions import find_predictions
     from strokelens.evaluation.ancestors import measure
     from strokelens.evaluation.delivery import MARKER, deliver
+    from strokelens.evaluation.probabilities import with_probabilities
     from strokelens.evaluation.scoring import cases, collected
     from strokelens.evaluation.tables import headline
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
-    others = [Path(each.partition("=")[2]) for each in (*(model or ()), *filter(None, [annotator])) if "=" in each]
+    asked = (*(model or ()), *(probabilities or ()), *filter(None, [annotator]))
+    others = [Path(each.partition("=")[2] or each) for each in asked]
     for source in (predictions, cohort, *others):
         check_out(out, marker=MARKER, overwrite=overwrite, source=source)
     opened = open_cohort(cohort, layout)
     found = find_predictions(predictions, opened, name=name)
     plan = _plan(found, model or [], annotator, opened, measure if legacy else None)
+    given = _given(probabilities or [], [each.name for each in plan.models])
     with closing(cases(plan, opened, workers=_processes(workers, len(opened)))) as scored:
         evaluation = collected(plan, counted(f"evaluating {predictions.name}", scored, total=len(opened)))
+    evaluation = with_probabilities(
+        evaluation, plan.models, opened, given=given, workers=_processes(workers, len(opened))
+    )
     text = deliver(evaluation, out, overwrite=overwrite, with_legacy=legacy)
     if json:
         typer.echo(text, nl=False)
@@ -109,6 +123,22 @@ def _plan(
     if second is not None and second.name == TRUTH:
         raise CohortError(f"no annotator can be called {TRUTH!r}, which the cohort's is; give another name")
     return Plan(models, second, measure)
+
+
+def _given(probabilities: list[str], models: list[str]) -> dict[str, Path]:
+    """The folder of each model's probabilities, as [NAME=]FOLDER; without a name the first model's."""
+    from strokelens.errors import CohortError, hint
+
+    found: dict[str, Path] = {}
+    for each in probabilities:
+        name, sign, folder = each.partition("=")
+        name, folder = (name, folder) if sign else (models[0], each)
+        if name not in models:
+            raise CohortError(f"--probabilities names no model {name!r}; {hint(name, models)}")
+        if name in found:
+            raise CohortError(f"--probabilities gives two folders for {name!r}; give one")
+        found[name] = Path(folder)
+    return found
 
 
 def _named(option: str, given: str, cohort: "Cohort") -> "Predictions":

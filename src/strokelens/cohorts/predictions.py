@@ -17,6 +17,7 @@ from strokelens.cohorts.isles2017 import smir_id
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.listing import files_below, files_in, listing
 from strokelens.cohorts.nifti_folders import is_mask
+from strokelens.cohorts.probabilities import class_of
 from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.slice_reader import GREY_LEVELS, SliceReader
 from strokelens.cohorts.slices import SUFFIXES
@@ -181,7 +182,7 @@ def _labels(file: Path, truth: Truth | None) -> Truth:
 
 
 def _is_image(file: Path) -> bool:
-    return is_nifti(file) or metaimage.is_mha(file)
+    return (is_nifti(file) and class_of(file) is None) or metaimage.is_mha(file)
 
 
 def _stem(file: Path) -> str:

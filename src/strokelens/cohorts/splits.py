@@ -20,7 +20,7 @@ from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.encode import write_json
 from strokelens.errors import CohortError, FileError
 
-FORMAT: Final = "strokelens split 1"
+FORMAT: Final = "strokelens split 2"
 """What a file of a split calls itself."""
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -33,7 +33,7 @@ _PUBLISHED = "stavanger.json"
 class Split:
     """The ids of each part, sorted; `method` tells how they were drawn, and `left_out` who is in no part.
 
-    Raises `CohortError` at birth when an id is in two parts.
+    Raises `CohortError` at birth when an id is in two parts, or twice in one.
     """
 
     parts: Mapping[str, tuple[str, ...]]
@@ -46,6 +46,8 @@ class Split:
         seen: dict[str, str] = {}
         for name, ids in parts.items():
             for case_id in ids:
+                if seen.get(case_id) == name:
+                    raise CohortError(f"{case_id} is twice in {name}; give each case once")
                 if case_id in seen:
                     raise CohortError(f"{case_id} is in two parts of the split, {seen[case_id]} and {name}")
                 seen[case_id] = name
@@ -58,8 +60,9 @@ class Split:
 
     @property
     def sha256(self) -> str:
-        """The hash of who is in which part, whatever the order on disk."""
-        text = json.dumps({name: list(ids) for name, ids in sorted(self.parts.items())}, separators=(",", ":"))
+        """The hash of all that the split tells: who is in which part or in none, seed and method; in whatever order."""
+        parts = {name: list(ids) for name, ids in sorted(self.parts.items())}
+        text = json.dumps([parts, sorted(self.left_out), self.seed, self.method], separators=(",", ":"))
         return sha256(text.encode()).hexdigest()
 
 
@@ -102,7 +105,10 @@ def folds(cohort: Cohort | Iterable[Entry], count: int, *, seed: int) -> tuple[S
 
 
 def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
-    """What is wrong with a split of this cohort: persons in two parts, also by mirrored copies; ids not there."""
+    """What is wrong with a split of this cohort: persons in two parts, also by mirrored copies; ids not there.
+
+    Then the cases that are in no part and not left out, for nobody would miss them; mirrored copies need no part.
+    """
     found = []
     part_of: dict[str, tuple[str, str]] = {}
     known = {entry.id: entry for entry in cohort}
@@ -116,6 +122,8 @@ def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
             if first[0] != part:
                 how = "a mirrored copy of" if entry.mirrored or known[first[1]].mirrored else "the same person as"
                 found.append(f"{case_id} ({part}) is {how} {first[1]} ({first[0]})")
+    placed = {case_id for ids in (*drawn.parts.values(), drawn.left_out) for case_id in ids}
+    found += [f"{entry.id} is in no part" for entry in cohort if not entry.mirrored and entry.id not in placed]
     return tuple(found)
 
 
@@ -124,7 +132,7 @@ def checked(drawn: Split, cohort: Cohort) -> Split:
     found = leaks(drawn, cohort)
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        raise CohortError(f"the split leaks: {found[0]}{more}; draw it by person")
+        raise CohortError(f"the split does not fit: {found[0]}{more}; draw it by person")
     return drawn
 
 
@@ -144,7 +152,7 @@ def write_split(path: Path, drawn: Split) -> None:
 def read_split(path: Path) -> Split:
     """A split from its file.
 
-    Raises `FileError` when it is none, `CohortError` when its parts are not those that it was written with.
+    Raises `FileError` when it is none, `CohortError` when it is not what was written.
     """
     try:
         if path.stat().st_size > _LARGEST_BYTES:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from strokelens.evaluation.ancestors import Theirs
+from strokelens.evaluation.calibrated import CalibratedRow
 from strokelens.metrics.scores import Scores
 from strokelens.metrics.volumes import Volumes
 
@@ -75,13 +76,15 @@ class Annotator:
 class Evaluation:
     """Every row, and of each model (and annotator) the predictions that belong to no case.
 
-    `left_out` are the cases that have no truth, and for which there is nothing to score.
+    `left_out` are the cases that have no truth, and for which there is nothing to score. `calibrations` are of the
+    cases that have probabilities.
     """
 
     rows: tuple[Row, ...]
     strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     annotator: Annotator | None = None
+    calibrations: tuple[CalibratedRow, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -109,7 +112,8 @@ class Evaluation:
     @property
     def complete(self) -> bool:
         """Whether every case was scored in full, and every prediction belonged to one."""
-        return not self.failed and not any(self.strangers.values())
+        wrong = any(row.failure for row in self.calibrations)
+        return not self.failed and not wrong and not any(self.strangers.values())
 
     @property
     def simulated(self) -> int:

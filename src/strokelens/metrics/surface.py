@@ -27,6 +27,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from strokelens.arrays import Region
+from strokelens.errors import UnitError
 from strokelens.metrics import pairs
 from strokelens.metrics.pairs import Pair
 
@@ -192,12 +193,15 @@ def surface_dice(truth: Region, prediction: Region, spacing_mm: Sequence[float],
     """The share of surface voxels of both masks that lie within a tolerance of the other surface.
 
     By voxels, as MONAI has it by default; surface-distance weighs them by area. NaN when both are empty, 0 when one is.
+    Raises `UnitError` for a tolerance below 0, or none.
 
     >>> a, b = np.zeros((2, 1, 21), bool)
     >>> a[0, 0] = b[0, :3] = True
     >>> surface_dice(a, b, (1.0, 1.0), tolerance_mm=1.0)  # the last of four is 2 mm away
     0.75
     """
+    if not tolerance_mm >= 0:
+        raise UnitError(f"tolerance_mm is {tolerance_mm:g}, and a distance is 0 or more; give mm")
     return _distances(truth, prediction, spacing_mm).surface_dice(tolerance_mm)
 
 
