@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from filecmp import cmp
 from hashlib import sha256
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def _persons(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
 
 
 def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
-    """Cases whose first image is that of another case: of equal size, and equal in its middle."""
+    """Cases whose first image is that of another case, told by its middle and then by every byte."""
     sizes: dict[tuple[str, int], list[Entry]] = defaultdict(list)
     for entry in cohort:
         if entry.files:
@@ -152,10 +153,13 @@ def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
             size = _size(_middle(entry.files[name]))
             sizes[name, size].append(entry)
     for (name, size), entries in sizes.items():
-        seen: dict[str, Entry] = {}
+        seen: dict[str, list[Entry]] = defaultdict(list)
         for entry in entries if len(entries) > 1 and size > 0 else ():
-            first = seen.setdefault(_fingerprint(_middle(entry.files[name]), size), entry)
-            if first is not entry:
+            alike = seen[_fingerprint(_middle(entry.files[name]), size)]
+            first = next((each for each in alike if _equal(each.files[name], entry.files[name])), None)
+            if first is None:
+                alike.append(entry)
+            else:
                 yield (
                     entry,
                     Problem("copy", f"its {name} is that of {first.id}, byte for byte: one case under two names?"),
@@ -164,6 +168,16 @@ def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
 
 def _middle(files: tuple[Path, ...]) -> Path:
     return files[len(files) // 2]
+
+
+def _equal(some: tuple[Path, ...], others: tuple[Path, ...]) -> bool:
+    """Whether files are other ones with the same bytes; what lies in one archive is not compared."""
+    if len(some) != len(others) or not set(some).isdisjoint(others):
+        return False
+    try:
+        return all(cmp(one, other, shallow=False) for one, other in zip(some, others, strict=True))
+    except OSError:
+        return False
 
 
 def _size(path: Path) -> int:
