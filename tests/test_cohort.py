@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from strokelens.case import Segmentation
 from strokelens.cohorts import decode, listing
-from strokelens.cohorts.cohort import PROBLEMS, Cohort, Entry, Problem, natural, public_id
+from strokelens.cohorts.cohort import PROBLEMS, Cohort, Entry, Problem, natural
 from strokelens.cohorts.encode import write_segmentation
+from strokelens.cohorts.identity import public_id
 from strokelens.cohorts.layouts import LAYOUTS, layout_named, open_cohort, recognised
 from strokelens.cohorts.nifti import Reading
 from strokelens.cohorts.nifti_folders import NiftiFolders
@@ -379,9 +380,20 @@ def test_names_with_numbers_sort_as_numbers(numbers: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("0042", True), ("P003", True), ("patient-1", True), ("Smith1", False), ("", False)]
+    ("name", "kept"),
+    [
+        ("0042", True),
+        ("P003", True),
+        ("patient-1", True),
+        ("sim-123456", True),
+        ("Smith1", False),
+        ("19560412", False),
+        ("p12345", False),
+        ("\u0661\u0662", False),
+        ("", False),
+    ],
 )
-def test_only_numbers_are_public(name: str, kept: bool) -> None:
+def test_only_short_numbers_are_public(name: str, kept: bool) -> None:
     assert public_id(name) == (name if kept else None)
 
 

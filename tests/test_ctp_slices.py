@@ -528,8 +528,22 @@ def test_a_coloured_slice_has_bar_text_and_marker() -> None:
 
 
 def test_names_that_are_no_slices_are_passed_over() -> None:
-    files = [Path("01.png"), Path("notes.txt"), Path("cover.png"), Path("01_00102.tiff"), Path("Thumbs.db")]
-    assert numbered(files) == {1: Path("01.png"), 2: Path("01_00102.tiff")}
+    files = [Path("01.png"), Path("notes.txt"), Path("cover.png"), Path("100.png"), Path("Thumbs.db")]
+    assert numbered(files) == {1: Path("01.png"), 100: Path("100.png")}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "number"),
+    [
+        ("CTP_01_001", "01_00102", 2),
+        ("CTP_01_001", "CTP_01_001_102", 102),
+        ("CTP_21_001", "01_00102", 2),
+        ("CTP_01_002", "01_00102", 102),
+        ("CTP_01_001", "slice7", 7),
+    ],
+)
+def test_a_slice_may_have_the_id_of_its_own_patient_before_its_number(folder: str, name: str, number: int) -> None:
+    assert list(numbered([Path(folder, f"{name}.tiff")])) == [number]
 
 
 def test_a_layout_can_be_given_with_other_settings(cohort: Path) -> None:

@@ -6,6 +6,7 @@ Verbs import what they need when they run, so that `--help` starts at once.
 
 import logging
 import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -29,7 +30,13 @@ class _Verbs(TyperGroup):
     """The verbs, with the user's mistakes told in one line."""
 
     def main(self, *args: Any, **keywords: Any) -> Any:
-        """Run, and exit with the verb's code; what is wrong with an option is one line, too."""
+        """Run, and exit with the verb's code; what is wrong with an option is one line, too.
+
+        What a terminal's encoding does not have, such as a folder's name that is no text, is printed as `?`.
+        """
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
         try:
             code = super().main(*args, **{**keywords, "standalone_mode": False})
         except _UsageError as error:

@@ -44,7 +44,7 @@ def inspect(
     if json:
         typer.echo(dumps(found.record(), indent=2, ensure_ascii=False))
     elif talkative():
-        Console(highlight=False).print(_table(found))
+        Console(highlight=False).print(_table(found), *(Text(f"note: {note}") for note in opened.notes), sep="\n")
         say(f"{_summary(found)} {RESEARCH_USE}")
     if found.summary["unusable"]:
         raise typer.Exit(1)

@@ -37,7 +37,6 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
 """Every code of a `Problem`, and what it says."""
 
 _NUMBER = re.compile(r"(\d+)")
-_FREE_NAME = re.compile(r"(?:(?:case|patient|subject|pat|sub|study|scan|id|sim|p|s)[-_]?)?\d{1,9}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -164,6 +163,7 @@ class Cohort:
     layout: str
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
+    """What was found that is no case: for people, beside the table."""
 
     def __post_init__(self) -> None:
         if not self.entries:
@@ -219,6 +219,14 @@ class Layout(Protocol):
         """The cases of the folder; one that is broken is an entry with an unusable problem."""
 
 
+@runtime_checkable
+class Noting(Protocol):
+    """A layout that tells what it found in a folder that is no case."""
+
+    def notes(self, folder: Path) -> tuple[str, ...]:
+        """One line each."""
+
+
 def natural(text: str) -> tuple[str | int, ...]:
     """A key that sorts numbers in names as numbers.
 
@@ -244,12 +252,3 @@ def broken(case_id: str, folder: Path, reader: Reader, error: StrokelensError | 
     """The entry of a case that could not be opened: one row in a table, never the end of a batch."""
     message = str(error) if isinstance(error, StrokelensError) else f"{folder.name} cannot be read: {error.strerror}"
     return Entry(case_id, case_id, folder, {}, reader, problems=(Problem("unreadable", message, unusable=True),))
-
-
-def public_id(name: str) -> str | None:
-    """A folder's name as an id where it is a number, with or without a usual word; a free name may be a person's.
-
-    >>> public_id("patient_012"), public_id("0042"), public_id("Smith")
-    ('patient_012', '0042', None)
-    """
-    return name if _FREE_NAME.fullmatch(name) else None

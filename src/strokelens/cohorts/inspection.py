@@ -19,6 +19,7 @@ Look = Callable[[Entry], tuple[Problem, ...]]
 """What is wrong with one case by itself."""
 
 _PIECE = 1 << 16
+_REFUSED = (OSError, MemoryError)
 _CODE_OF: tuple[tuple[type[StrokelensError], str], ...] = (
     (UnitError, "units"),
     (LabelError, "labels"),
@@ -64,6 +65,7 @@ class Inspection:
             "software": f"strokelens {__version__}",
             "layout": self.cohort.layout,
             "summary": self.summary,
+            "notes": list(self.cohort.notes),
             "cases": [_record(row, self.cohort.folder) for row in self.rows],
             "disclaimer": RESEARCH_USE,
         }
@@ -71,12 +73,15 @@ class Inspection:
 
 def by_headers(entry: Entry) -> tuple[Problem, ...]:
     """What names, tables and headers tell."""
-    return entry.look()
+    try:
+        return entry.look()
+    except _REFUSED as error:
+        return (*entry.problems, _refusal(error))
 
 
 def by_voxels(entry: Entry) -> tuple[Problem, ...]:
     """What reading the case tells too: damage, units, labels out of scheme, an empty truth."""
-    problems = entry.look()
+    problems = by_headers(entry)
     if any(problem.unusable for problem in problems):
         return problems
     try:
@@ -84,7 +89,16 @@ def by_voxels(entry: Entry) -> tuple[Problem, ...]:
     except StrokelensError as error:
         code = next((code for kind, code in _CODE_OF if isinstance(error, kind)), "unreadable")
         return (*problems, Problem(code, str(error), unusable=True))
+    except _REFUSED as error:
+        return (*problems, _refusal(error))
     return (*problems, *_doubts(case))
+
+
+def _refusal(error: OSError | MemoryError) -> Problem:
+    """What the system did not give to one case, which is no end of the batch."""
+    if isinstance(error, MemoryError):
+        return Problem("unreadable", "the case needs more memory than this machine can give", unusable=True)
+    return Problem("unreadable", f"the system cannot read it: {error.strerror or type(error).__name__}", unusable=True)
 
 
 def inspect(cohort: Cohort, look: Look = by_headers, entries: Iterable[Entry] | None = None) -> Inspection:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strokelens.cohorts.bids_layout import Bids
-from strokelens.cohorts.cohort import Cohort, Layout
+from strokelens.cohorts.cohort import Cohort, Layout, Noting
 from strokelens.cohorts.ctp_slices import CtpSlices
 from strokelens.cohorts.dicom_layout import DicomStudies
 from strokelens.cohorts.grand_challenge import GrandChallenge
@@ -41,7 +41,8 @@ def open_cohort(path: Path, layout: str | Layout | None = None) -> Cohort:
     folder = Path(path)
     listing(folder)
     chosen = layout_named(layout) if isinstance(layout, str) else layout or recognised(folder)
-    return Cohort(folder, chosen.name, chosen.entries(folder))
+    notes = chosen.notes(folder) if isinstance(chosen, Noting) else ()
+    return Cohort(folder, chosen.name, chosen.entries(folder), notes)
 
 
 def layout_named(name: str) -> Layout:

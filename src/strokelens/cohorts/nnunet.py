@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from strokelens.case import Case
 from strokelens.cohorts.channels import CHANNEL_OF
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.encode import write_image, write_json
-from strokelens.cohorts.labelling import CLASS_OF, class_named, scheme_of
+from strokelens.cohorts.identity import own_id
+from strokelens.cohorts.labelling import CLASS_OF, class_named, is_whole, scheme_of
 from strokelens.cohorts.listing import files_in
 from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.volumes import VolumeReader, ordered
@@ -24,14 +25,17 @@ DATASET = "dataset.json"
 """The file that tells channels and labels."""
 
 _WHOLE = "hypoperfused"
-_NUMBER = re.compile(r"_(\d{4})$")
+_NUMBER = re.compile(r"_([0-9]{4})$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 @dataclass(frozen=True)
 class NnUnet:
-    """`imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz`, `imagesTs`, and `dataset.json` for channels and labels."""
+    """`imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz`, `imagesTs`, and `dataset.json` for channels and labels.
+
+    The truth of a case of `imagesTs` is in `labelsTs`; it is called `CASE~Ts` where a case to train has its name.
+    """
 
     name: str = "nnunet"
     looked_for: str = "dataset.json and imagesTr"
@@ -50,13 +54,15 @@ class NnUnet:
         channels = _channels(about)
         values = _values(about.get("labels"))
         found = []
-        for case_id, images in _cases(folder, ending).items():
-            truth = folder / "labelsTr" / f"{case_id}{ending}"
+        cases = _cases(folder, ending)
+        for (part, name), images in cases.items():
+            truth = folder / f"labels{part}" / f"{name}{ending}"
+            case_id = own_id(name) + (f"~{part}" if part == "Ts" and ("Tr", name) in cases else "")
             try:
                 found.append(_entry(case_id, images, channels, truth, values))
             except StrokelensError as error:
                 found.append(broken(case_id, folder, VolumeReader(), error))
-        return tuple(found)
+        return tuple(replace(entry, person=entry.id.removesuffix("~Ts")) for entry in found)
 
 
 @dataclass(frozen=True)
@@ -163,22 +169,22 @@ def _is_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _cases(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
-    """The images of each case by the number of their channel."""
-    cases: dict[str, dict[int, Path]] = {}
-    for part in ("imagesTr", "imagesTs"):
-        for file in files_in(folder / part) if (folder / part).is_dir() else ():
+def _cases(folder: Path, ending: str) -> dict[tuple[str, str], dict[int, Path]]:
+    """The images of each case, by its part (Tr, Ts) and name, by the number of their channel."""
+    cases: dict[tuple[str, str], dict[int, Path]] = {}
+    for part in ("Tr", "Ts"):
+        for file in files_in(folder / f"images{part}") if (folder / f"images{part}").is_dir() else ():
             start = file.name.removesuffix(ending)
             match = _NUMBER.search(start)
             if match is not None and start != file.name:
-                cases.setdefault(start[: match.start()], {})[int(match[1])] = file
+                cases.setdefault((part, start[: match.start()]), {})[int(match[1])] = file
     return cases
 
 
 def _channels(about: Mapping[str, object]) -> dict[int, str]:
     """The name of each channel by its number."""
     given = about.get("channel_names", about.get("modality"))
-    if not isinstance(given, dict) or not all(str(key).isdigit() for key in given):
+    if not isinstance(given, dict) or not all(is_whole(str(key)) for key in given):
         raise CohortError(f"{DATASET} must name its channels by numbers; correct channel_names")
     return {int(key): str(value) for key, value in given.items()}
 
@@ -214,7 +220,7 @@ def _values(labels: object) -> dict[int, str]:
     """The class of each integer, of labels by name (version 2), by number (version 1), or of regions."""
     if not isinstance(labels, dict):
         raise CohortError(f"{DATASET} must give labels by name; correct labels")
-    if all(str(key).isdigit() for key in labels):
+    if all(is_whole(str(key)) for key in labels):
         labels = {str(name): int(key) for key, name in labels.items()}
     values: dict[int, str] = {}
     regions = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}

@@ -13,6 +13,7 @@ import numpy as np
 
 from strokelens.arrays import Curve
 from strokelens.cohorts.decode import Header, stem
+from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError, SeriesError
 
 FRAME_INTERVAL_LIMITS_S = (0.1, 60.0)
@@ -141,7 +142,7 @@ def _factor(interval: float, units: tuple[str, ...]) -> float | None:
 def read_object(path: Path) -> dict[str, object] | None:
     """The JSON object in a file, None where there is no file; `FileError` when it holds something else."""
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
+        if regular(path).stat().st_size > _LARGEST_BYTES:
             raise FileError(f"{path.name} is larger than 16 MiB, which no sidecar is; remove or correct it")
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -189,7 +190,7 @@ def _is_number(value: object) -> bool:
 def _b_value(path: Path) -> float | None:
     """The highest b value of an FSL .bval file, None where there is none."""
     try:
-        values = [float(word) for word in path.read_text(encoding="ascii").split()[:10000]]
+        values = [float(word) for word in regular(path).read_text(encoding="ascii").split()[:10000]]
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

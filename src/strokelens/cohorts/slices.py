@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
+from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError
 from strokelens.grid import Grid
 
@@ -96,7 +97,7 @@ def radiological(array: Shaped[np.ndarray, "i j k"], grid: Grid) -> Shaped[np.nd
 def _opened(path: Path) -> Iterator[Image.Image]:
     """A picture whose size is sane; whatever is wrong with it is a `FileError`, what Pillow only warns of too."""
     try:
-        with _strict(), Image.open(path, formats=("PNG", "TIFF")) as image:
+        with _strict(), Image.open(regular(path), formats=("PNG", "TIFF")) as image:
             if max(image.size) > _LARGEST:
                 raise FileError(f"{path.name} has {image.width}×{image.height} pixels, more than {_LARGEST} a side")
             yield image

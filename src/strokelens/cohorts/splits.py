@@ -66,14 +66,14 @@ class Split:
 def split(cohort: Cohort | Iterable[Entry], *, validation: float = 0.2, test: float = 0.2, seed: int) -> Split:
     """Draw parts of the persons: these shares of them validate and test, in each group alike; the others train.
 
-    The total of a part is the nearest whole number; groups with the largest remainders get what rounding leaves. The
-    same persons and seed give the same split, in whatever order they come.
+    Cases that cannot be used are left out. The total of a part is the nearest whole number; groups with the largest
+    remainders get what rounding leaves. The same persons and seed give the same split, in whatever order they come.
 
     Raises `CohortError` when the shares leave nobody to train.
     """
     if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
         raise CohortError(f"shares of {validation:g} and {test:g} leave nobody to train; give less than 1 together")
-    persons, order = _persons(cohort), Random(seed)
+    (persons, unusable), order = _persons(cohort), Random(seed)
     groups = _groups(persons, order)
     testing = _taken(groups, test, sum(map(len, groups.values())))
     total = sum(map(len, groups.values()))
@@ -84,7 +84,7 @@ def split(cohort: Cohort | Iterable[Entry], *, validation: float = 0.2, test: fl
         VALIDATION: [name for group, names in rest.items() for name in names[: validating[group]]],
     }
     method = f"by person, stratified by group, {validation:g} to validate, {test:g} to test"
-    return _split(persons, chosen, method, seed)
+    return _split(persons, chosen, method, seed, unusable)
 
 
 def folds(cohort: Cohort | Iterable[Entry], count: int, *, seed: int) -> tuple[Split, ...]:
@@ -92,12 +92,13 @@ def folds(cohort: Cohort | Iterable[Entry], count: int, *, seed: int) -> tuple[S
 
     Raises `CohortError` when there are fewer persons than folds, or fewer than two folds.
     """
-    persons = _persons(cohort)
+    persons, unusable = _persons(cohort)
     dealt = [name for names in _groups(persons, Random(seed)).values() for name in names]
     if not 2 <= count <= len(dealt):
         raise CohortError(f"{count} folds of {len(dealt)} persons are not possible; give 2 to {len(dealt)}")
     method = f"fold {{}} of {count}, by person, stratified by group"
-    return tuple(_split(persons, {VALIDATION: dealt[at::count]}, method.format(at + 1), seed) for at in range(count))
+    chosen = [{VALIDATION: dealt[at::count]} for at in range(count)]
+    return tuple(_split(persons, each, method.format(at + 1), seed, unusable) for at, each in enumerate(chosen))
 
 
 def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
@@ -191,14 +192,18 @@ def _is_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _persons(cohort: Cohort | Iterable[Entry]) -> dict[str, list[Entry]]:
-    """The entries of each person, sorted by name."""
+def _persons(cohort: Cohort | Iterable[Entry]) -> tuple[dict[str, list[Entry]], list[str]]:
+    """The usable entries of each person, sorted by name, and the ids of the others."""
     persons: dict[str, list[Entry]] = defaultdict(list)
+    unusable = []
     for entry in cohort:
-        persons[entry.person].append(entry)
+        if entry.usable:
+            persons[entry.person].append(entry)
+        else:
+            unusable.append(entry.id)
     if not persons:
         raise CohortError("there is nobody to split")
-    return {name: sorted(persons[name], key=lambda entry: entry.id) for name in sorted(persons)}
+    return {name: sorted(persons[name], key=lambda entry: entry.id) for name in sorted(persons)}, unusable
 
 
 def _groups(persons: Mapping[str, list[Entry]], order: Random) -> dict[str, list[str]]:
@@ -226,11 +231,17 @@ def _taken(groups: Mapping[str, list[str]], share: float, total: int) -> dict[st
     return taken
 
 
-def _split(persons: Mapping[str, list[Entry]], chosen: Mapping[str, list[str]], method: str, seed: int) -> Split:
+def _split(
+    persons: Mapping[str, list[Entry]],
+    chosen: Mapping[str, list[str]],
+    method: str,
+    seed: int,
+    unusable: Iterable[str],
+) -> Split:
     """The parts of the chosen persons; all others train, and the copies of those who do not train are left out."""
     part_of = {name: part for part, names in chosen.items() for name in names}
     parts: dict[str, list[str]] = {TRAIN: [], VALIDATION: [], TEST: []}
-    left_out = []
+    left_out = list(unusable)
     for name, entries in persons.items():
         part = part_of.get(name, TRAIN)
         for entry in entries:
