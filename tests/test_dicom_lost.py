@@ -2,8 +2,12 @@
 
 import errno
 import os
+import subprocess
+import sys
 import tracemalloc
 import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,13 @@ import numpy as np
 import pytest
 from jaxtyping import Integer
 from pydicom.dataset import FileDataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
+from typer.testing import CliRunner, Result
 
+from strokelens.cli import app
 from strokelens.cohorts import dicom_files, dicom_walk
+from strokelens.cohorts.choosing import read_case
+from strokelens.cohorts.dicom import study_id
 from strokelens.cohorts.dicom_files import loose
 from strokelens.cohorts.dicom_header import read_planes
 from strokelens.cohorts.dicom_layout import DicomStudies
@@ -61,7 +69,8 @@ def test_a_blank_file_beside_a_series_is_a_doubt(tmp_path: Path, content: bytes)
     (folder / "IM00005").write_bytes(content)
     (row,) = rows(folder)
     assert told(row) == [("doubt", BESIDE, False)]
-    assert BESIDE.removeprefix("series 3: ") in read_study(folder).sources["ADC"].doubts
+    for case in (read_study(folder), row.entry.read()):
+        assert case.sources["ADC"].doubts == (BESIDE.removeprefix("series 3: "),)
 
 
 @pytest.mark.parametrize("length", [200, 500, 1000, -1])
@@ -138,7 +147,7 @@ def test_diffusion_on_another_grid_is_left_out_aloud(tmp_path: Path) -> None:
 
 
 def rows_resampled(folder: Path) -> tuple[Row, ...]:
-    return inspect(open_cohort(folder, DicomStudies(Reading(resample=True)))).rows
+    return inspect(open_cohort(folder, resample=True)).rows
 
 
 def test_a_tilt_is_a_row_that_resampling_cures(tmp_path: Path) -> None:
@@ -307,3 +316,55 @@ def test_images_that_are_alike_in_their_middle_only_are_no_copies(tmp_path: Path
         write_image(tmp_path / f"case_{number}/adc.nii", values, Grid((12, 10, 4000), np.diag([2, 2, 0.5, 1])))
     found = [[code for code, *_ in told(row)] for row in rows(tmp_path)]
     assert found == [[], [], ["copy"]]
+
+
+# ── from the command line
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_verbs_take_what_resampling_cures(
+    tmp_path: Path, as_a_user: Callable[[], AbstractContextManager[None]]
+) -> None:
+    values = head(frames=10)
+    for number, name in ((1, "a"), (2, "b")):
+        images = perfusion(values + np.int16(number), StudyInstanceUID=f"1.2.{number}", PatientID=name)
+        for at, data in enumerate(images):
+            data.ImagePositionPatient = [-9.0, -7.5 + 2.0 * (at % 4), 20.0 + 5 * (at % 4)]
+        save(tmp_path / "c" / name, images)
+    case_id = study_id("1.2.1")
+    with as_a_user():
+        assert run("inspect", tmp_path / "c").exit_code == 1
+        assert run("inspect", tmp_path / "c", "--resample", "--voxels").exit_code == 0
+    assert read_case(tmp_path / "c", Reading(resample=True), name=case_id)["CTP"].shape[3] == 10
+    with pytest.raises(CaseError, match=r"use --resample to bring it onto a straight grid"):
+        read_case(tmp_path / "c", name=case_id)
+
+
+def test_a_truth_of_no_study_is_a_remark(tmp_path: Path) -> None:
+    folder = save(tmp_path / "x", map_of("ADC"))
+    (folder / "truth").mkdir()
+    (folder / "truth/case-12345678_dseg.nii.gz").write_bytes(b"x")
+    assert open_cohort(folder).notes == (
+        "truth/case-12345678_dseg.nii.gz is the truth of no study here: a truth is called by the id that `inspect` "
+        "shows, <id>_dseg.nii.gz",
+    )
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_nothing_of_a_header_reaches_standard_error(tmp_path: Path, syntax: UID) -> None:
+    images = perfusion(head(), SpecificCharacterSet="ISO_IR 100")
+    if syntax == RLELossless:
+        for data in images:
+            data.compress(RLELossless)
+    folder = save(tmp_path / "Doe_Jane", images)
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"Doe^Jane  "))
+    whole = (folder / "IM00003").read_bytes()
+    (folder / "IM00003").write_bytes(whole[:900])
+    (folder / "Jane").write_bytes(whole.replace(b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00SQ"))
+    words = [sys.executable, "-c", "from strokelens.cli import app; app()", "inspect", str(folder), "--voxels", "-q"]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (1, "", "")

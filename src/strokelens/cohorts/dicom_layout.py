@@ -32,6 +32,7 @@ TRUTH: Final = "truth"
 
 TRUTH_ENDING: Final = "_dseg.nii.gz"
 
+_SHOWN = 4
 _SNIFFED, _MOST_SNIFFED = 200, 20_000
 _NO_DICOM = (".png", ".tif", ".tiff", ".jpg", ".txt", ".csv", ".tsv", ".json", ".md", ".html", ".mha", ".pdf", ".xlsx")
 
@@ -40,13 +41,13 @@ _NO_DICOM = (".png", ".tif", ".tiff", ".jpg", ".txt", ".csv", ".tsv", ".json", "
 class DicomReader:
     """Reads one study out of files that may hold others too; `grid` is that of its first channel, where it has one.
 
-    Channels `aside` lie on another grid, and the entry does not have them.
+    `doubts` are those of a channel about what lies beside its files.
     """
 
     study: str
     reading: Reading = field(default_factory=Reading)
     grid: Grid | None = None
-    aside: tuple[str, ...] = ()
+    doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def look(self, entry: Entry) -> tuple[Problem, ...]:
         """What the header of the truth tells; opening read every other one."""
@@ -60,7 +61,11 @@ class DicomReader:
         told = replace(self.reading, case_id=self.reading.case_id or entry.id)
         case = read_dicom(paths, told, study=self.study, wanted=channels)
         truth = None if entry.truth is None else read_truth(entry.truth, case.grid)
-        return replace(case, truth=truth, group=entry.group, clinical=entry.numbers)
+        sources = {
+            name: replace(source, doubts=source.doubts + self.doubts.get(name, ()))
+            for name, source in case.sources.items()
+        }
+        return replace(case, truth=truth, group=entry.group, clinical=entry.numbers, sources=sources)
 
     def read_truth(self, entry: Entry, truth: Truth) -> Case:
         """The case without channels, on the grid of its truth, which is NIfTI."""
@@ -118,6 +123,16 @@ class DicomStudies:
             for study, case_id in called.items()
         ]
         return (*_told(found, folder), *damaged)
+
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+        """The truths that belong to no study."""
+        known = {entry.id for entry in entries}
+        stray = [path.name for name, path in _truths(folder).items() if name not in known]
+        if not stray:
+            return ()
+        shown = ", ".join(stray[:_SHOWN]) + (f" and {len(stray) - _SHOWN} more" if len(stray) > _SHOWN else "")
+        verb = "is the truth of no study" if len(stray) == 1 else "are truths of no study"
+        return (f"{TRUTH}/{shown} {verb} here: a truth is called by the id that `inspect` shows, <id>{TRUTH_ENDING}",)
 
 
 def _survey(folder: Path, refused: list[OSError]) -> tuple[Survey, list[tuple[Path, FileError]]]:
@@ -207,8 +222,9 @@ def _entry(study: str, case_id: str, planes: Sequence[Plane], person: str, readi
         return replace(broken(case_id, place, DicomReader(study), error), person=person)
     problems: list[Problem] = []
     grids: dict[str, Grid] = {}
+    lost = {choice.channel: survey.doubts(choice.series) for choice in choices}
     for choice in choices:
-        doubts = survey.doubts(choice.series)
+        doubts = lost[choice.channel]
         try:
             where = examined(choice.channel, choice.series, reading)
             grids[choice.channel] = where.grid
@@ -218,7 +234,7 @@ def _entry(study: str, case_id: str, planes: Sequence[Plane], person: str, readi
         problems += [Problem("doubt", f"{choice.series.name}: {doubt}") for doubt in doubts]
     apart, aside = _apart(grids, reading)
     files = {choice.channel: _paths(choice.series) for choice in choices if choice.channel not in aside}
-    reader = DicomReader(study, reading, next(iter(grids.values()), None), aside)
+    reader = DicomReader(study, reading, next(iter(grids.values()), None), lost)
     return Entry(case_id, person, place, files, reader, problems=(*problems, *apart))
 
 

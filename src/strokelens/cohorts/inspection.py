@@ -2,16 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from filecmp import cmp
 from hashlib import sha256
 from pathlib import Path
 
 from strokelens import __version__
-from strokelens.case import Case
+from strokelens.case import SERIES, Case
 from strokelens.cohorts.cohort import Cohort, Entry, Problem
 from strokelens.cohorts.study import ORDER
-from strokelens.errors import GridError, LabelError, StrokelensError, UnitError
+from strokelens.errors import GridError, LabelError, SeriesError, StrokelensError, UnitError
 from strokelens.flags import RESEARCH_USE
 from strokelens.labels import BACKGROUND, BRAIN
 
@@ -85,13 +85,23 @@ def by_voxels(entry: Entry) -> tuple[Problem, ...]:
     if any(problem.unusable for problem in problems):
         return problems
     try:
-        case = entry.read()
+        doubts = _doubts(entry.read())
+        if len(entry.files) > 1:  # a series beside maps is large, and comes alone
+            doubts += [each for name in entry.files if name in SERIES for each in _series(entry, name)]
     except StrokelensError as error:
         code = next((code for kind, code in _CODE_OF if isinstance(error, kind)), "unreadable")
         return (*problems, Problem(code, str(error), unusable=True))
     except _REFUSED as error:
         return (*problems, _refusal(error))
-    return (*problems, *_doubts(case))
+    return (*problems, *doubts)
+
+
+def _series(entry: Entry, name: str) -> list[Problem]:
+    """What is wrong with a series beside maps; where only its times are not known, the maps can be used."""
+    try:
+        return _doubts(replace(entry, truth=None).read(channels=(name,)))
+    except SeriesError as error:
+        return [Problem("frames", str(error))]
 
 
 def _refusal(error: OSError | MemoryError) -> Problem:
