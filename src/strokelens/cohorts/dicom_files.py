@@ -59,6 +59,11 @@ class Member:
         return Path(self.place) if self.archive is None else self.archive
 
     @property
+    def file(self) -> str:
+        """The path of the file on disk."""
+        return self.place if self.archive is None else str(self.archive)
+
+    @property
     def name(self) -> str:
         """What it is called in messages."""
         return os.path.basename(self.place) if self.archive is None else f"a file in {self.archive.name}"

@@ -262,4 +262,4 @@ def _apart(grids: Mapping[str, Grid], reading: Reading) -> tuple[list[Problem], 
 
 
 def _paths(series: Series) -> tuple[Path, ...]:
-    return tuple(sorted({plane.member.path for plane in series.planes}, key=str))
+    return tuple(Path(place) for place in sorted({plane.member.file for plane in series.planes}))

@@ -191,8 +191,9 @@ def _unplaced(plane: Plane, shape: tuple[int, int, int]) -> Place:
 def _normal(plane: Plane) -> Float[np.ndarray, "3"]:
     """The unit normal of a plane, in DICOM's space (left, posterior, superior)."""
     assert plane.orientation is not None
-    normal = np.cross(plane.orientation[:3], plane.orientation[3:])
-    length = float(np.linalg.norm(normal))
+    with np.errstate(over="ignore", invalid="ignore"):
+        normal = np.cross(plane.orientation[:3], plane.orientation[3:])
+        length = float(np.linalg.norm(normal))
     if not 0.99 < length < 1.01:
         raise GridError("the directions of its rows and columns are impossible (ImageOrientationPatient); export again")
     return np.asarray(normal / length)
