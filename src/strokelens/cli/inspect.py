@@ -24,6 +24,9 @@ def inspect(
     voxels: Annotated[
         bool, typer.Option("--voxels", help="Read every image too: damage, units, labels, empty truths.")
     ] = False,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Judge cases as they are read with --resample: on one straight grid.")
+    ] = False,
     json: options.AsJson = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -38,7 +41,7 @@ def inspect(
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
-    opened = open_cohort(cohort, layout)
+    opened = open_cohort(cohort, layout, resample=resample)
     look = inspection.by_voxels if voxels else inspection.by_headers
     found = inspection.inspect(opened, look, counted(f"inspecting {cohort.name}", opened))
     if json:

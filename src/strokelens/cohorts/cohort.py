@@ -223,8 +223,8 @@ class Layout(Protocol):
 class Noting(Protocol):
     """A layout that tells what it found in a folder that is no case."""
 
-    def notes(self, folder: Path) -> tuple[str, ...]:
-        """One line each."""
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+        """One line each; `entries` are the cases."""
 
 
 def natural(text: str) -> tuple[str | int, ...]:

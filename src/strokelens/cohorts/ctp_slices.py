@@ -71,7 +71,7 @@ class CtpSlices:
             found.append(replace(told, problems=entry.problems + problems))
         return tuple(found)
 
-    def notes(self, folder: Path) -> tuple[str, ...]:
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
         """Folders that are nearly named as patients, and rows of the table that are nobody's here."""
         nearly = sorted({each.name for each in _seen(folder) if _NEARLY.fullmatch(each.name)} - _places(folder).keys())
         scores = _scores(folder)

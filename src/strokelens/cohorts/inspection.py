@@ -2,16 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from filecmp import cmp
 from hashlib import sha256
 from pathlib import Path
 
 from strokelens import __version__
-from strokelens.case import Case
+from strokelens.case import SERIES, Case
 from strokelens.cohorts.cohort import Cohort, Entry, Problem
 from strokelens.cohorts.slice_reader import NO_BAR
 from strokelens.cohorts.study import ORDER
-from strokelens.errors import GridError, LabelError, StrokelensError, UnitError
+from strokelens.errors import GridError, LabelError, SeriesError, StrokelensError, UnitError
 from strokelens.flags import RESEARCH_USE
 from strokelens.labels import BACKGROUND, BRAIN
 
@@ -85,13 +86,23 @@ def by_voxels(entry: Entry) -> tuple[Problem, ...]:
     if any(problem.unusable for problem in problems):
         return problems
     try:
-        case = entry.read()
+        doubts = _doubts(entry.read())
+        if len(entry.files) > 1:  # a series beside maps is large, and comes alone
+            doubts += [each for name in entry.files if name in SERIES for each in _series(entry, name)]
     except StrokelensError as error:
         code = next((code for kind, code in _CODE_OF if isinstance(error, kind)), "unreadable")
         return (*problems, Problem(code, str(error), unusable=True))
     except _REFUSED as error:
         return (*problems, _refusal(error))
-    return (*problems, *_doubts(case))
+    return (*problems, *doubts)
+
+
+def _series(entry: Entry, name: str) -> list[Problem]:
+    """What is wrong with a series beside maps; where only its times are not known, the maps can be used."""
+    try:
+        return _doubts(replace(entry, truth=None).read(channels=(name,)))
+    except SeriesError as error:
+        return [Problem("frames", str(error))]
 
 
 def _refusal(error: OSError | MemoryError) -> Problem:
@@ -161,7 +172,7 @@ def _persons(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
 
 
 def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
-    """Cases whose first image is that of another case: of equal size, and equal in its middle."""
+    """Cases whose first image is that of another case, told by its middle and then by every byte."""
     sizes: dict[tuple[str, int], list[Entry]] = defaultdict(list)
     for entry in cohort:
         if entry.files:
@@ -169,10 +180,13 @@ def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
             size = _size(_middle(entry.files[name]))
             sizes[name, size].append(entry)
     for (name, size), entries in sizes.items():
-        seen: dict[str, Entry] = {}
+        seen: dict[str, list[Entry]] = defaultdict(list)
         for entry in entries if len(entries) > 1 and size > 0 else ():
-            first = seen.setdefault(_fingerprint(_middle(entry.files[name]), size), entry)
-            if first is not entry:
+            alike = seen[_fingerprint(_middle(entry.files[name]), size)]
+            first = next((each for each in alike if _equal(each.files[name], entry.files[name])), None)
+            if first is None:
+                alike.append(entry)
+            else:
                 yield (
                     entry,
                     Problem("copy", f"its {name} is that of {first.id}, byte for byte: one case under two names?"),
@@ -181,6 +195,16 @@ def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
 
 def _middle(files: tuple[Path, ...]) -> Path:
     return files[len(files) // 2]
+
+
+def _equal(some: tuple[Path, ...], others: tuple[Path, ...]) -> bool:
+    """Whether files are other ones with the same bytes; what lies in one archive is not compared."""
+    if len(some) != len(others) or not set(some).isdisjoint(others):
+        return False
+    try:
+        return all(cmp(one, other, shallow=False) for one, other in zip(some, others, strict=True))
+    except OSError:
+        return False
 
 
 def _size(path: Path) -> int:

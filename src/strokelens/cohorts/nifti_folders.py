@@ -49,7 +49,7 @@ class NiftiFolders:
             return (_entry(folder),)
         return tuple(_entry(each) for each in cases)
 
-    def notes(self, folder: Path) -> tuple[str, ...]:
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
         """Images beside folders that are cases."""
         files = [file.name for file in files_in(folder) if _names_channel(file)]
         if not files or _is_one_case(folder, [each for each in folders_in(folder) if _is_case(each)]):

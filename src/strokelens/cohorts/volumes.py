@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Integer
 
 from strokelens.case import SERIES, Case, Segmentation
 from strokelens.cohorts.cohort import Entry, Problem, Truth
@@ -14,7 +15,7 @@ from strokelens.cohorts.nifti import Reading, read_files
 from strokelens.cohorts.sidecar import read_sidecar
 from strokelens.cohorts.study import ORDER, Study
 from strokelens.errors import CaseError, GridError, LabelError, StrokelensError
-from strokelens.grid import Grid, difference
+from strokelens.grid import Grid, difference, reordered
 from strokelens.labels import LabelScheme
 
 
@@ -80,12 +81,13 @@ def ordered(channels: Sequence[str] | Mapping[str, object]) -> list[str]:
 def read_truth(truth: Truth, grid: Grid | None = None) -> Segmentation:
     """The truth in a file of integers, on `grid` where one is given, else on its own.
 
+    Where the file has the same voxels in another order, as after a conversion by other software, they are turned.
     Raises `GridError` when it lies elsewhere, `LabelError` when it holds a value that stands for no class.
     """
     scan = read_scan(truth.files[0])
     if scan.array.ndim != 3:
         raise CaseError(f"{scan.name} has {scan.header.frames} volumes; a {truth.called} has one")
-    if grid is not None and not scan.grid.agrees(grid):
+    if grid is not None and not _in_place(scan.grid, grid):
         gap = difference(scan.grid, grid)
         raise GridError(
             f"the {truth.called} {scan.name} lies elsewhere than the images ({gap}); bring it onto their grid"
@@ -97,7 +99,20 @@ def read_truth(truth: Truth, grid: Grid | None = None) -> Segmentation:
         np.copyto(labels, truth.scheme.value(name), where=here, casting="unsafe")
     if known < labels.size:
         raise LabelError(_strange(truth, scan))
-    return Segmentation(labels, scan.grid, truth.scheme)
+    place = grid or scan.grid
+    return Segmentation(labels if scan.grid.agrees(place) else _turned(labels, scan.grid, place), place, truth.scheme)
+
+
+def _in_place(grid: Grid, other: Grid) -> bool:
+    """Whether voxels of both grids are in the same places, be their axes in another order or direction."""
+    return grid.agrees(other) or reordered(np.broadcast_to(np.uint8(0), grid.shape), grid, other) is not None
+
+
+def _turned(labels: Integer[np.ndarray, "i j k"], grid: Grid, other: Grid) -> Integer[np.ndarray, "x y z"]:
+    """Labels on another grid of the same places, as dcm2niix and others lay them out."""
+    turned = reordered(labels, grid, other)
+    assert turned is not None
+    return turned
 
 
 def _strange(truth: Truth, scan: Scan) -> str:
@@ -132,7 +147,7 @@ def look_at_truth(truth: Truth, channel: str, grid: Grid) -> tuple[Problem, ...]
     header = _header(truth.files[0], problems)
     if header is not None and header.frames > 1:
         problems.append(Problem("truth", f"{header.name} has {header.frames} volumes; a truth has one", True))
-    if header is not None and not header.grid.agrees(grid):
+    if header is not None and not _in_place(header.grid, grid):
         gap = difference(header.grid, grid)
         problems.append(Problem("other-grid", f"the truth lies elsewhere than {channel} ({gap})", True))
     return tuple(problems)

@@ -153,7 +153,10 @@ class Isles:
         return (*(f"test_{n}" for n in range(1, tests + 1)), *(f"training_{n}" for n in training))
 
     def case(self, job: Job) -> Case:
-        """Maps by our own perfusion; the truth is the infarct weeks later, which grew until treatment and after it."""
+        """Maps by our own perfusion; the truth is the infarct weeks later, which grew until treatment and after it.
+
+        A case that is called `test_N` has neither truth nor outcome: who wants them asks for it as `training_N`.
+        """
         patient = _patient(job, self._protocol(job.seed), vary=self.vary)
         series, truth = patient.case, patient.case.truth
         assert truth is not None
@@ -163,9 +166,9 @@ class Isles:
         share = penumbra_lost(course, patient.occlusion.collaterals)
         infarct = final_infarct(truth, share, growth)
         lesion = Segmentation(infarct.astype(np.uint8), truth.grid, LESION_ONLY)
-        clinical = dict(series.clinical) | draw_outcome(
-            record, lesion.volume_ml("lesion"), series.clinical["age_years"]
-        )
+        outcome = draw_outcome(record, lesion.volume_ml("lesion"), series.clinical["age_years"])
+        blind = job.name.startswith("test")
+        clinical = dict(series.clinical) | ({} if blind else outcome)
         if job.group != "WIS":
             clinical |= {
                 "tici": float(course.tici),
@@ -173,7 +176,7 @@ class Isles:
                 "to_treatment_min": course.to_treatment_min,
             }
         channels = {"ADC": adc_map(patient.tissues, images), **maps, "PWI": series["PWI"]}
-        return replace(series, channels=channels, truth=lesion, clinical=clinical)
+        return replace(series, channels=channels, truth=None if blind else lesion, clinical=clinical)
 
     def _protocol(self, seed: int) -> Scan:
         """The protocol with the grid of a seed."""
