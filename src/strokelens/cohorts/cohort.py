@@ -36,6 +36,9 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
 )
 """Every code of a `Problem`, and what it says."""
 
+GREY, AS_TRUTH = "grey levels", "the truth's numbering"
+"""Who says what the levels of a prediction's pictures mean, and its integers where nobody else does."""
+
 _NUMBER = re.compile(r"(\d+)")
 _FREE_NAME = re.compile(r"(?:(?:case|patient|subject|pat|sub|study|scan|id|sim|p|s)[-_]?)?\d{1,9}", re.IGNORECASE)
 
@@ -53,17 +56,19 @@ class Problem:
 class Truth:
     """The files of a case's truth, and which class of `scheme` each integer (or grey level) in them stands for.
 
-    `called` is what messages call it: a prediction is read in the same way.
+    `called` is what messages call it: a prediction is read in the same way, and has in `by` who says what its integers
+    mean, `GREY`, `AS_TRUTH` or the name of a table. It is empty for a truth.
     """
 
     files: tuple[Path, ...]
     scheme: LabelScheme
     values: Mapping[int, str]
     called: str = "truth"
+    by: str = ""
 
     def __reduce__(self) -> tuple[object, ...]:
         """How it goes to another process: a mapping that only shows another one does not."""
-        return Truth, (self.files, self.scheme, dict(self.values), self.called)
+        return Truth, (self.files, self.scheme, dict(self.values), self.called, self.by)
 
 
 @runtime_checkable

@@ -13,12 +13,13 @@ from strokelens.cohorts.channels import entities
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken, natural
 from strokelens.cohorts.ctp_slices import numbered
 from strokelens.cohorts.decode import is_nifti, stem
+from strokelens.cohorts.grey import GREY_LEVELS
 from strokelens.cohorts.isles2017 import smir_id
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.listing import files_below, files_in, listing
 from strokelens.cohorts.nifti_folders import is_mask
 from strokelens.cohorts.sidecar import read_object
-from strokelens.cohorts.slice_reader import GREY_LEVELS, SliceReader
+from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.slices import SUFFIXES
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import CaseError, CohortError, StrokelensError

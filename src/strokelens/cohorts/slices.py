@@ -51,7 +51,7 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "row column 3"]:
 def read_grey(path: Path) -> UInt8[np.ndarray, "row column"]:
     """A grey picture in 8 bits; of 16 bits, 65535 becomes 255, of colours their luma (red 76, green 150).
 
-    Raises as `read_picture` does.
+    16 bits that hold no more than 8 are taken as they are. Raises as `read_picture` does.
     """
     with _opened(path) as image:
         values = np.array(image if image.mode.startswith(("I", "F")) else image.convert("L"))
@@ -60,7 +60,7 @@ def read_grey(path: Path) -> UInt8[np.ndarray, "row column"]:
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65535:
         span = f"{values.min():g} to {values.max():g}"
         raise FileError(f"{path.name} holds {values.dtype} from {span}; save it with 8 or 16 bits")
-    return np.rint(values / 257).astype(np.uint8)
+    return (np.rint(values / 257) if values.max() > 255 else values).astype(np.uint8)
 
 
 def write_picture(path: Path, pixels: Shaped[np.ndarray, "row column *colour"]) -> None:
