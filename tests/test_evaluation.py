@@ -264,7 +264,8 @@ FAILING: list[tuple[Callable[[Path, Path], None], str, str]] = [
     (
         strange,
         "labels",
-        "the prediction case_2.nii.gz holds 5, 10; known: 0 background, 1 penumbra, 2 core",
+        "the prediction case_2.nii.gz holds 5, 10; known: 0 background, 1 penumbra, 2 core; "
+        "tell what they mean with --labels 1=penumbra,2=core",
     ),
     (truth_damaged, "truth", "truth.nii.gz is empty (0 bytes); copy or download it again"),
     (truth_gone, "no-truth", "case_2 has no truth; add it, or take the case out"),

@@ -36,8 +36,8 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
 )
 """Every code of a `Problem`, and what it says."""
 
-GREY, AS_TRUTH = "grey levels", "the truth's numbering"
-"""Who says what the levels of a prediction's pictures mean, and its integers where nobody else does."""
+GREY, AS_TRUTH, COHORT = "grey levels", "the truth's numbering", "its cohort"
+"""Who says what the levels of a prediction's pictures mean; its integers, where nobody else does; a cohort's truth."""
 
 _NUMBER = re.compile(r"(\d+)")
 _FREE_NAME = re.compile(r"(?:(?:case|patient|subject|pat|sub|study|scan|id|sim|p|s)[-_]?)?\d{1,9}", re.IGNORECASE)
@@ -57,7 +57,7 @@ class Truth:
     """The files of a case's truth, and which class of `scheme` each integer (or grey level) in them stands for.
 
     `called` is what messages call it: a prediction is read in the same way, and has in `by` who says what its integers
-    mean, `GREY`, `AS_TRUTH` or the name of a table. It is empty for a truth.
+    mean: `GREY`, `AS_TRUTH`, `COHORT` or the name of a table. It is empty for a truth.
     """
 
     files: tuple[Path, ...]

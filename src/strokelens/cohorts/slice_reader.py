@@ -12,8 +12,8 @@ from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 from strokelens.case import Case, Segmentation, Source
-from strokelens.cohorts.cohort import GREY, Entry, Problem, Truth
-from strokelens.cohorts.grey import FARTHEST, grey_labels, numbered_labels, predicted_labels, renamed
+from strokelens.cohorts.cohort import COHORT, Entry, Problem, Truth
+from strokelens.cohorts.grey import FARTHEST, GREY_LEVELS, grey_labels, numbered_labels, predicted_labels, renamed
 from strokelens.cohorts.slices import picture_size, radiological_grid, read_grey, read_picture, volume_of
 from strokelens.errors import CaseError, FileError, StrokelensError
 from strokelens.grid import Grid
@@ -178,9 +178,10 @@ def _truth_on(truth: Truth, grid: Grid) -> Segmentation:
             wanted = f"{grid.shape[1]}×{grid.shape[0]}"
             raise CaseError(f"the {truth.called} {_place(file)} has {size} pixels, the maps {wanted}")
     name = f"the {truth.called} in {truth.files[0].parent.name}"
-    if truth.by not in ("", GREY):
+    if truth.values.keys() != GREY_LEVELS.keys():
         return Segmentation(volume_of(numbered_labels(slices, truth.values, truth.scheme, name)), grid, truth.scheme)
-    classes = (predicted_labels if truth.by else grey_labels)(slices, name)
+    drawn = not truth.by or truth.by.startswith(COHORT)
+    classes = (grey_labels if drawn else predicted_labels)(slices, name)
     labels = [renamed(each, truth.values, truth.scheme) for each in classes]
     return Segmentation(volume_of(labels), grid, truth.scheme)
 
