@@ -20,6 +20,7 @@ from itertools import product
 
 import numpy as np
 from jaxtyping import Int
+from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -28,6 +29,9 @@ from strokelens.metrics.pairs import Pair
 
 LEAST_IOU = 0.2
 """The intersection over union from which ISLES'24 counts two lesions as the same."""
+
+_SPECKLED = 0.03
+"""From this many runs a voxel on scipy is as fast, at 4 bytes a voxel; speckles would take hundreds by runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +156,24 @@ def evaluate(truth: Region, prediction: Region) -> dict[str, float]:
 def components(mask: Region) -> Int[np.ndarray, "voxels"]:
     """The number of the lesion of each set voxel, in the order of `mask[mask]`; numbered from 0.
 
-    Voxels are joined into runs along the last axis, and runs into lesions where they touch over faces, edges and
-    corners; the same lesions, in the same order, as `scipy.ndimage.label` with all neighbours.
+    The same lesions, in the same order, as `scipy.ndimage.label` with all neighbours.
 
     >>> components(np.array([[1, 1, 0, 0, 1], [0, 0, 1, 0, 0]], bool))
     array([0, 0, 1, 0])
     """
     if not mask.any():
         return np.zeros(0, np.int64)
+    runs = np.count_nonzero(mask[..., 1:] & ~mask[..., :-1]) + np.count_nonzero(mask[..., 0])
+    return _by_label(mask) if runs > _SPECKLED * mask.size else _by_runs(mask)
+
+
+def _by_label(mask: Region) -> Int[np.ndarray, "voxels"]:
+    labels: np.ndarray = ndimage.label(mask, np.ones((3,) * mask.ndim))[0][mask]
+    return labels.astype(np.int64) - 1
+
+
+def _by_runs(mask: Region) -> Int[np.ndarray, "voxels"]:
+    """Join voxels into runs along the last axis, and runs into lesions where they touch over faces, edges, corners."""
     width = mask.shape[-1] + 1  # one more, so that no run goes on in the next line
     line, position = np.divmod(np.flatnonzero(mask), mask.shape[-1])
     voxel = line * width + position
