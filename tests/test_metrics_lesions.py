@@ -19,7 +19,7 @@ def row(text: str) -> np.ndarray:
 
 def by_runs(mask: np.ndarray) -> np.ndarray:
     """How lesions that are no speckles are found."""
-    return lesions._by_runs(mask) if mask.any() else np.zeros(0, np.int64)
+    return lesions._by_runs(*lesions._runs(mask), mask.shape) if mask.any() else np.zeros(0, np.int64)
 
 
 EMPTY = row("........")

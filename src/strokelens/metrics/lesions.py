@@ -163,8 +163,15 @@ def components(mask: Region) -> Int[np.ndarray, "voxels"]:
     """
     if not mask.any():
         return np.zeros(0, np.int64)
-    runs = np.count_nonzero(mask[..., 1:] & ~mask[..., :-1]) + np.count_nonzero(mask[..., 0])
-    return _by_label(mask) if runs > _SPECKLED * mask.size else _by_runs(mask)
+    voxel, first = _runs(mask)
+    return _by_label(mask) if first.size > _SPECKLED * mask.size else _by_runs(voxel, first, mask.shape)
+
+
+def _runs(mask: Region) -> tuple[Int[np.ndarray, "voxels"], Int[np.ndarray, "runs"]]:
+    """The set voxels by number, and which of them begin a run along the last axis."""
+    line, position = np.divmod(np.flatnonzero(mask), mask.shape[-1])
+    voxel = line * (mask.shape[-1] + 1) + position  # one more, so that no run goes on in the next line
+    return voxel, np.flatnonzero(np.diff(voxel, prepend=-2) > 1)
 
 
 def _by_label(mask: Region) -> Int[np.ndarray, "voxels"]:
@@ -172,14 +179,12 @@ def _by_label(mask: Region) -> Int[np.ndarray, "voxels"]:
     return labels.astype(np.int64) - 1
 
 
-def _by_runs(mask: Region) -> Int[np.ndarray, "voxels"]:
-    """Join voxels into runs along the last axis, and runs into lesions where they touch over faces, edges, corners."""
-    width = mask.shape[-1] + 1  # one more, so that no run goes on in the next line
-    line, position = np.divmod(np.flatnonzero(mask), mask.shape[-1])
-    voxel = line * width + position
-    first = np.flatnonzero(np.diff(voxel, prepend=-2) > 1)
+def _by_runs(
+    voxel: Int[np.ndarray, "voxels"], first: Int[np.ndarray, "runs"], shape: tuple[int, ...]
+) -> Int[np.ndarray, "voxels"]:
+    """Join runs into lesions where they touch over faces, edges and corners."""
     last = np.append(first[1:], voxel.size) - 1
-    source, target = _touching(voxel[first], voxel[last], mask.shape)
+    source, target = _touching(voxel[first], voxel[last], shape)
     graph = coo_array((np.ones(source.size, np.bool_), (source, target)), shape=(first.size, first.size))
     number = connected_components(graph, directed=False)[1]
     return np.repeat(number.astype(np.int64), last - first + 1)
