@@ -40,6 +40,7 @@ GREY, AS_TRUTH, COHORT = "grey levels", "the truth's numbering", "its cohort"
 """Who says what the levels of a prediction's pictures mean; its integers, where nobody else does; a cohort's truth."""
 
 _NUMBER = re.compile(r"(\d+)")
+_OF_TRUTH = ("ambiguous", "truth", "unreadable")
 _FREE_NAME = re.compile(r"(?:(?:case|patient|subject|pat|sub|study|scan|id|sim|p|s)[-_]?)?\d{1,9}", re.IGNORECASE)
 
 
@@ -119,6 +120,11 @@ class Entry:
         """The clinical values that are numbers."""
         return {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
 
+    @property
+    def doubted(self) -> Problem | None:
+        """Why no truth was taken though there is one; None where there is none at all."""
+        return next((each for each in self.problems if self.truth is None and each.code in _OF_TRUTH), None)
+
     def look(self) -> tuple[Problem, ...]:
         """The problems seen at opening, and those that the headers tell."""
         return self.problems + (self.reader.look(self) if self.usable else ())
@@ -144,6 +150,8 @@ class Entry:
         Raises a `StrokelensError` with one line when there is no truth, or it cannot be read.
         """
         self._refuse()
+        if self.truth is None and self.doubted is not None:
+            raise CaseError(f"{self.id}: {self.doubted.message}; keep one of them")
         if self.truth is None:
             raise CaseError(f"{self.id} has no truth; add it, or take the case out")
         return self.reader.read_truth(self, self.truth)

@@ -132,6 +132,7 @@ class CaseRecord(_Record):
     person: str
     group: Annotated[str | None, Field(description="null where the cohort tells none")]
     simulated: bool
+    labels: str = Field(description="Who says what the prediction's integers mean; empty without a prediction")
     classes: dict[str, ClassRecord]
     failures: list[FailureRecord]
 
@@ -281,7 +282,7 @@ def _case(row: Row, against: str) -> dict[str, object]:
     }
     known = {"model": row.model, "against": against, "case": row.case_id, "person": row.person, "group": row.group}
     failures = [asdict(failure) for failure in row.failures]
-    return {**known, "simulated": row.simulated, "classes": classes, "failures": failures}
+    return {**known, "simulated": row.simulated, "labels": row.labels, "classes": classes, "failures": failures}
 
 
 def _plain(value: object) -> Any:
