@@ -84,13 +84,15 @@ class Annotator:
 class Evaluation:
     """Every row, and of each model (and annotator) the predictions that belong to no case.
 
-    `left_out` are the cases that have no truth, and for which there is nothing to score.
+    `left_out` are the cases that have no truth, and for which there is nothing to score. `part` tells which part of
+    which split the cases are, and is empty where they are the whole cohort.
     """
 
     rows: tuple[Row, ...]
     strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     annotator: Annotator | None = None
+    part: str = ""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -135,7 +137,8 @@ class Evaluation:
     def remarks(self) -> tuple[str, ...]:
         """What a reader must know of the scores before he believes them."""
         told = "agrees with the truth in every voxel of every case: is it a copy of it?"
-        return tuple(f"{model} {told}" for model in self.copies)
+        only = (f"Only a part of the cohort was asked for: {self.part}.",) if self.part else ()
+        return (*only, *(f"{model} {told}" for model in self.copies))
 
     def of(self, model: str, group: str | None = None) -> tuple[Row, ...]:
         """The rows of a model, in one group or all."""

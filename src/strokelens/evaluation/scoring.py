@@ -78,8 +78,8 @@ def cases(plan: Plan, cohort: Iterable[Entry], *, workers: int = 1) -> Generator
             yield _lost(job) if lost else scored.result()
 
 
-def collected(plan: Plan, scored: Iterable[Scored]) -> Evaluation:
-    """The evaluation of the rows of each case."""
+def collected(plan: Plan, scored: Iterable[Scored], *, part: str = "") -> Evaluation:
+    """The evaluation of the rows of each case; `part` tells which part of a split these are."""
     every = tuple(scored)
     named = (*plan.models, *([plan.annotator] if plan.annotator is not None else []))
     annotator = None
@@ -91,6 +91,7 @@ def collected(plan: Plan, scored: Iterable[Scored]) -> Evaluation:
         {each.name: each.strangers for each in named},
         tuple(each.case_id for each in every if not each.rows),
         annotator,
+        part,
     )
 
 
