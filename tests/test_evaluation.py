@@ -1,7 +1,6 @@
 """Scores of a cohort's predictions: recomputed by hand, one case at a time, and every failure a row."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from math import isnan, log10
 from pathlib import Path
@@ -16,8 +15,8 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.predictions import find_predictions
 from strokelens.cohorts.slice_writer import write_slices
 from strokelens.cohorts.slices import write_picture
-from strokelens.errors import CaseError, GridError, LabelError
-from strokelens.evaluation import people, scoring
+from strokelens.errors import GridError, LabelError
+from strokelens.evaluation import people
 from strokelens.evaluation.results import FAILURES, Evaluation
 from strokelens.evaluation.scoring import evaluate, score
 from strokelens.evaluation.summaries import agreements, cells, comparisons
@@ -176,16 +175,6 @@ def test_rows_do_not_depend_on_the_number_of_processes(cohort: Cohort, tmp_path:
     assert repr(told(evaluate(models, cohort, workers=2))) == repr(told(evaluate(models, cohort)))
 
 
-def test_a_process_that_was_killed_is_told(cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_scored", killed)
-    with pytest.raises(CaseError, match=r"^the process that scored case_1 was ended, .*; give fewer --workers$"):
-        evaluate([find_predictions(tmp_path / "ours", cohort)], cohort, workers=2)
-
-
-def killed(_: object) -> None:
-    os._exit(9)
-
-
 def test_two_segmentations_are_scored_by_class() -> None:
     grid = Grid(SHAPE, PLAIN)
     found = score(Segmentation(labels(1), grid, CORE_PENUMBRA), Segmentation(labels(101), grid, CORE_PENUMBRA))
@@ -233,6 +222,11 @@ def strange(folder: Path, _: Path) -> None:
     save(folder / "case_2.nii.gz", labels(2) * 5)
 
 
+def the_truth(folder: Path, cohort: Path) -> None:
+    (folder / "case_2.nii.gz").unlink()
+    (folder / "case_2.nii.gz").symlink_to(cohort / "case_2/truth.nii.gz")
+
+
 def truth_damaged(_: Path, cohort: Path) -> None:
     (cohort / "case_2/truth.nii.gz").write_bytes(b"")
 
@@ -259,17 +253,25 @@ FAILING: list[tuple[Callable[[Path, Path], None], str, str]] = [
     (
         core_alone,
         "labels",
-        "the prediction of case_2 has no penumbra, hypoperfused; it has core; name its classes in a sidecar",
+        "the prediction of case_2 has no penumbra, hypoperfused; it has core; "
+        "name its classes in a sidecar, or with --labels 1=penumbra,2=core",
     ),
     (
         lesion,
         "labels",
-        "the prediction of case_2 has no penumbra, core, hypoperfused; it has lesion; name its classes in a sidecar",
+        "the prediction of case_2 has no penumbra, core, hypoperfused; it has lesion; "
+        "count one as the other with --as lesion=core",
     ),
     (
         strange,
         "labels",
-        "the prediction case_2.nii.gz holds 5, 10; known: 0 background, 1 penumbra, 2 core",
+        "the prediction case_2.nii.gz holds 5, 10; known: 0 background, 1 penumbra, 2 core; "
+        "tell what they mean with --labels 1=penumbra,2=core",
+    ),
+    (
+        the_truth,
+        "is-truth",
+        "the prediction of case_2 is the file of its truth; give the folder of the predictions",
     ),
     (truth_damaged, "truth", "truth.nii.gz is empty (0 bytes); copy or download it again"),
     (truth_gone, "no-truth", "case_2 has no truth; add it, or take the case out"),
@@ -289,7 +291,7 @@ def test_a_broken_case_is_one_row(
 
 
 def test_every_code_of_a_failure_has_a_test() -> None:
-    assert {code for _, code, _ in FAILING} == set(FAILURES)
+    assert {code for _, code, _ in FAILING} | {"crashed"} == set(FAILURES)  # tests/test_evaluation_trust.py
 
 
 def test_a_class_that_a_prediction_knows_is_scored_though_it_lacks_others(cohort: Cohort, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from strokelens.cohorts.splits import (
     TRAIN,
     VALIDATION,
     Split,
+    cases_of,
     checked,
     folds,
     leaks,
@@ -283,3 +284,21 @@ def test_what_cannot_be_split_is_told(draw: Callable[[list[Entry]], object], tex
     with pytest.raises(CohortError) as caught:
         draw([entry(f"p{number}") for number in range(4)])
     assert str(caught.value) == text
+
+
+def test_the_cases_of_a_part_come_in_the_cohorts_order(tmp_path: Path) -> None:
+    cohort = Cohort(tmp_path, "x", tuple(entry(name) for name in ("c10", "c2", "c1")))
+    drawn = Split({TRAIN: ("elsewhere",), TEST: ("c10", "c2")})
+    assert [each.id for each in cases_of(drawn, TEST, cohort)] == ["c2", "c10"]
+
+
+def test_a_part_that_is_not_there_or_leaks_has_no_cases(tmp_path: Path) -> None:
+    cohort = Cohort(tmp_path, "x", (entry("a1", person="a"), entry("a2", person="a"), entry("b")))
+    with pytest.raises(CohortError) as caught:
+        cases_of(Split({TRAIN: ("a1",), TEST: ("b", "c", "d", "e", "f")}), TEST, cohort)
+    told = f"4 of 5 cases of the part test are not in {tmp_path} (c, d, e, …); give the cohort that was split"
+    assert str(caught.value) == told
+    with pytest.raises(CohortError, match=r"^the split leaks: a2 \(test\) is the same person as a1 \(train\)"):
+        cases_of(Split({TRAIN: ("a1",), TEST: ("a2",)}), TEST, cohort)
+    with pytest.raises(CohortError, match=r"^the split has no part 'valid'; it has train, test$"):
+        cases_of(Split({TRAIN: ("a1",), TEST: ("b",)}), "valid", cohort)

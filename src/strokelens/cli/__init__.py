@@ -20,6 +20,7 @@ from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
 from strokelens.cli.progress import loudness
 from strokelens.cli.segment import segment
+from strokelens.cli.split import split
 from strokelens.errors import StrokelensError
 
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
@@ -88,4 +89,5 @@ app.command()(segment)
 app.command()(maps)
 app.command()(phantom)
 app.command()(inspect)
+app.command()(split)
 app.command()(evaluate)

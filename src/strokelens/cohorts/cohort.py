@@ -36,7 +36,11 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
 )
 """Every code of a `Problem`, and what it says."""
 
+GREY, AS_TRUTH, COHORT = "grey levels", "the truth's numbering", "its cohort"
+"""Who says what the levels of a prediction's pictures mean; its integers, where nobody else does; a cohort's truth."""
+
 _NUMBER = re.compile(r"(\d+)")
+_OF_TRUTH = ("ambiguous", "truth", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,19 @@ class Problem:
 class Truth:
     """The files of a case's truth, and which class of `scheme` each integer (or grey level) in them stands for.
 
-    `called` is what messages call it: a prediction is read in the same way.
+    `called` is what messages call it: a prediction is read in the same way, and has in `by` who says what its integers
+    mean: `GREY`, `AS_TRUTH`, `COHORT` or the name of a table. It is empty for a truth.
     """
 
     files: tuple[Path, ...]
     scheme: LabelScheme
     values: Mapping[int, str]
     called: str = "truth"
+    by: str = ""
 
     def __reduce__(self) -> tuple[object, ...]:
         """How it goes to another process: a mapping that only shows another one does not."""
-        return Truth, (self.files, self.scheme, dict(self.values), self.called)
+        return Truth, (self.files, self.scheme, dict(self.values), self.called, self.by)
 
 
 @runtime_checkable
@@ -113,6 +119,11 @@ class Entry:
         """The clinical values that are numbers."""
         return {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
 
+    @property
+    def doubted(self) -> Problem | None:
+        """Why no truth was taken though there is one; None where there is none at all."""
+        return next((each for each in self.problems if self.truth is None and each.code in _OF_TRUTH), None)
+
     def look(self) -> tuple[Problem, ...]:
         """The problems seen at opening, and those that the headers tell."""
         return self.problems + (self.reader.look(self) if self.usable else ())
@@ -138,6 +149,8 @@ class Entry:
         Raises a `StrokelensError` with one line when there is no truth, or it cannot be read.
         """
         self._refuse()
+        if self.truth is None and self.doubted is not None:
+            raise CaseError(f"{self.id}: {self.doubted.message}; keep one of them")
         if self.truth is None:
             raise CaseError(f"{self.id} has no truth; add it, or take the case out")
         return self.reader.read_truth(self, self.truth)

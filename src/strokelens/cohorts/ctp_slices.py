@@ -2,17 +2,18 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
+from strokelens.cohorts.grey import GREY_LEVELS
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
 from strokelens.cohorts.scores import Scores, read_scores, shortened
 from strokelens.cohorts.sidecar import read_object
-from strokelens.cohorts.slice_reader import GREY_LEVELS, SliceReader
+from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.slices import SUFFIXES
 from strokelens.errors import CaseError, FileError, StrokelensError
 from strokelens.labels import CORE_PENUMBRA_BRAIN
@@ -162,12 +163,12 @@ def _gaps(maps: Mapping[str, Mapping[int, Path]]) -> list[Problem]:
     """Maps with other slices than the first one, and numbers that are left out."""
     (first, slices), *others = maps.items()
     problems = [
-        Problem("slices", f"{name} has slices {_spans(each)} and {first} has {_spans(slices)}; export them again", True)
+        Problem("slices", f"{name} has slices {spans(each)} and {first} has {spans(slices)}; export them again", True)
         for name, each in others
         if each.keys() != slices.keys()
     ]
     if len(slices) != max(slices) - min(slices) + 1:
-        problems.append(Problem("slices", f"slices are missing: there are {_spans(slices)}; export them again", True))
+        problems.append(Problem("slices", f"slices are missing: there are {spans(slices)}; export them again", True))
     return problems
 
 
@@ -180,25 +181,25 @@ def _truth(places: Sequence[Path], maps: Mapping[str, Mapping[int, Path]]) -> tu
             continue
         lacking = wanted.keys() - slices.keys()
         if lacking:
-            return None, [Problem("truth", f"the truth has slices {_spans(slices)}, the maps {_spans(wanted)}", True)]
+            return None, [Problem("truth", f"the truth has slices {spans(slices)}, the maps {spans(wanted)}", True)]
         return Truth(tuple(slices[number] for number in wanted), CORE_PENUMBRA_BRAIN, GREY_LEVELS), []
     return None, []
 
 
-def _spans(slices: Mapping[int, Path]) -> str:
+def spans(slices: Iterable[int]) -> str:
     """Numbers in words.
 
-    >>> _spans({1: Path(), 2: Path(), 3: Path(), 7: Path()})
+    >>> spans([1, 2, 3, 7])
     '1-3, 7'
     """
     numbers = sorted(slices)
-    spans: list[list[int]] = []
+    found: list[list[int]] = []
     for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
         else:
-            spans.append([number, number])
-    return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in spans)
+            found.append([number, number])
+    return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in found)
 
 
 def _scores(folder: Path) -> Scores | None:

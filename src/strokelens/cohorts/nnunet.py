@@ -52,7 +52,7 @@ class NnUnet:
         about = read_object(folder / DATASET) or {}
         ending = str(about.get("file_ending", ".nii.gz"))
         channels = _channels(about)
-        values = _values(about.get("labels"))
+        values = classes_of(about.get("labels"))
         found = []
         cases = _cases(folder, ending)
         for (part, name), images in cases.items():
@@ -216,7 +216,7 @@ def _entry(
     )
 
 
-def _values(labels: object) -> dict[int, str]:
+def classes_of(labels: object) -> dict[int, str]:
     """The class of each integer, of labels by name (version 2), by number (version 1), or of regions."""
     if not isinstance(labels, dict):
         raise CohortError(f"{DATASET} must give labels by name; correct labels")

@@ -4,6 +4,7 @@ Only the keys that are named here are read; a patient's name in a sidecar never 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from strokelens.arrays import Curve
-from strokelens.cohorts.decode import Header, stem
+from strokelens.cohorts.decode import Header, is_nifti, stem
 from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError, SeriesError
 
@@ -67,6 +68,17 @@ def read_sidecar(image: Path) -> Sidecar:
         _positive(found, "DiffusionBValue", path.name) or b_value,
         found.get("Simulated") is True,
     )
+
+
+def told_simulated(images: Iterable[Path]) -> bool:
+    """Whether the sidecar of any of these images says that there is no such patient; a damaged one says nothing."""
+    for image in images:
+        try:
+            if is_nifti(image) and read_sidecar(image).simulated:
+                return True
+        except FileError:
+            continue
+    return False
 
 
 def frame_times(header: Header, sidecar: Sidecar, frame_interval_s: float | None = None) -> Timing:

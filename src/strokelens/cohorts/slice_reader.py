@@ -13,11 +13,11 @@ from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 from strokelens.case import Case, Segmentation, Source
-from strokelens.cohorts.cohort import Entry, Problem, Truth
+from strokelens.cohorts.cohort import COHORT, Entry, Problem, Truth
+from strokelens.cohorts.grey import FARTHEST, GREY_LEVELS, grey_labels, numbered_labels, predicted_labels, renamed
 from strokelens.cohorts.slices import picture_size, radiological_grid, read_grey, read_picture, volume_of
-from strokelens.errors import CaseError, FileError, LabelError, StrokelensError
+from strokelens.errors import CaseError, FileError, StrokelensError
 from strokelens.grid import Grid
-from strokelens.labels import CORE_PENUMBRA_BRAIN
 from strokelens.perfusion.colormap import (
     FLOW,
     TIME,
@@ -38,14 +38,6 @@ SCALES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 )
 """The values at the ends of the bars of the published cohort; that of MTT is not published, and taken from TTP."""
 
-GREY_LEVELS: Final[Mapping[int, str]] = MappingProxyType({0: "background", 85: "brain", 170: "penumbra", 255: "core"})
-"""The grey levels of a truth and their classes."""
-
-OLD_GREY_LEVELS: Final[Mapping[int, str]] = MappingProxyType(
-    {255: "background", 1: "brain", 76: "penumbra", 150: "core"}
-)
-"""The same in the oldest patients, told by a white border."""
-
 NO_BAR: Final = "the vendor's table, as no slice has a bar"
 """What the note of a map says that has no bar of its own."""
 
@@ -57,8 +49,6 @@ TABLES: Final[Mapping[str, ColourTable]] = MappingProxyType(
 )
 """The vendor's tables, for a map none of whose slices has a bar."""
 
-_FARTHEST_GREY = 8
-_STRANGE_SHARE = 0.01
 _MOST_WITHOUT_VALUE = 0.1
 _LEAST_MM, _MOST_MM = 0.05, 50.0
 
@@ -198,7 +188,7 @@ def read_pictures(entry: Entry, *, channels: Sequence[str] | None = None) -> Pic
 def without_marker(picture: Picture) -> UInt8[np.ndarray, "row column"]:
     """The grey levels of an image without a bar; what lies outside the box of its largest island becomes black."""
     grey: UInt8[np.ndarray, "row column"] = picture.min(axis=2)
-    lit = picture.max(axis=2) > _FARTHEST_GREY
+    lit = picture.max(axis=2) > FARTHEST
     islands, count = ndimage.label(lit, np.ones((3, 3)))
     if not count:
         return np.zeros_like(grey)
@@ -209,26 +199,6 @@ def without_marker(picture: Picture) -> UInt8[np.ndarray, "row column"]:
     return kept
 
 
-def grey_labels(slices: Sequence[UInt8[np.ndarray, "row column"]], name: str) -> list[UInt8[np.ndarray, "row column"]]:
-    """The classes of `CORE_PENUMBRA_BRAIN` in grey slices, in the code of 0, 85, 170, 255 or the older one.
-
-    Each pixel takes the nearest level. Raises `LabelError` when more than 1 % of them are farther than 8 from any.
-    """
-    border = np.concatenate([np.concatenate([each[0], each[-1], each[:, 0], each[:, -1]]) for each in slices])
-    levels = OLD_GREY_LEVELS if float((border > 250).mean()) > 0.5 else GREY_LEVELS
-    values = np.array(list(levels))
-    distance = np.abs(np.arange(256)[:, None] - values)
-    classes = np.array([CORE_PENUMBRA_BRAIN.value(label) for label in levels.values()], np.uint8)
-    table = classes[distance.argmin(axis=1)]
-    counts = np.bincount(np.concatenate([each.ravel() for each in slices]), minlength=256)
-    strange = np.flatnonzero((distance.min(axis=1) > _FARTHEST_GREY) & (counts > 0))
-    if counts[strange].sum() > _STRANGE_SHARE * counts.sum():
-        shown = ", ".join(str(level) for level in sorted(strange[np.argsort(-counts[strange])][:5]))
-        known = ", ".join(str(level) for level in sorted(levels))
-        raise LabelError(f"{name}: grey levels {shown} are none of {known}; export the truth again")
-    return [table[each] for each in slices]
-
-
 def _truth_on(truth: Truth, grid: Grid) -> Segmentation:
     slices = [read_grey(file) for file in truth.files]
     for file, each in zip(truth.files, slices, strict=True):
@@ -236,7 +206,12 @@ def _truth_on(truth: Truth, grid: Grid) -> Segmentation:
             size = f"{each.shape[0]}×{each.shape[1]}"
             wanted = f"{grid.shape[1]}×{grid.shape[0]}"
             raise CaseError(f"the {truth.called} {_place(file)} has {size} pixels, the maps {wanted}")
-    labels = grey_labels(slices, f"the {truth.called} in {truth.files[0].parent.name}")
+    name = f"the {truth.called} in {truth.files[0].parent.name}"
+    if truth.values.keys() != GREY_LEVELS.keys():
+        return Segmentation(volume_of(numbered_labels(slices, truth.values, truth.scheme, name)), grid, truth.scheme)
+    drawn = not truth.by or truth.by.startswith(COHORT)
+    classes = (grey_labels if drawn else predicted_labels)(slices, name)
+    labels = [renamed(each, truth.values, truth.scheme) for each in classes]
     return Segmentation(volume_of(labels), grid, truth.scheme)
 
 

@@ -55,14 +55,14 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "row column 3"]:
 def read_grey(path: Path) -> UInt8[np.ndarray, "row column"]:
     """A grey picture in 8 bits; of 16 bits, 65535 becomes 255, of colours their luma (red 76, green 150).
 
-    Raises as `read_picture` does.
+    16 bits that hold no more than 8 are taken as they are. Raises as `read_picture` does.
     """
     with _opened(path) as image:
         values = np.array(image if image.mode.startswith(("I", "F")) else image.convert("L"))
     if values.dtype == np.uint8:
         return values
     values = _of_16_bits(values, path)
-    return np.rint(values / 257).astype(np.uint8)
+    return (np.rint(values / 257) if values.max() > 255 else values).astype(np.uint8)
 
 
 def _of_16_bits(values: Shaped[np.ndarray, "row column"], path: Path) -> Shaped[np.ndarray, "row column"]:

@@ -7,7 +7,7 @@ out, for they are no further patients.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -134,6 +134,22 @@ def checked(drawn: Split, cohort: Cohort) -> Split:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise CohortError(f"the split does not fit: {found[0]}{more}; draw it by person")
     return drawn
+
+
+def cases_of(drawn: Split, part: str, cohort: Cohort) -> tuple[Entry, ...]:
+    """The cases of a part of a split, in the cohort's order; other parts may be elsewhere.
+
+    Raises `CohortError` when there is no such part, cases of it are not in the cohort, or the split leaks.
+    """
+    ids, known = set(drawn[part]), {entry.id for entry in cohort}
+    lacking = sorted(ids - known)
+    if lacking:
+        shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        told = f"{len(lacking)} of {len(ids)} cases of the part {part} are not in {cohort.folder} ({shown})"
+        raise CohortError(f"{told}; give the cohort that was split")
+    here = {name: tuple(case_id for case_id in each if case_id in known) for name, each in drawn.parts.items()}
+    checked(replace(drawn, parts=here), cohort)
+    return tuple(entry for entry in cohort if entry.id in ids)
 
 
 def write_split(path: Path, drawn: Split) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Integer
 
 from strokelens.case import SERIES, Case, Segmentation
-from strokelens.cohorts.cohort import Entry, Problem, Truth
+from strokelens.cohorts.cohort import AS_TRUTH, Entry, Problem, Truth
 from strokelens.cohorts.decode import Header, Scan
+from strokelens.cohorts.grey import NAME_THEM
 from strokelens.cohorts.images import read_header, read_scan
 from strokelens.cohorts.nifti import Reading, read_files
 from strokelens.cohorts.sidecar import read_sidecar
@@ -93,6 +94,7 @@ def read_truth(truth: Truth, grid: Grid | None = None) -> Segmentation:
             f"the {truth.called} {scan.name} lies elsewhere than the images ({gap}); bring it onto their grid"
         )
     labels, known = np.zeros_like(scan.array, np.uint8), 0
+    truth = _in_8_bits(truth, scan)
     for value, name in truth.values.items():
         here = scan.array == value
         known += int(np.count_nonzero(here))
@@ -115,12 +117,24 @@ def _turned(labels: Integer[np.ndarray, "i j k"], grid: Grid, other: Grid) -> In
     return turned
 
 
+def _in_8_bits(truth: Truth, scan: Scan) -> Truth:
+    """A prediction of one class that is not said to be numbered otherwise may mark it with 255."""
+    marked = [value for value in truth.values if value]
+    if not truth.by.startswith(AS_TRUTH) or len(marked) != 1 or scan.highest != 255:
+        return truth
+    return replace(truth, values={0: truth.values[0], 255: truth.values[marked[0]]})
+
+
 def _strange(truth: Truth, scan: Scan) -> str:
     """Which values of a file stand for no class."""
-    strange = [f"{value:g}" for value in np.unique(scan.array) if value not in truth.values]
+    values = np.unique(scan.array)
+    strange = [float(value) for value in values if value not in truth.values]
+    shown = ", ".join(f"{value:g}" for value in strange[:5])
+    told = f"the {truth.called} {scan.name} holds {shown}{f' and {len(strange) - 5} more' if len(strange) > 5 else ''}"
+    if truth.called == "prediction" and 0 <= scan.lowest <= scan.highest <= 1 and any(value % 1 for value in strange):
+        return f"{told}, which are probabilities; threshold them at 0.5 and save whole numbers"
     known = ", ".join(f"{value} {name}" for value, name in sorted(truth.values.items()))
-    more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-    return f"the {truth.called} {scan.name} holds {', '.join(strange[:5])}{more}; known: {known}"
+    return f"{told}; known: {known}{f'; {NAME_THEM}' if truth.called == 'prediction' else ''}"
 
 
 def plain_truth(path: Path, scheme: LabelScheme) -> Truth:

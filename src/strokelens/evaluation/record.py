@@ -172,6 +172,7 @@ class CaseRecord(_Record):
     person: str
     group: Annotated[str | None, Field(description="null where the cohort tells none")]
     simulated: bool
+    labels: str = Field(description="Who says what the prediction's integers mean; empty without a prediction")
     classes: dict[str, ClassRecord]
     failures: list[FailureRecord]
 
@@ -245,6 +246,7 @@ class EvaluationRecord(_Record):
     models: list[str]
     groups: list[str]
     classes: list[str]
+    part: str = Field(description="Which part of which split was scored, with its hash; empty for the whole cohort")
     simulated: int = Field(description="How many cases are of simulated patients")
     complete: bool = Field(description="Every case was scored in full, and every prediction belonged to one")
     cases_without_truth: list[str] = Field(description="Left out, as nobody has a prediction for them")
@@ -268,6 +270,7 @@ def record_of(overview: Overview, *, with_legacy: bool = False) -> EvaluationRec
         "models": evaluation.models,
         "groups": evaluation.groups,
         "classes": evaluation.classes,
+        "part": evaluation.part,
         "simulated": evaluation.simulated,
         "complete": evaluation.complete,
         "cases_without_truth": evaluation.left_out,
@@ -346,7 +349,7 @@ def _case(row: Row, against: str) -> dict[str, object]:
     }
     known = {"model": row.model, "against": against, "case": row.case_id, "person": row.person, "group": row.group}
     failures = [asdict(failure) for failure in row.failures]
-    return {**known, "simulated": row.simulated, "classes": classes, "failures": failures}
+    return {**known, "simulated": row.simulated, "labels": row.labels, "classes": classes, "failures": failures}
 
 
 def _plain(value: object) -> Any:

@@ -68,6 +68,7 @@ def headline(evaluation: Evaluation) -> str:
         told += f" {left} {'case has no truth and was' if left == 1 else 'cases have no truth and were'} left out."
     if strangers:
         told += f" {strangers} {'prediction belongs' if strangers == 1 else 'predictions belong'} to no case."
+    told += "".join(f" {remark}" for remark in evaluation.remarks)
     if evaluation.simulated:
         told += f" {evaluation.simulated} of {count} cases are simulated: no evidence about real patients."
     return told
