@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -302,3 +303,22 @@ def test_a_part_that_is_not_there_or_leaks_has_no_cases(tmp_path: Path) -> None:
         cases_of(Split({TRAIN: ("a1",), TEST: ("a2",)}), TEST, cohort)
     with pytest.raises(CohortError, match=r"^the split has no part 'valid'; it has train, test$"):
         cases_of(Split({TRAIN: ("a1",), TEST: ("b",)}), "valid", cohort)
+
+
+def test_copies_under_other_names_are_one_person(tmp_path: Path) -> None:
+    """Of 12 cases two have the same bytes, and a third has their size only; and one of the two has a second scan."""
+    entries = []
+    for at, content in enumerate([b"same", b"same", b"size", *(bytes([at]) for at in range(9))]):
+        path = tmp_path / f"{at}.nii"
+        path.write_bytes(content)
+        entries.append(Entry(f"c{at}", f"p{at}", tmp_path, {"ADC": (path,)}, VolumeReader()))
+    entries.append(replace(entries[1], id="again", files={}))
+    cohort = Cohort(tmp_path, "x", tuple(entries))
+    for seed in range(12):
+        part_of = {name: part for part, names in split(cohort, seed=seed).parts.items() for name in names}
+        assert part_of["c0"] == part_of["c1"] == part_of["again"]
+    apart = Split({TRAIN: ("c0", *(f"c{at}" for at in range(2, 12))), TEST: ("c1", "again")})
+    assert leaks(apart, cohort) == (
+        "again (test) is a copy, byte for byte, of c0 (train)",
+        "c1 (test) is a copy, byte for byte, of c0 (train)",
+    )

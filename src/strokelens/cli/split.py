@@ -98,5 +98,5 @@ def _write(path: Path, drawn: "Split", *, overwrite: bool) -> None:
 def _told(path: Path, drawn: "Split") -> str:
     """A split in one line."""
     counts = ", ".join(f"{name} {len(ids)}" for name, ids in drawn.parts.items())
-    left = f"; {len(drawn.left_out)} mirrored copies left out" if drawn.left_out else ""
+    left = f"; {len(drawn.left_out)} left out" if drawn.left_out else ""
     return f"{path}: {counts}{left}; sha256 {drawn.sha256[:12]}."

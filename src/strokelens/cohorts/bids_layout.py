@@ -39,7 +39,7 @@ class Bids:
         found = session_entries(folder, VolumeReader(), plain)
         return tuple(found if people is None else (_told(entry, people) for entry in found))
 
-    def notes(self, folder: Path) -> tuple[str, ...]:
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
         """Groups that are none of the known ones, and rows of nobody."""
         people = participants(folder / PARTICIPANTS)
         if people is None:

@@ -3,13 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from filecmp import cmp
-from hashlib import sha256
 from pathlib import Path
 
 from strokelens import __version__
 from strokelens.case import SERIES, Case
 from strokelens.cohorts.cohort import Cohort, Entry, Problem
+from strokelens.cohorts.copies import copies
 from strokelens.cohorts.slice_reader import NO_BAR
 from strokelens.cohorts.study import ORDER
 from strokelens.errors import GridError, LabelError, SeriesError, StrokelensError, UnitError
@@ -19,7 +18,6 @@ from strokelens.labels import BACKGROUND, BRAIN
 Look = Callable[[Entry], tuple[Problem, ...]]
 """What is wrong with one case by itself."""
 
-_PIECE = 1 << 16
 _REFUSED = (OSError, MemoryError)
 _CODE_OF: tuple[tuple[type[StrokelensError], str], ...] = (
     (UnitError, "units"),
@@ -140,8 +138,11 @@ def _doubts(case: Case) -> list[Problem]:
 def _between(cohort: Cohort) -> Mapping[str, list[Problem]]:
     """What comparing the cases tells of each."""
     problems: dict[str, list[Problem]] = defaultdict(list)
-    for entry, problem in (*_lacks(cohort), *_persons(cohort), *_copies(cohort)):
+    for entry, problem in (*_lacks(cohort), *_persons(cohort)):
         problems[entry.id].append(problem)
+    for entry, copy in copies(cohort):
+        said = f"its {copy.channel} is that of {copy.first.id}, byte for byte: one case under two names?"
+        problems[entry.id].append(Problem("copy", said))
     return problems
 
 
@@ -169,60 +170,6 @@ def _persons(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
             yield entry, Problem("mirrored", f"a mirrored copy {of}: never train on one and test on the other")
         elif first is not entry:
             yield entry, Problem("repeat", f"the same person as {first.id}: keep both in one part of a split")
-
-
-def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
-    """Cases whose first image is that of another case, told by its middle and then by every byte."""
-    sizes: dict[tuple[str, int], list[Entry]] = defaultdict(list)
-    for entry in cohort:
-        if entry.files:
-            name = min(entry.files, key=ORDER.index)
-            size = _size(_middle(entry.files[name]))
-            sizes[name, size].append(entry)
-    for (name, size), entries in sizes.items():
-        seen: dict[str, list[Entry]] = defaultdict(list)
-        for entry in entries if len(entries) > 1 and size > 0 else ():
-            alike = seen[_fingerprint(_middle(entry.files[name]), size)]
-            first = next((each for each in alike if _equal(each.files[name], entry.files[name])), None)
-            if first is None:
-                alike.append(entry)
-            else:
-                yield (
-                    entry,
-                    Problem("copy", f"its {name} is that of {first.id}, byte for byte: one case under two names?"),
-                )
-
-
-def _middle(files: tuple[Path, ...]) -> Path:
-    return files[len(files) // 2]
-
-
-def _equal(some: tuple[Path, ...], others: tuple[Path, ...]) -> bool:
-    """Whether files are other ones with the same bytes; what lies in one archive is not compared."""
-    if len(some) != len(others) or not set(some).isdisjoint(others):
-        return False
-    try:
-        return all(cmp(one, other, shallow=False) for one, other in zip(some, others, strict=True))
-    except OSError:
-        return False
-
-
-def _size(path: Path) -> int:
-    """The size of a file; 0 where it cannot be told, which is for the headers to tell."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _fingerprint(path: Path, size: int) -> str:
-    """The hash of up to 64 KiB in the middle of a file, where the brain is; its name where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, (size - _PIECE) // 2))
-            return sha256(file.read(_PIECE)).hexdigest()
-    except OSError:
-        return str(path)
 
 
 def _record(row: Row, folder: Path) -> dict[str, object]:

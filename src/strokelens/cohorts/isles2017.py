@@ -80,9 +80,9 @@ class Isles2017:
             found.append(replace(entry, clinical=values, problems=entry.problems + problems + doubts))
         return tuple(found)
 
-    def notes(self, folder: Path) -> tuple[str, ...]:
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
         """Rows of the tables that are of no case here."""
-        here = {case.name.casefold() for case in _cases(folder)}
+        here = {entry.folder.name.casefold() for entry in entries}
         tables = {table.name: table for table in _clinical(folder)[0].values()}
         rows = {name: table.strangers(here) for name, table in sorted(tables.items())}
         return tuple(f"{name} has rows of nobody here: {shortened(found)}" for name, found in rows.items() if found)

@@ -1,13 +1,13 @@
 """Which cases train, validate and test: drawn by person, stratified by group, from a seed; kept with a hash.
 
-A person is in one part with all scans. Mirrored copies may train; where their person validates or tests they are left
-out, for they are no further patients.
+A person is in one part with all scans, and cases with the same image, byte for byte, are of one person. Mirrored copies
+may train; where their person validates or tests they are left out, for they are no further patients.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -17,6 +17,7 @@ from random import Random
 from typing import Final
 
 from strokelens.cohorts.cohort import Cohort, Entry
+from strokelens.cohorts.copies import copies
 from strokelens.cohorts.encode import write_json
 from strokelens.errors import CohortError, FileError
 
@@ -27,6 +28,7 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 _LARGEST_BYTES = 16 << 20
 _PUBLISHED = "stavanger.json"
+_COPY = "a copy, byte for byte, of"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,26 +107,15 @@ def folds(cohort: Cohort | Iterable[Entry], count: int, *, seed: int) -> tuple[S
 
 
 def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
-    """What is wrong with a split of this cohort: persons in two parts, also by mirrored copies; ids not there.
+    """What is wrong with a split of this cohort: persons in two parts, also by mirrored and other copies; ids not there.
 
     Then the cases that are in no part and not left out, for nobody would miss them; mirrored copies need no part.
     """
-    found = []
-    part_of: dict[str, tuple[str, str]] = {}
-    known = {entry.id: entry for entry in cohort}
-    for part, ids in drawn.parts.items():
-        for case_id in ids:
-            if case_id not in known:
-                found.append(f"{case_id} ({part}) is not in {cohort.folder}")
-                continue
-            entry = known[case_id]
-            first = part_of.setdefault(entry.person, (part, case_id))
-            if first[0] != part:
-                how = "a mirrored copy of" if entry.mirrored or known[first[1]].mirrored else "the same person as"
-                found.append(f"{case_id} ({part}) is {how} {first[1]} ({first[0]})")
-    placed = {case_id for ids in (*drawn.parts.values(), drawn.left_out) for case_id in ids}
-    found += [f"{entry.id} is in no part" for entry in cohort if not entry.mirrored and entry.id not in placed]
-    return tuple(found)
+    known = {entry.id for entry in cohort}
+    strange = [f"{name} ({part}) is not in {cohort.folder}" for name, part in _placed(drawn) if name not in known]
+    placed = {name for name, _ in _placed(drawn)} | set(drawn.left_out)
+    lost = [f"{entry.id} is in no part" for entry in cohort if not entry.mirrored and entry.id not in placed]
+    return (*_twice(drawn, cohort), *strange, *lost)
 
 
 def checked(drawn: Split, cohort: Cohort) -> Split:
@@ -147,9 +138,32 @@ def cases_of(drawn: Split, part: str, cohort: Cohort) -> tuple[Entry, ...]:
         shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
         told = f"{len(lacking)} of {len(ids)} cases of the part {part} are not in {cohort.folder} ({shown})"
         raise CohortError(f"{told}; give the cohort that was split")
-    here = {name: tuple(case_id for case_id in each if case_id in known) for name, each in drawn.parts.items()}
-    checked(replace(drawn, parts=here), cohort)
+    if twice := _twice(drawn, cohort):
+        raise CohortError(f"the split leaks: {twice[0]}; draw it by person")
     return tuple(entry for entry in cohort if entry.id in ids)
+
+
+def _placed(drawn: Split) -> list[tuple[str, str]]:
+    """Each id with its part."""
+    return [(name, part) for part, names in drawn.parts.items() for name in names]
+
+
+def _twice(drawn: Split, cohort: Cohort) -> list[str]:
+    """The cases of a cohort whose person is in another part, too."""
+    found = []
+    first_of: dict[str, tuple[Entry, str]] = {}
+    entries = {entry.id: entry for entry in cohort}
+    person_of = _person_of(cohort)
+    for name, part in _placed(drawn):
+        if name not in entries:
+            continue
+        entry = entries[name]
+        first, its_part = first_of.setdefault(person_of[name], (entry, part))
+        if its_part != part:
+            mirrored = entry.mirrored or first.mirrored
+            how = "a mirrored copy of" if mirrored else "the same person as" if entry.person == first.person else _COPY
+            found.append(f"{name} ({part}) is {how} {first.id} ({its_part})")
+    return found
 
 
 def write_split(path: Path, drawn: Split) -> None:
@@ -217,17 +231,29 @@ def _is_names(value: object) -> bool:
 
 
 def _persons(cohort: Cohort | Iterable[Entry]) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The usable entries of each person, sorted by name, and the ids of the others."""
+    """The usable entries of each person, sorted by name, and the ids of the others; copies are of one person."""
     persons: dict[str, list[Entry]] = defaultdict(list)
     unusable = []
-    for entry in cohort:
+    entries = list(cohort)
+    person_of = _person_of(entries)
+    for entry in entries:
         if entry.usable:
-            persons[entry.person].append(entry)
+            persons[person_of[entry.id]].append(entry)
         else:
             unusable.append(entry.id)
     if not persons:
         raise CohortError("there is nobody to split")
     return {name: sorted(persons[name], key=lambda entry: entry.id) for name in sorted(persons)}, unusable
+
+
+def _person_of(entries: Iterable[Entry]) -> dict[str, str]:
+    """The person of each case; a case that is a copy of another is of its person, and so are all others of its own."""
+    every = list(entries)
+    same = {entry.person: entry.person for entry in every}
+    for entry, copy in copies(every):
+        one, other = same[copy.first.person], same[entry.person]
+        same = {name: one if of == other else of for name, of in same.items()}
+    return {entry.id: same[entry.person] for entry in every}
 
 
 def _groups(persons: Mapping[str, list[Entry]], order: Random) -> dict[str, list[str]]:
