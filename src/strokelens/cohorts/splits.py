@@ -107,7 +107,7 @@ def folds(cohort: Cohort | Iterable[Entry], count: int, *, seed: int) -> tuple[S
 
 
 def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
-    """What is wrong with a split of this cohort: persons in two parts, also by mirrored and other copies; ids not there.
+    """What is wrong with a split of this cohort: persons in two parts, also by copies of any kind; ids not there.
 
     Then the cases that are in no part and not left out, for nobody would miss them; mirrored copies need no part.
     """
