@@ -329,6 +329,16 @@ def test_an_unknown_folder_is_told_what_was_looked_for(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path} has no layout that strokelens knows; looked for {wanted}"
 
 
+def test_a_cohort_one_folder_below_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "Dataset901_Diffgen" / "imagesTr").mkdir(parents=True)
+    (tmp_path / "Dataset901_Diffgen" / "dataset.json").write_text("{}")
+    with pytest.raises(CohortError) as caught:
+        open_cohort(tmp_path)
+    told = f"{tmp_path} is no cohort, but Dataset901_Diffgen in it is one of layout nnunet; give that"
+    assert str(caught.value) == told
+
+
 def test_a_folder_of_two_layouts_is_ambiguous(tmp_path: Path) -> None:
     two_cases(tmp_path)
     with pytest.raises(CohortError, match=r"could be of layout one and two; choose one with --layout$"):

@@ -12,7 +12,7 @@ from strokelens.cohorts.grand_challenge import GrandChallenge
 from strokelens.cohorts.isles2017 import Isles2017
 from strokelens.cohorts.isles2022 import Isles2022
 from strokelens.cohorts.isles2024 import Isles2024
-from strokelens.cohorts.listing import listing
+from strokelens.cohorts.listing import folders_in, listing
 from strokelens.cohorts.nifti_folders import NiftiFolders
 from strokelens.cohorts.nnunet import NnUnet
 from strokelens.cohorts.volumes import VolumeReader
@@ -30,6 +30,8 @@ LAYOUTS: tuple[Layout, ...] = (
     NiftiFolders(),
 )
 """Every layout, with the usual settings."""
+
+_LOOKED_INTO = 8
 
 
 def open_cohort(path: Path, layout: str | Layout | None = None, *, resample: bool = False) -> Cohort:
@@ -75,6 +77,10 @@ def recognised(folder: Path, layouts: Sequence[Layout] = LAYOUTS) -> Layout:
     found = [layout for layout in layouts if layout.recognises(folder)]
     best = [layout for layout in found if layout.special == max(each.special for each in found)]
     if not best:
+        for inner in folders_in(folder)[:_LOOKED_INTO]:
+            known = next((layout.name for layout in layouts if layout.recognises(inner)), None)
+            if known is not None:
+                raise CohortError(f"{folder} is no cohort, but {inner.name} in it is one of layout {known}; give that")
         wanted = "; ".join(f"{layout.name}: {layout.looked_for}" for layout in layouts)
         raise CohortError(f"{folder} has no layout that strokelens knows; looked for {wanted}")
     if len(best) > 1:

@@ -51,7 +51,7 @@ class NnUnet:
             return ()
         about = read_object(folder / DATASET) or {}
         ending = str(about.get("file_ending", ".nii.gz"))
-        channels = _channels(about)
+        channels, reader = _channels(about), VolumeReader(simulated=about.get("simulated") is True)
         values = classes_of(about.get("labels"))
         found = []
         cases = _cases(folder, ending)
@@ -59,7 +59,7 @@ class NnUnet:
             truth = folder / f"labels{part}" / f"{name}{ending}"
             case_id = own_id(name) + (f"~{part}" if part == "Ts" and ("Tr", name) in cases else "")
             try:
-                found.append(_entry(case_id, images, channels, truth, values))
+                found.append(_entry(case_id, images, channels, truth, values, reader))
             except StrokelensError as error:
                 found.append(broken(case_id, folder, VolumeReader(), error))
         return tuple(replace(entry, person=entry.id.removesuffix("~Ts")) for entry in found)
@@ -89,6 +89,7 @@ def write_raw(folder: Path, cases: Iterable[Case], *, number: int, name: str) ->
     left_out: dict[str, str] = {}
     channels: tuple[str, ...] = ()
     scheme: LabelScheme | None = None
+    simulated = False
     for case in cases:
         if not channels and case.truth is not None:
             channels, scheme = tuple(ordered(case.channels)), case.truth.scheme
@@ -96,25 +97,34 @@ def write_raw(folder: Path, cases: Iterable[Case], *, number: int, name: str) ->
         if reason is None:
             written[case.id] = _distinct(case.id, set(written.values()))
             write_case(place, written[case.id], case, channels)
+            simulated |= case.simulated
         else:
             left_out[case.id] = reason
     if scheme is None or not written:
         raise CohortError(f"no case could be written for nnU-Net: {'; '.join(left_out.values()) or 'there is none'}")
-    write_about(place, channels, scheme.names, count=len(written))
+    write_about(place, channels, scheme.names, count=len(written), simulated=simulated)
     return Export(place, written, left_out)
 
 
 def write_about(
-    place: Path, channels: Sequence[str], classes: Sequence[str], *, count: int, description: str = ""
+    place: Path,
+    channels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    count: int,
+    description: str = "",
+    simulated: bool = False,
 ) -> None:
     """Write `dataset.json` of a dataset with `count` cases, which have these channels and classes in this order."""
-    about = {
+    about: dict[str, object] = {
         "channel_names": {str(index): channel for index, channel in enumerate(channels)},
         "labels": {label: index for index, label in enumerate(classes)},
         "numTraining": count,
         "file_ending": ".nii.gz",
         "description": f"written by strokelens {__version__}{description and '; '}{description}",
     }
+    if simulated:
+        about["simulated"] = True
     write_json(place / DATASET, about)
 
 
@@ -190,7 +200,12 @@ def _channels(about: Mapping[str, object]) -> dict[int, str]:
 
 
 def _entry(
-    case_id: str, images: Mapping[int, Path], channels: Mapping[int, str], truth: Path, values: Mapping[int, str]
+    case_id: str,
+    images: Mapping[int, Path],
+    channels: Mapping[int, str],
+    truth: Path,
+    values: Mapping[int, str],
+    reader: VolumeReader,
 ) -> Entry:
     files: dict[str, tuple[Path, ...]] = {}
     problems: list[Problem] = []
@@ -210,7 +225,7 @@ def _entry(
         case_id,
         next(iter(images.values())).parent,
         {name: files[name] for name in ordered(files)},
-        VolumeReader(relative=relative),
+        replace(reader, relative=relative),
         Truth((truth,), scheme_of(values.values(), DATASET), values) if truth.is_file() else None,
         problems=tuple(problems),
     )

@@ -25,12 +25,14 @@ class VolumeReader:
     """Reads an image file for each channel; `relative` names the channels whose files call themselves relative maps.
 
     `reading.resample` tells that channels on other grids are brought onto the first one's. That is a remark, but for
-    those that are `apart`: their layout means them to have grids of their own.
+    those that are `apart`: their layout means them to have grids of their own. `simulated` is what the cohort tells of
+    all cases; a file may tell it of one.
     """
 
     reading: Reading = field(default_factory=Reading)
     relative: frozenset[str] = frozenset()
     apart: frozenset[str] = frozenset()
+    simulated: bool = False
 
     def look(self, entry: Entry) -> tuple[Problem, ...]:
         """What the headers tell: files that are no images, frames that do not fit a channel, grids that differ."""
@@ -57,12 +59,13 @@ class VolumeReader:
         relative = self.relative & set(files)
         case = read_files(Study(entry.id, entry.id, None, files, relative=relative), self.reading)
         truth = read_truth(entry.truth, case.grid) if entry.truth is not None else None
-        return replace(case, truth=truth, group=entry.group, clinical=entry.numbers)
+        simulated = self.simulated or case.simulated
+        return replace(case, truth=truth, group=entry.group, clinical=entry.numbers, simulated=simulated)
 
     def read_truth(self, entry: Entry, truth: Truth) -> Case:
         """The case without channels, on the grid of its truth."""
         labels = read_truth(truth)
-        simulated = read_sidecar(truth.files[0]).simulated
+        simulated = self.simulated or read_sidecar(truth.files[0]).simulated
         return Case(entry.id, labels.grid, {}, labels, entry.numbers, entry.group, simulated=simulated)
 
     def _elsewhere(self, channel: str, grid: Grid, first: str, reference: Grid) -> list[Problem]:

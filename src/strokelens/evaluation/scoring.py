@@ -16,6 +16,7 @@ from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.predictions import Predictions
 from strokelens.cohorts.sidecar import told_simulated
 from strokelens.cohorts.slice_reader import SliceReader
+from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import GridError, LabelError, StrokelensError
 from strokelens.evaluation.ancestors import Measure, Theirs
 from strokelens.evaluation.results import CLASSES, Annotator, Evaluation, Failure, Row
@@ -238,8 +239,8 @@ def _known(model: str, entry: Entry, truth: Case | Failure, prediction: Entry | 
     """What is known of a row before it is scored."""
     if isinstance(truth, Case):
         simulated = truth.simulated
-    elif isinstance(entry.reader, SliceReader):
-        simulated = entry.reader.simulated
+    elif isinstance(entry.reader, SliceReader | VolumeReader) and entry.reader.simulated:
+        simulated = True
     else:
         files = [*(entry.truth.files if entry.truth is not None else ()), *(each[0] for each in entry.files.values())]
         simulated = told_simulated(files)
