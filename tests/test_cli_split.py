@@ -17,7 +17,7 @@ runner = CliRunner()
 def cohort(tmp_path: Path) -> Path:
     """Ten patients in two groups."""
     for number in range(1, 11):
-        adc(tmp_path / f"cohort/case_{number}")
+        adc(tmp_path / f"cohort/case_{number}", seed=number)
         group = "LVO" if number < 6 else "WIS"
         (tmp_path / f"cohort/case_{number}/patient.json").write_text(
             f'{{"software": "strokelens", "group": "{group}"}}'
@@ -72,24 +72,26 @@ def test_a_file_that_is_no_split_is_not_replaced(cohort: Path, tmp_path: Path) -
 
 def test_a_split_is_checked(cohort: Path, tmp_path: Path) -> None:
     path = tmp_path / "split.json"
-    write_split(path, Split({"train": ("case_1",), "test": ("case_2",)}))
-    assert run(cohort, "--check", str(path))[1].startswith(f"{path}: train 1, test 1; sha256 ")
-    write_split(path, Split({"train": ("case_1",), "test": ("case_99",)}))
+    train = tuple(f"case_{number}" for number in range(2, 11))
+    write_split(path, Split({"train": train, "test": ("case_1",)}))
+    assert run(cohort, "--check", str(path))[1].startswith(f"{path}: train 9, test 1; sha256 ")
+    write_split(path, Split({"train": train, "test": ("case_1", "case_99")}))
     code, output = run(cohort, "--check", str(path))
     assert code == 2
-    assert "the split leaks: case_99 (test) is not in" in output
+    assert "the split does not fit: case_99 (test) is not in" in output
 
 
 def test_a_person_in_two_parts_is_found(tmp_path: Path) -> None:
     for session in (1, 2):
-        adc(tmp_path / f"bids/sub-01/ses-{session}/dwi", f"sub-01_ses-{session}_adc.nii")
+        adc(tmp_path / f"bids/sub-01/ses-{session}/dwi", f"sub-01_ses-{session}_adc.nii", seed=session)
     adc(tmp_path / "bids/sub-02/dwi", "sub-02_adc.nii")
     (tmp_path / "bids/dataset_description.json").write_text("{}")
     write_split(tmp_path / "s.json", Split({"train": ("sub-01_ses-1",), "test": ("sub-01_ses-2", "sub-02")}))
     code, output = run(tmp_path / "bids", "--check", str(tmp_path / "s.json"))
     assert code == 2
     assert (
-        "the split leaks: sub-01_ses-2 (test) is the same person as sub-01_ses-1 (train); draw it by person" in output
+        "the split does not fit: sub-01_ses-2 (test) is the same person as sub-01_ses-1 (train); draw it by person"
+        in output
     )
 
 

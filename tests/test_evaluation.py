@@ -45,7 +45,7 @@ def write(path: Path, values: np.ndarray, scheme: LabelScheme = CORE_PENUMBRA, a
 def cohort(tmp_path: Path) -> Cohort:
     for number, group in GROUPS.items():
         folder = tmp_path / f"cohort/case_{number}"
-        adc(folder)
+        adc(folder, seed=number)
         write(folder / "truth.nii.gz", labels(number))
         (folder / "patient.json").write_text(f'{{"software": "strokelens", "group": "{group}"}}')
         write(tmp_path / f"ours/case_{number}.nii.gz", labels(number + 100))

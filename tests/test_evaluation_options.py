@@ -69,7 +69,7 @@ def test_labels_of_no_model_are_told(cohort: Cohort, tmp_path: Path) -> None:
 def lesions(tmp_path: Path) -> None:
     """Two patients with a lesion, and predictions of penumbra and core."""
     for number in (1, 2):
-        adc(tmp_path / f"cohort/case_{number}")
+        adc(tmp_path / f"cohort/case_{number}", seed=number)
         save(tmp_path / f"cohort/case_{number}/lesion.nii.gz", (labels(number) == 2).astype(np.uint8))
         write(tmp_path / f"ours/case_{number}.nii.gz", labels(number + 100), CORE_PENUMBRA)
 
