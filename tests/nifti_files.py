@@ -61,9 +61,9 @@ def ctp(folder: Path, name: str = "x_ctp.nii", **fields: Any) -> Path:
     return save(folder / name, head_series(), interval=1.5, **fields)
 
 
-def adc(folder: Path, name: str = "adc.nii", **fields: Any) -> Path:
-    """An ADC map."""
-    return save(folder / name, adc_map(), **fields)
+def adc(folder: Path, name: str = "adc.nii", *, seed: int = 0, **fields: Any) -> Path:
+    """An ADC map; those of one seed are one patient's, to whoever looks for copies."""
+    return save(folder / name, adc_map(seed=seed), **fields)
 
 
 def change_header(path: Path, **fields: Any) -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from strokelens.case import Segmentation
 from strokelens.cohorts import decode, listing
-from strokelens.cohorts.cohort import PROBLEMS, Cohort, Entry, Problem, natural, public_id
+from strokelens.cohorts.cohort import PROBLEMS, Cohort, Entry, Problem, natural
 from strokelens.cohorts.encode import write_segmentation
+from strokelens.cohorts.identity import public_id
 from strokelens.cohorts.layouts import LAYOUTS, layout_named, open_cohort, recognised
 from strokelens.cohorts.nifti import Reading
 from strokelens.cohorts.nifti_folders import NiftiFolders
@@ -328,6 +329,16 @@ def test_an_unknown_folder_is_told_what_was_looked_for(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path} has no layout that strokelens knows; looked for {wanted}"
 
 
+def test_a_cohort_one_folder_below_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "Dataset901_Diffgen" / "imagesTr").mkdir(parents=True)
+    (tmp_path / "Dataset901_Diffgen" / "dataset.json").write_text("{}")
+    with pytest.raises(CohortError) as caught:
+        open_cohort(tmp_path)
+    told = f"{tmp_path} is no cohort, but Dataset901_Diffgen in it is one of layout nnunet; give that"
+    assert str(caught.value) == told
+
+
 def test_a_folder_of_two_layouts_is_ambiguous(tmp_path: Path) -> None:
     two_cases(tmp_path)
     with pytest.raises(CohortError, match=r"could be of layout one and two; choose one with --layout$"):
@@ -379,9 +390,22 @@ def test_names_with_numbers_sort_as_numbers(numbers: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("0042", True), ("P003", True), ("patient-1", True), ("Smith1", False), ("", False)]
+    ("name", "kept"),
+    [
+        ("0042", True),
+        ("P003", True),
+        ("patient-1", True),
+        ("sim-123456", True),
+        ("Smith1", False),
+        ("19560412", False),
+        ("case_00012", True),
+        ("12345", False),
+        ("p123456", False),
+        ("\u0661\u0662", False),
+        ("", False),
+    ],
 )
-def test_only_numbers_are_public(name: str, kept: bool) -> None:
+def test_only_short_numbers_are_public(name: str, kept: bool) -> None:
     assert public_id(name) == (name if kept else None)
 
 

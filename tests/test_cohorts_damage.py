@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strokelens.case import Case
+from strokelens.cohorts import content
 from strokelens.cohorts.nifti import read_study
 from strokelens.errors import StrokelensError
 from tests.nifti_files import head_series, nib, save
@@ -115,3 +116,16 @@ def test_a_gzip_bomb_is_refused_by_its_header_in_no_memory(place: Path) -> None:
     content[42:48] = np.array([5000, 5000, 500], "<i2").tobytes()
     message = outcome(place / "x_ctp.nii.gz", gzip.compress(bytes(content) + bytes(10_000_000), 9))
     assert "is cut short: its header declares 100000000352 bytes" in str(message)
+
+
+def test_what_is_packed_behind_an_image_is_not_inflated_to_its_end(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_MOST_SURPLUS", 1 << 20)
+    known = whole("Nifti1Image")
+    assert isinstance(outcome(place / "x_ctp.nii.gz", gzip.compress(known + bytes(1000), 9)), Case)
+    message = outcome(place / "x_ctp.nii.gz", gzip.compress(known + bytes(100_000_000), 9))
+    assert (
+        message
+        == "x_ctp.nii.gz holds more than 1 MiB behind its image, packed; do not trust this file, or download it again"
+    )

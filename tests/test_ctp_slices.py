@@ -16,12 +16,13 @@ from strokelens.case import Case, Segmentation
 from strokelens.cohorts import slices
 from strokelens.cohorts.cohort import Entry, Problem
 from strokelens.cohorts.ctp_slices import CtpSlices, numbered
+from strokelens.cohorts.grey import grey_labels
 from strokelens.cohorts.layouts import open_cohort
-from strokelens.cohorts.slice_reader import SCALES, SPACING_MM, SliceReader, grey_labels, read_pictures, without_marker
+from strokelens.cohorts.slice_reader import SCALES, SPACING_MM, SliceReader, read_pictures, without_marker
 from strokelens.cohorts.slice_writer import coloured, slice_names, write_slices
 from strokelens.cohorts.slices import radiological, radiological_grid, read_grey, read_picture, write_picture
 from strokelens.cohorts.volumes import VolumeReader
-from strokelens.errors import CaseError, FileError, LabelError, StrokelensError
+from strokelens.errors import CaseError, FileError, StrokelensError
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN
 
@@ -328,23 +329,6 @@ def test_colours_of_the_oldest_truth_are_read_by_their_luma(tmp_path: Path) -> N
     assert read_grey(tmp_path / "a.png").tolist() == [[76, 150, 255]]
 
 
-def test_grey_levels_that_are_none_are_told() -> None:
-    grey = np.zeros((10, 10), np.uint8)
-    grey[4:6, 4:6] = 120
-    grey[7, 2:5] = 40
-    with pytest.raises(LabelError) as caught:
-        grey_labels([grey], "the truth in x")
-    assert (
-        str(caught.value) == "the truth in x: grey levels 40, 120 are none of 0, 85, 170, 255; export the truth again"
-    )
-
-
-def test_few_pixels_between_the_levels_are_no_matter() -> None:
-    grey = np.zeros((20, 20), np.uint8)
-    grey[5, 5:8] = 120
-    assert grey_labels([grey], "x")[0][5, 5:8].tolist() == [1, 1, 1]
-
-
 @given(hnp.arrays(np.uint8, (3, 5)), st.sampled_from(["x.png", "x.tiff"]), st.booleans())
 def test_grey_pictures_come_back_in_8_and_16_bits(
     tmp_path_factory: pytest.TempPathFactory, grey: UInt8[np.ndarray, "3 5"], name: str, deep: bool
@@ -528,8 +512,22 @@ def test_a_coloured_slice_has_bar_text_and_marker() -> None:
 
 
 def test_names_that_are_no_slices_are_passed_over() -> None:
-    files = [Path("01.png"), Path("notes.txt"), Path("cover.png"), Path("01_00102.tiff"), Path("Thumbs.db")]
-    assert numbered(files) == {1: Path("01.png"), 2: Path("01_00102.tiff")}
+    files = [Path("01.png"), Path("notes.txt"), Path("cover.png"), Path("100.png"), Path("Thumbs.db")]
+    assert numbered(files) == {1: Path("01.png"), 100: Path("100.png")}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "number"),
+    [
+        ("CTP_01_001", "01_00102", 2),
+        ("CTP_01_001", "CTP_01_001_102", 102),
+        ("CTP_21_001", "01_00102", 2),
+        ("CTP_01_002", "01_00102", 102),
+        ("CTP_01_001", "slice7", 7),
+    ],
+)
+def test_a_slice_may_have_the_id_of_its_own_patient_before_its_number(folder: str, name: str, number: int) -> None:
+    assert list(numbered([Path(folder, f"{name}.tiff")])) == [number]
 
 
 def test_a_layout_can_be_given_with_other_settings(cohort: Path) -> None:

@@ -24,6 +24,7 @@ from strokelens.phantom.groups import Shares
 from strokelens.phantom.kinds import DicomSeries, Job
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
 from tests.dicom_studies import head, perfusion, save
+from tests.nifti_files import nib
 
 KIND = DicomSeries(CtProtocol(matrix=32, slices=3, frames=6))
 EVENLY: Shares = {"LVO": 1, "Non-LVO": 1, "WIS": 1}
@@ -160,6 +161,24 @@ def test_a_truth_that_lies_elsewhere_is_a_row_and_an_error(study: Path) -> None:
     assert row.problems[0].message == "the truth lies elsewhere than CTP (corners up to 3 mm apart)"
     with pytest.raises(GridError, match=r"^the truth case-\w{8}_dseg.nii.gz lies elsewhere than the images"):
         open_cohort(study)[known.id].read()
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "LAS", "PSL", "IRP"])
+def test_a_truth_in_another_order_of_axes_is_turned(study: Path, orientation: str) -> None:
+    known = read_study(study)
+    truth = marked(known.grid)
+    turned = nib.as_closest_canonical(nib.Nifti1Image(truth.labels, known.grid.affine))
+    turns = nib.orientations
+    way = turns.ornt_transform(turns.io_orientation(turned.affine), turns.axcodes2ornt(tuple(orientation)))
+    turned = turned.as_reoriented(way)
+    grid = Grid(turned.shape, turned.affine)
+    write_truth(study, known.id, Segmentation(np.asarray(turned.dataobj), grid, LESION_ONLY), {})
+    (row,) = inspect(open_cohort(study), by_voxels).rows
+    assert row.problems == ()
+    back = row.entry.read().truth
+    assert back is not None
+    assert back.grid.agrees(known.grid)
+    np.testing.assert_array_equal(back.labels, truth.labels)
 
 
 def test_a_truth_whose_table_is_broken_is_a_row(study: Path) -> None:

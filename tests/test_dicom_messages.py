@@ -194,7 +194,7 @@ FOLDERS: list[tuple[Callable[[Path], Path], type[StrokelensError], str]] = [
     (
         bent,
         GridError,
-        "series 3: its slices do not lie on one line at right angles (off by 1 mm, tilt 0.0°); export it again",
+        "series 3: its slices do not lie on one line at right angles (off by 1 mm, tilt 0.0°); copy or export it again",
     ),
     (
         two_studies,
@@ -385,7 +385,7 @@ def test_an_archive_is_bounded_in_size_and_number(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(dicom_files, "MOST_FILES", 23)
     with pytest.raises(FileError, match=r"^x\.zip holds 24 files of 0\.0 GiB, more than 23 or 16 GiB; give an archive"):
         read_study(path)
-    with pytest.raises(FileError, match=r"^x holds more than 23 DICOM files; give the folder of one study$"):
+    with pytest.raises(FileError, match=r"^x holds more than 23 files; give the folder of one study$"):
         read_study(tmp_path / "x")
     monkeypatch.setattr(dicom_files, "MOST_FILES", 24)
     monkeypatch.setattr(dicom_files, "MOST_BYTES", 1000)

@@ -386,7 +386,7 @@ def test_a_sheared_series_is_refused_and_straightened_on_demand(tmp_path: Path) 
 
 def test_uneven_slices_are_refused_and_interpolated_on_demand(tmp_path: Path) -> None:
     values = head()
-    depths = [20.0, 25.0, 35.0, 40.0]
+    depths = [20.0, 25.0, 27.5, 32.5]
     for k, depth in enumerate(depths):
         values[4:8, 4:8, k] = np.int16(depth)
     images = perfusion(values)
@@ -396,11 +396,24 @@ def test_uneven_slices_are_refused_and_interpolated_on_demand(tmp_path: Path) ->
     with pytest.raises(GridError) as caught:
         read_study(tmp_path / "x")
     assert str(caught.value) == (
-        "series 3: its slices are unevenly spaced (5 to 10 mm); use --resample to bring it onto a straight grid"
+        "series 3: its slices are unevenly spaced (2.5 to 5 mm); use --resample to bring it onto a straight grid"
     )
     case = read_study(tmp_path / "x", Reading(resample=True))
-    np.testing.assert_allclose(case["CTP"][5, 5, :, 0], [20, 25, 30, 35, 40])
-    assert case.grid.spacing_mm[2] == pytest.approx(5.0)
+    np.testing.assert_allclose(case["CTP"][5, 5, :, 0], [20, 26.25, 32.5], atol=0.6)
+    assert case.grid.spacing_mm[2] == pytest.approx(6.25)
+
+
+@pytest.mark.parametrize(("left_out", "lack"), [((2,), "1 slice is"), ((2, 3), "2 slices are")])
+def test_a_missing_slice_is_never_made_up(tmp_path: Path, left_out: tuple[int, ...], lack: str) -> None:
+    images = [data for at, data in enumerate(perfusion(head(slices=6))) if at % 6 not in left_out]
+    save(tmp_path / "x", images)
+    for reading in (Reading(), Reading(resample=True)):
+        with pytest.raises(GridError) as caught:
+            read_study(tmp_path / "x", reading)
+        assert str(caught.value) == (
+            f"series 3: {lack} missing: there is a gap of {5 + 5 * len(left_out)} mm where slices are 5 mm apart; "
+            "copy or export it again"
+        )
 
 
 def test_a_stated_tilt_that_positions_do_not_show_is_a_doubt(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The scan of a plain header gives what pydicom gives, and leaves to pydicom what is not plain."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
-    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -24,10 +23,12 @@ from pydicom.uid import (
 )
 
 from strokelens.cohorts import dicom_header
-from strokelens.cohorts.dicom_files import Member
-from strokelens.cohorts.dicom_header import Plane, read_planes
-from strokelens.cohorts.dicom_scan import scan
-from tests.dicom_studies import enhanced, head, image, item, perfusion
+from strokelens.cohorts.dicom_files import Member, loose
+from strokelens.cohorts.dicom_header import Headers, read_planes
+from strokelens.cohorts.dicom_plane import Plane
+from strokelens.cohorts.dicom_scan import FIRST_BYTES, Scanned, Scanner
+from strokelens.errors import FileError
+from tests.dicom_studies import enhanced, head, image, item, perfusion, save
 
 WANTED = frozenset({(0x0008, 0x0018), (0x0020, 0x0013), (0x0020, 0x0032), (0x0028, 0x0010)})
 
@@ -43,12 +44,16 @@ def encoded(data: FileDataset, syntax: Any = ExplicitVRLittleEndian) -> bytes:
 
 
 def planes(raw: bytes) -> tuple[Plane, ...]:
-    return read_planes(Member(Path("x"), "x", "x", partial(io.BytesIO, raw)))
+    return read_planes(Member("x.zip/x", Path("x.zip"), len(raw), partial(io.BytesIO, raw)))
+
+
+def scan(raw: bytes, wanted: Collection[tuple[int, int]], odd: Collection[tuple[int, int]]) -> Scanned | None:
+    return Scanner(wanted, odd).scan(raw[:FIRST_BYTES], lambda count: raw[:count])
 
 
 def by_pydicom(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[Plane, ...]:
     with monkeypatch.context() as patch:
-        patch.setattr(dicom_header, "scan", lambda *_: None)
+        patch.setattr(Scanner, "scan", lambda *_: None)
         return planes(raw)
 
 
@@ -103,7 +108,7 @@ def test_a_plain_header_is_scanned_as_pydicom_reads_it(
         data.PixelData = b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\xdd\xe0\x00\x00\x00\x00"
         data["PixelData"].VR = "OB"
     raw = encoded(data, syntax)
-    found = scan(io.BytesIO(raw).read, WANTED, frozenset())
+    found = scan(raw, WANTED, frozenset())
     assert found is not None
     assert found.syntax == str(syntax)
     assert found.elements[0x0020, 0x0013].strip() == b"8"
@@ -114,32 +119,53 @@ def test_a_plain_header_is_scanned_as_pydicom_reads_it(
 @pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
 def test_other_encodings_are_left_to_pydicom(syntax: Any) -> None:
     raw = encoded(plain(), syntax)
-    assert scan(io.BytesIO(raw).read, WANTED, frozenset()) is None
+    assert scan(raw, WANTED, frozenset()) is None
     assert len(planes(raw)) == 1
 
 
 def test_functional_groups_and_files_without_preamble_are_left_to_pydicom() -> None:
     raw = encoded(enhanced(head(frames=2)))
-    assert scan(io.BytesIO(raw).read, WANTED, dicom_header._ODD) is None
+    assert scan(raw, WANTED, dicom_header._ODD) is None
     assert len(planes(raw)) == 8
-    assert scan(io.BytesIO(raw[132:]).read, WANTED, frozenset()) is None
+    assert scan(raw[132:], WANTED, frozenset()) is None
 
 
 def test_a_header_of_more_than_half_a_mebibyte_is_left_to_pydicom() -> None:
     raw = encoded(with_private(600_000))
-    assert scan(io.BytesIO(raw).read, WANTED, frozenset()) is None
+    assert scan(raw, WANTED, frozenset()) is None
     assert planes(raw)[0].b_value == 1000
 
 
-def test_a_file_without_pixels_ends_with_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_without_pixels_is_damaged_by_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     data = image(np.zeros((4, 4), np.int16))
     del data.PixelData
-    data.SOPClassUID = CTImageStorage
     raw = encoded(data)
-    found = scan(io.BytesIO(raw).read, WANTED, frozenset())
+    found = scan(raw, WANTED, frozenset())
     assert found is not None
-    assert found.start == len(raw)
-    assert told(planes(raw)) == told(by_pydicom(raw, monkeypatch))
+    assert (found.start, found.pixels) == (len(raw), False)
+    for read in (planes, partial(by_pydicom, monkeypatch=monkeypatch)):
+        with pytest.raises(FileError, match=r"^a file in x\.zip is damaged: an image without pixels; copy or export"):
+            read(raw)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_headers_that_are_laid_out_alike_are_scanned_as_each_by_itself(syntax: Any) -> None:
+    one = Scanner(dicom_header._WANTED, dicom_header._ODD)
+    raws = [encoded(data, syntax) for data in (*perfusion(head()), plain(), with_sequences(undefined=True))]
+    for raw in (*raws, *reversed(raws)):
+        found = one.scan(raw[:FIRST_BYTES], io.BytesIO(raw).read)
+        known = scan(raw, dicom_header._WANTED, dicom_header._ODD)
+        assert found is not None
+        assert known is not None
+        assert (found.elements, found.syntax, found.start) == (known.elements, known.syntax, known.start)
+
+
+def test_planes_of_a_series_are_those_of_each_file_by_itself(tmp_path: Path) -> None:
+    images = perfusion(head())
+    images[5].RescaleSlope, images[6].Rows, images[7].SeriesInstanceUID = 2, 5, "1.2.9"
+    files = [loose(path) for path in sorted(save(tmp_path, images).iterdir())]
+    headers = Headers()
+    assert [told(headers.planes(file) or ()) for file in files] == [told(read_planes(file)) for file in files]
 
 
 RAW = encoded(with_sequences(undefined=True))
@@ -151,7 +177,11 @@ def test_damage_is_never_scanned_as_something_else_than_pydicom_reads(cut: int, 
     raw = bytearray(RAW)
     raw[at] = value
     damaged = bytes(raw[:cut])
-    found = scan(io.BytesIO(damaged).read, WANTED, frozenset())
+    seasoned = Scanner(WANTED, frozenset())
+    seasoned.scan(RAW, lambda count: RAW[:count])
+    found = seasoned.scan(damaged, lambda count: damaged[:count])
+    alone = scan(damaged, WANTED, frozenset())
+    assert (found and found.elements) == (alone and alone.elements)
     if found is None:
         return
     try:
@@ -162,3 +192,21 @@ def test_damage_is_never_scanned_as_something_else_than_pydicom_reads(cut: int, 
         theirs: Any = known.get_item(tag)
         if isinstance(theirs.value, bytes):
             assert theirs.value == element
+
+
+def test_few_headers_of_a_series_are_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As 500 studies of 640 files are to be inspected in 20 s."""
+    walks = []
+    walked = Scanner._walked
+
+    def counted(self: Scanner, head: bytes, *, whole: bool) -> Scanned:
+        walks.append(1)
+        return walked(self, head, whole=whole)
+
+    monkeypatch.setattr(Scanner, "_walked", counted)
+    files = [loose(path) for path in sorted(save(tmp_path, perfusion(head(frames=20, slices=8))).iterdir())]
+    headers = Headers()
+    planes = [plane for file in files for plane in headers.planes(file) or ()]
+    assert len(planes) == 160
+    assert len(walks) <= 16
+    assert len({id(plane.storage) for plane in planes}) <= 16

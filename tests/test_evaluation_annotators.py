@@ -64,8 +64,9 @@ def test_a_model_is_told_against_each_annotator(cohort: Cohort, second: Path, tm
     between = [dice_by_hand(labels(n) == 1, drawn(n) == 1) for n in GROUPS]
     assert each.against_first.mean == pytest.approx(np.mean(first))
     assert each.against_second.mean == pytest.approx(np.mean(other))
-    assert each.difference.mean == pytest.approx(np.mean(np.subtract(first, between)))
-    assert each.difference.low <= each.difference.mean <= each.difference.high
+    assert each.between.mean == pytest.approx(np.mean(between))
+    halves = np.add(first, other) / 2
+    assert each.difference.mean == pytest.approx(np.mean(halves - np.array(between)))
 
 
 def test_a_case_that_the_second_did_not_see_is_left_out_and_no_failure(
@@ -77,7 +78,8 @@ def test_a_case_that_the_second_did_not_see_is_left_out_and_no_failure(
     found = Interrater.of(evaluation)
     assert found is not None
     (each,) = (each for each in found.models if (each.group, each.name) == ("all", "penumbra"))
-    assert (each.difference.used, each.difference.total, each.against_first.used) == (3, 4, 4)
+    assert (each.difference.used, each.difference.total, each.against_first.used) == (3, 4, 3)
+    assert (each.scans, each.all_scans) == (3, 4)
 
 
 def test_masks_of_the_second_that_cannot_be_read_are_a_failure(cohort: Cohort, second: Path, tmp_path: Path) -> None:
@@ -105,7 +107,9 @@ def test_the_command_writes_both_tables_and_every_pair(cohort: Cohort, second: P
     assert (code, output.count("\n")) == (0, 1)
     page = (tmp_path / "out/tables.md").read_text()
     assert "## Two annotators" in page
-    assert "| model | group | class | against truth | against Ann | between both | difference | patients |" in page
+    assert (
+        "| model | group | class | against truth | against Ann | between both | difference | patients | scans |" in page
+    )
     told = json.loads((tmp_path / "out/evaluation.json").read_text())["annotator"]
     assert (told["name"], len(told["agreement"]), len(told["models"])) == ("Ann", 12, 12)
     with (tmp_path / "out/cases.csv").open(newline="") as file:

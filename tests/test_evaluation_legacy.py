@@ -14,9 +14,9 @@ from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.predictions import find_predictions
 from strokelens.evaluation import legacy
 from strokelens.evaluation.ancestors import ROW_MM, measure, restricted, rowwise
+from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.scoring import Plan, cases, collected
-from strokelens.evaluation.summaries import Overview
 from strokelens.evaluation.tables import tables
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA_BRAIN
@@ -91,7 +91,7 @@ def test_legacy_has_their_measures_of_masks(cohort: Cohort, tmp_path: Path) -> N
 
 
 def test_the_table_says_that_their_hausdorff_is_no_distance(cohort: Cohort, tmp_path: Path) -> None:
-    made = tables(Overview.of(with_measures(cohort, tmp_path / "ours")), with_legacy=True)
+    made = tables(Overview(with_measures(cohort, tmp_path / "ours")), with_legacy=True)
     (found,) = (each for each in made if each.title == "The ancestors' measures")
     assert found.header[8] == "'Hausdorff', theirs: no distance"
     assert "is no distance" in found.note

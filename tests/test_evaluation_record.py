@@ -11,10 +11,10 @@ from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.predictions import find_predictions
 from strokelens.evaluation.ancestors import measure
 from strokelens.evaluation.delivery import deliver
+from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.record import EvaluationRecord, evaluation_schema, record_of, schema_text
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.scoring import Plan, cases, collected
-from strokelens.evaluation.summaries import Overview
 from tests.test_evaluation import cohort, labels, write
 
 __all__ = ["cohort"]
@@ -49,7 +49,7 @@ def test_an_evaluation_obeys_the_schema(with_legacy: bool, cohort: Cohort, tmp_p
 
 
 def test_an_evaluation_of_nothing_obeys_the_schema() -> None:
-    record = record_of(Overview.of(Evaluation(())))
+    record = record_of(Overview(Evaluation(())))
     jsonschema.validate(record.model_dump(mode="json"), evaluation_schema())
     assert (record.annotator, record.legacy, record.cases) == (None, None, [])
 
@@ -66,6 +66,6 @@ def test_every_field_of_the_schema_that_may_be_null_says_why() -> None:
 
 
 def test_an_unknown_key_is_refused(cohort: Cohort, tmp_path: Path) -> None:
-    told = record_of(Overview.of(everything(cohort, tmp_path))).model_dump()
+    told = record_of(Overview(everything(cohort, tmp_path))).model_dump()
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         EvaluationRecord.model_validate({**told, "name": "Jane"})

@@ -15,9 +15,9 @@ from strokelens.cli.evaluate import _processes
 from strokelens.cohorts.cohort import Cohort
 from strokelens.errors import OutputError
 from strokelens.evaluation.delivery import deliver
+from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.pictures import against_rarity, agreement, pictures
 from strokelens.evaluation.results import Evaluation, Row
-from strokelens.evaluation.summaries import Overview
 from strokelens.evaluation.tables import headline, tables
 from strokelens.metrics.overlap import Counts
 from strokelens.metrics.scores import Scores
@@ -38,7 +38,7 @@ def row(case_id: str, group: str, tp: int, fp: int, fn: int, *, model: str = "ou
 
 
 def table(evaluation: Evaluation, title: str, *, with_legacy: bool = False) -> Table:
-    made = tables(Overview.of(evaluation), with_legacy=with_legacy)
+    made = tables(Overview(evaluation), with_legacy=with_legacy)
     return next(each for each in made if each.title == title)
 
 
@@ -54,46 +54,46 @@ EVALUATION = Evaluation(
 
 def test_the_ancestors_table_has_a_row_a_model_and_a_column_a_group_and_class() -> None:
     found = table(EVALUATION, "F1 by group")
-    assert found.header == ("model", "LVO core", "Non-LVO core", "all core")
+    assert found.header == ("model", "LVO core,\nn = 3", "Non-LVO core,\nn = 1", "all core,\nn = 4")
     assert found.rows == (("ours", "0.818", "0.500", "0.667"),)  # 180/220, 100/200, 280/420
 
 
 def test_a_mean_says_of_how_many_it_is() -> None:
     assert table(EVALUATION, "Dice by group").rows == (
-        ("ours", "0.45 ± 0.64 (2 of 3)", "0.50 ± –", "0.47 ± 0.45 (3 of 4)"),
+        ("ours", "0.45 ± 0.64\n(2 of 3)", "0.50 ± –", "0.47 ± 0.45\n(3 of 4)"),
     )
 
 
 def test_legacy_numbers_stand_beside_the_right_ones() -> None:
     lvo = table(EVALUATION, "The ancestors' conventions", with_legacy=True).rows[0]
     # Dice of b, c, d: 0.9, 0, none; theirs 0 for d. Similarity: 1, 0, none; theirs 1 for d and 1/21 for c.
-    assert lvo[3:] == ("0.450", "0.300", "0.818", "0.818", "0.500", "0.683")
+    assert lvo[3:] == ("0.450", "0.300", "0.818", "0.818", "0.500", "0.683", "3 of 3", "3")
 
 
 def test_without_legacy_there_is_no_such_table() -> None:
-    assert all("conventions" not in each.title for each in tables(Overview.of(EVALUATION)))
+    assert all("conventions" not in each.title for each in tables(Overview(EVALUATION)))
 
 
 def test_volumes_are_told_with_bias_and_limits() -> None:
     assert table(EVALUATION, "Volumes").rows[0][:2] == ("ours", "LVO")
-    assert table(EVALUATION, "Volumes").rows[1] == ("ours", "Non-LVO", "core", "0.0", "–", "1 of 1")
+    assert table(EVALUATION, "Volumes").rows[1] == ("ours", "Non-LVO", "core", "0.0", "–", "–", "1 of 1")
 
 
 def test_two_models_are_compared() -> None:
     better = tuple(row(each.case_id, str(each.group), 60, 40, 40, model="new") for each in EVALUATION.rows[:2])
     found = table(Evaluation(EVALUATION.rows[:2] + better), "Models compared")
-    assert found.rows[0] == ("ours", "new", "LVO", "core", "−0.300", "1.0000", "1.0000", "1 of 1")
+    assert found.rows[0] == ("ours", "new", "LVO", "core", "−0.300", "1.0000", "–", "1 of 1", "1", "1 of 1")
 
 
 def test_one_group_alone_needs_no_column_for_all() -> None:
-    assert table(Evaluation(EVALUATION.rows[1:]), "F1 by group").header == ("model", "LVO core")
+    assert table(Evaluation(EVALUATION.rows[1:]), "F1 by group").header == ("model", "LVO core,\nn = 3")
 
 
 def test_the_headline_says_that_patients_are_simulated() -> None:
     rows = tuple(replace(each, simulated=True) for each in EVALUATION.rows)
     assert headline(Evaluation(rows, {"ours": ("x",)})) == (
         "4 cases; scored in full: ours 4 of 4. 1 prediction belongs to no case. "
-        "4 of 4 patients are simulated: their scores are no evidence about real ones."
+        "4 of 4 cases are simulated: no evidence about real patients."
     )
 
 
@@ -238,7 +238,7 @@ def test_the_output_may_not_be_the_input(cohort: Cohort, tmp_path: Path) -> None
 
 def test_the_spread_of_numbers_is_that_of_numpy() -> None:
     dices = [2 * 90 / 200, 0.0]
-    summary = Overview.of(EVALUATION).cells[0].summaries["dice"]
+    summary = Overview(EVALUATION).cells[0].summaries["dice"]
     assert (summary.mean, summary.deviation) == pytest.approx((np.mean(dices), np.std(dices, ddof=1)))
 
 
@@ -259,4 +259,4 @@ def test_the_page_has_both_pictures_and_refers_to_nothing_outside(cohort: Cohort
 
 
 def test_without_scores_there_is_no_picture() -> None:
-    assert pictures(Evaluation(())) == ()
+    assert pictures(Overview(Evaluation(()))) == ()

@@ -17,7 +17,7 @@ from strokelens.cohorts.cohort import Problem
 from strokelens.cohorts.grand_challenge import write_answer
 from strokelens.cohorts.images import read_header, read_scan
 from strokelens.cohorts.layouts import open_cohort
-from strokelens.errors import FileError, StrokelensError
+from strokelens.errors import FileError, GridError, StrokelensError
 from strokelens.grid import Grid
 from strokelens.labels import LESION_ONLY
 from tests.nifti_files import adc_map, as_nobody, nib, save
@@ -283,3 +283,51 @@ def test_a_file_without_permission_is_told(tmp_path: Path, request: pytest.Fixtu
     request.getfixturevalue("as_nobody")
     with pytest.raises(FileError, match=r"^a\.mha cannot be read: Permission denied; change its permissions$"):
         read_scan(path)
+
+
+# ── spellings of MetaIO
+
+
+def written_by_hand(path: Path, order: str = "<", **fields: str) -> Path:
+    """A header of text and 2 × 2 × 2 voxels of 0 to 7."""
+    usual = {"ObjectType": "Image", "NDims": "3", "BinaryData": "True", "DimSize": "2 2 2", "ElementType": "MET_SHORT"}
+    head = "".join(f"{name} = {value}\n" for name, value in (usual | fields).items()) + "ElementDataFile = LOCAL\n"
+    path.write_bytes(head.encode() + np.arange(8, dtype=f"{order}i2").tobytes())
+    return path
+
+
+@pytest.mark.parametrize("word", ["True", "true", "TRUE", "t", "1", "False", "false", "F", "0"])
+@pytest.mark.parametrize("field", ["BinaryDataByteOrderMSB", "ElementByteOrderMSB"])
+def test_yes_and_no_are_spelt_as_metaio_does(tmp_path: Path, field: str, word: str) -> None:
+    path = written_by_hand(tmp_path / "a.mha", **{field: word})
+    assert np.array_equal(read_scan(path).array, sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T)
+
+
+def test_deflated_voxels_are_told_by_any_spelling(tmp_path: Path) -> None:
+    path = mha(tmp_path / "a.mha", adc_map())
+    path.write_bytes(path.read_bytes().replace(b"CompressedData = True", b"CompressedData = true"))
+    assert np.array_equal(read_scan(path).array, adc_map())
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (
+            {"BinaryDataByteOrderMSB": "yes"},
+            "a.mha: its header gives BinaryDataByteOrderMSB = 'yes', not True or False; repair it",
+        ),
+        ({"Offset": "inf 0 0"}, "a.mha: its header gives Offset = 'inf 0 0'; repair the header"),
+        ({"ElementSpacing": "nan 1 1"}, "a.mha: its header gives ElementSpacing = 'nan 1 1'; repair the header"),
+        ({"HeaderSize": "13"}, "a.mha: HeaderSize '13' is not read; export the image again"),
+    ],
+)
+def test_other_spellings_are_refused(tmp_path: Path, fields: dict[str, str], text: str) -> None:
+    with pytest.raises(FileError) as caught:
+        read_scan(written_by_hand(tmp_path / "a.mha", **fields))
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("fields", [{"ElementSpacing": "0 1 1"}, {"TransformMatrix": "0 0 0 0 1 0 0 0 1"}])
+def test_an_impossible_place_names_the_file(tmp_path: Path, fields: dict[str, str]) -> None:
+    with pytest.raises(GridError, match=r"^a\.mha: "):
+        read_scan(written_by_hand(tmp_path / "a.mha", **fields))

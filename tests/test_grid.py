@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import permutations, product
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 from strokelens.arrays import Affine
 from strokelens.errors import GridError
-from strokelens.grid import TOLERANCE_MM, Grid, difference, resample
+from strokelens.grid import TOLERANCE_MM, Grid, difference, reordered, resample
 
 AsAUser = Callable[[], AbstractContextManager[None]]
 
@@ -234,6 +235,41 @@ class TestResample:
         image = nib.Nifti1Image(array, source.affine)  # type: ignore[no-untyped-call]
         foreign = resample_from_to(image, (target.shape, target.affine), order=1)  # type: ignore[no-untyped-call]
         np.testing.assert_allclose(resample(array, source, target), foreign.get_fdata(), atol=1e-6)
+
+
+class TestReordered:
+    @pytest.mark.parametrize("order", list(permutations(range(3))))
+    @pytest.mark.parametrize("flips", list(product((1, -1), repeat=3)))
+    def test_each_value_stays_where_it_was(self, order: tuple[int, ...], flips: tuple[int, ...]) -> None:
+        source = Grid((5, 4, 3), OBLIQUE)
+        array = np.arange(60).reshape(source.shape)
+        turn = np.zeros((4, 4))
+        turn[3, 3] = 1
+        for at, (axis, sign) in enumerate(zip(order, flips, strict=True)):
+            turn[axis, at], turn[axis, 3] = sign, (source.shape[axis] - 1 if sign < 0 else 0)
+        target = Grid(tuple(source.shape[axis] for axis in order), OBLIQUE @ turn)  # type: ignore[arg-type]
+        found = reordered(array, source, target)
+        assert found is not None
+        places = {tuple(np.round(place, 6)): value for place, value in zip(flat(source), array.ravel(), strict=True)}
+        assert [places[tuple(np.round(place, 6))] for place in flat(target)] == found.ravel().tolist()
+
+    def test_other_places_are_none(self) -> None:
+        source = Grid((4, 4, 4), np.eye(4))
+        others = [np.diag([2.0, 1, 1, 1]), shifted(np.eye(4), 0.01), np.diag([-1.0, 1, 1, 1]), OBLIQUE]
+        array = np.zeros((4, 4, 4))
+        assert [reordered(array, source, Grid((4, 4, 4), affine)) for affine in others] == [None] * 4
+        assert reordered(array, source, Grid((4, 4, 3), np.eye(4))) is None
+
+
+def test_edges_that_are_not_at_right_angles_are_sheared() -> None:
+    tilted = np.diag([0.5, 0.5, 5.0, 1.0])
+    tilted[1, 2] = 5.0 * np.tan(np.radians(20))
+    assert Grid((4, 4, 4), tilted).sheared
+    assert not Grid((4, 4, 4), np.asarray(ANISOTROPIC, np.float32).astype(np.float64)).sheared
+
+
+def flat(grid: Grid) -> np.ndarray:
+    return voxel_positions(grid).reshape(-1, 3)
 
 
 def voxel_positions(grid: Grid) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from strokelens.cli import app
-from strokelens.cohorts import decode, inspection
+from strokelens.cohorts import copies, decode, inspection
 from strokelens.cohorts.cohort import PROBLEMS, Problem
 from strokelens.cohorts.inspection import by_headers, by_voxels, inspect
 from strokelens.cohorts.layouts import LAYOUTS, open_cohort
@@ -188,7 +188,7 @@ def test_files_that_cannot_be_compared_are_no_copies(cohort: Path) -> None:
 
 
 def test_a_file_that_vanishes_while_it_is_compared_is_no_copy(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspection, "_size", lambda path: 9)
+    monkeypatch.setattr(copies, "_size", lambda path: 9)
     opened = open_cohort(cohort)
     for file in cohort.rglob("adc.nii"):
         file.unlink()

@@ -8,6 +8,7 @@ import pytest
 
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts.cohort import Cohort, Entry, Problem
+from strokelens.cohorts.inspection import by_voxels, inspect
 from strokelens.cohorts.isles2017 import TOKEN_OF, smir_id, write_case, write_cases, write_submission, write_tables
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.written import written
@@ -288,3 +289,14 @@ def test_the_challenge_has_no_missing_voxels(tmp_path: Path) -> None:
     write_cases(tmp_path, [replace(case(), channels={**case().channels, "MTT": holes})])
     (path,) = tmp_path.glob("training_1/*MTT*/*.nii")
     assert not np.asarray(nib.load(path).dataobj).any()
+
+
+def test_a_series_beside_maps_is_read_with_the_voxels(tmp_path: Path) -> None:
+    images(tmp_path / "training_1", 127013, suffix=".nii.gz")
+    (row,) = inspect(open_cohort(tmp_path), by_voxels).rows
+    assert row.problems == ()
+    (path,) = tmp_path.glob("training_1/*4DPWI*/*.nii.gz")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (row,) = inspect(open_cohort(tmp_path), by_voxels).rows
+    assert [(each.code, each.unusable) for each in row.problems] == [("unreadable", True)]
+    assert "gzip data end too early" in row.problems[0].message

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strokelens.errors import UnitError
 from strokelens.metrics import calibration
 from strokelens.metrics.calibration import auc, expected_calibration_error, reliability
 from tests.oracles import scores as oracle
@@ -75,6 +76,19 @@ def test_there_are_fifteen_bins() -> None:
 
 def test_certain_and_wrong_is_the_worst_calibration() -> None:
     assert expected_calibration_error(np.array([True, False]), np.array([0.0, 1.0])) == 1.0
+
+
+@given(VOXELS)
+def test_brier_score_is_that_of_the_loop(voxels: list[tuple[bool, int]]) -> None:
+    truth, probability = arrays(voxels)
+    slow = sum((value - true) ** 2 for true, value in zip(truth.tolist(), probability.tolist(), strict=True))
+    assert calibration.brier(truth, probability) == pytest.approx(slow / len(voxels))
+
+
+@pytest.mark.parametrize("bins", [0, -1])
+def test_a_table_without_bins_is_refused(bins: int) -> None:
+    with pytest.raises(UnitError, match=rf"^{bins} bins hold nothing; give 1 or more, 15 are usual$"):
+        reliability(np.array([True]), np.array([0.5]), bins=bins)
 
 
 def test_without_voxels_nothing_is_known() -> None:

@@ -1,5 +1,7 @@
 """Scores of lesions: by hand, against flood filling and loops, and scipy's labels."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +17,11 @@ def row(text: str) -> np.ndarray:
     return np.array([[letter == "#" for letter in text]])
 
 
+def by_runs(mask: np.ndarray) -> np.ndarray:
+    """How lesions that are no speckles are found."""
+    return lesions._by_runs(*lesions._runs(mask), mask.shape) if mask.any() else np.zeros(0, np.int64)
+
+
 EMPTY = row("........")
 
 
@@ -22,6 +29,7 @@ EMPTY = row("........")
 def test_lesions_are_those_of_scipy_in_the_same_order(drawn: Drawn) -> None:
     mask = drawn[0]
     labels = ndimage.label(mask, np.ones((3,) * mask.ndim))[0]
+    np.testing.assert_array_equal(by_runs(mask), labels[mask] - 1)
     np.testing.assert_array_equal(components(mask), labels[mask] - 1)
 
 
@@ -29,18 +37,19 @@ def test_lesions_are_those_of_scipy_in_the_same_order(drawn: Drawn) -> None:
 def test_lesions_of_a_large_random_mask_are_those_of_scipy(share: float) -> None:
     mask = np.random.default_rng(3).random((30, 31, 29)) < share
     labels = ndimage.label(mask, np.ones((3, 3, 3)))[0]
+    np.testing.assert_array_equal(by_runs(mask), labels[mask] - 1)
     np.testing.assert_array_equal(components(mask), labels[mask] - 1)
 
 
 def test_the_end_of_a_line_does_not_touch_the_start_of_the_next() -> None:
-    assert components(np.array([[0, 0, 0, 1], [1, 0, 0, 0]], bool)).tolist() == [0, 1]
+    assert by_runs(np.array([[0, 0, 0, 1], [1, 0, 0, 0]], bool)).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("step", [(0, 0, 1), (0, 1, -1), (1, -1, -1), (1, 1, 1), (1, 0, -1), (1, -1, 0)])
 def test_voxels_touch_over_faces_edges_and_corners(step: tuple[int, int, int]) -> None:
     mask = np.zeros((3, 3, 3), bool)
     mask[1, 1, 1] = mask[tuple(1 + offset for offset in step)] = True
-    assert components(mask).tolist() == [0, 0]
+    assert by_runs(mask).tolist() == [0, 0]
 
 
 @given(mask_pairs())
@@ -119,3 +128,20 @@ def test_evaluate_gives_every_score_under_its_function_s_name() -> None:
     truth, prediction = row("##.##.#."), row("#..##...")
     for name, value in lesions.evaluate(truth, prediction).items():
         assert value == getattr(lesions, name)(truth, prediction)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6])
+def test_speckles_are_parted_as_any_lesion_is(share: float) -> None:
+    mask = np.random.default_rng(1).random((24, 25, 9)) < share
+    labelled = ndimage.label(mask, np.ones((3, 3, 3)))[0]
+    assert np.array_equal(lesions.components(mask), labelled[mask] - 1)
+
+
+def test_memory_is_bounded_for_speckles() -> None:
+    mask = np.random.default_rng(0).random((128, 128, 32)) < 0.3
+    lesions.components(mask[:8])
+    tracemalloc.start()
+    lesions.components(mask)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 * mask.size  # 87 before

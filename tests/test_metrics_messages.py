@@ -110,7 +110,16 @@ def test_the_volume_of_a_slice_is_refused(as_a_user: Callable[[], AbstractContex
     assert str(caught.value) == ("a mask of shape (4, 4) has no volume; give (i, j, 1) and the slice's thickness")
 
 
-@pytest.mark.parametrize("score", [calibration.auc, calibration.expected_calibration_error, calibration.evaluate])
+@pytest.mark.parametrize(("tolerance_mm", "told"), [(-1.0, "-1"), (float("nan"), "nan")])
+def test_a_tolerance_below_0_is_told(tolerance_mm: float, told: str) -> None:
+    with pytest.raises(UnitError) as caught:
+        surface.surface_dice(MASK, MASK, (1.0, 1.0, 1.0), tolerance_mm=tolerance_mm)
+    assert str(caught.value) == f"tolerance_mm is {told}, and a distance is 0 or more; give mm"
+
+
+@pytest.mark.parametrize(
+    "score", [calibration.auc, calibration.brier, calibration.expected_calibration_error, calibration.evaluate]
+)
 @pytest.mark.parametrize(
     ("truth", "probability", "kind", "text"),
     [
@@ -126,6 +135,12 @@ def test_the_volume_of_a_slice_is_refused(as_a_user: Callable[[], AbstractContex
             GridError,
             "truth has shape (2,) but probability has (3,); "
             "give the probability of the one class that truth marks, on the same voxels",
+        ),
+        (
+            np.array([True, False]),
+            np.array([0, 1]),
+            UnitError,
+            "probability has dtype int64, as labels have; give the network's softmax as floats",
         ),
         (
             np.array([True, False]),

@@ -1,5 +1,6 @@
 """Scores of surfaces: by hand, against the distances of all pairs, and what an empty mask gives."""
 
+import tracemalloc
 from math import hypot, isnan, nan
 
 import numpy as np
@@ -120,3 +121,39 @@ def test_evaluate_gives_every_score_under_its_function_s_name() -> None:
 def test_surface_dice_of_two_empty_masks_is_unknown() -> None:
     nothing = np.zeros((4, 4), bool)
     np.testing.assert_equal(surface.surface_dice(nothing, nothing, (1.0, 1.0), tolerance_mm=1.0), nan)
+
+
+def test_edges_that_are_not_at_right_angles_are_measured_in_the_world() -> None:
+    rng = np.random.default_rng(3)
+    truth, prediction = (ndimage.gaussian_filter(rng.normal(size=(9, 10, 6)), 1) > 0.2 for _ in range(2))
+    edges_mm = np.array([[0.5, 0.1, 0.0], [0.0, 0.5, 1.8], [0.0, 0.0, 5.0]])
+    found = Distances.of(Pair.of(truth, prediction), tuple(np.linalg.norm(edges_mm, axis=0)), edges_mm)
+    one, other = (np.argwhere(surface._surface(mask)) @ edges_mm.T for mask in (truth, prediction))
+    apart = np.linalg.norm(one[:, None] - other, axis=2)
+    assert found.hd_mm == pytest.approx(max(apart.min(axis=1).max(), apart.min(axis=0).max()))
+    assert found.assd_isles_mm == pytest.approx((apart.min(axis=1).mean() + apart.min(axis=0).mean()) / 2)
+
+
+def test_the_edges_at_right_angles_give_what_their_lengths_give() -> None:
+    truth, prediction = (np.random.default_rng(seed).random((9, 10, 8)) < 0.1 for seed in range(2))
+    pair, spacing_mm = Pair.of(truth, prediction), (0.9, 1.0, 2.5)
+    wanted = Distances.of(pair, spacing_mm).evaluate()
+    assert Distances.of(pair, spacing_mm, np.diag(spacing_mm)).evaluate() == pytest.approx(wanted)
+
+
+def test_a_missed_lesion_costs_the_longest_diagonal_of_a_sheared_image() -> None:
+    mask = square((4, 3, 2), 0, 0, 0, size=1)
+    edges_mm = np.array([[1.0, 0, 0], [0, 1.0, 2.0], [0, 0, 1.0]])
+    found = Distances.of(Pair.of(mask, mask & ~mask), (1.0, 1.0, hypot(2, 1)), edges_mm)
+    assert found.hd_mm == pytest.approx(hypot(4, 3 + 4, 2))
+
+
+def test_memory_is_bounded_where_most_of_the_box_is_surface() -> None:
+    rng = np.random.default_rng(0)
+    truth, prediction = (rng.random((128, 128, 32)) < 0.4 for _ in range(2))
+    surface.evaluate(truth[:8], prediction[:8], (1.0, 1.0, 2.0))
+    tracemalloc.start()
+    surface.evaluate(truth, prediction, (1.0, 1.0, 2.0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * truth.size  # 12 bytes a voxel for its nearest one; 76 in all before

@@ -19,6 +19,7 @@ from strokelens.cli.phantom import Labels, Layout, Textures
 from strokelens.cohorts.inspection import by_voxels, inspect
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.errors import CaseError, OutputError
+from strokelens.perfusion.maps import MapSettings, compute_maps
 from strokelens.phantom import batch, diffgen
 from strokelens.phantom.batch import Made, Plan, make, write_cohort
 from strokelens.phantom.clinical import draw_clinical
@@ -110,6 +111,17 @@ def test_maps_of_slices_are_those_of_our_own_perfusion(slices: Path) -> None:
     seen = np.isfinite(back)
     assert seen.sum() > 1000
     assert np.abs(back - np.clip(case["Tmax"], 0, 12))[seen].max() <= 12 / 254
+
+
+@pytest.mark.parametrize("seed", [60, 61])
+def test_the_pictures_show_flow_on_the_scale_of_their_bar(seed: int) -> None:
+    """Healthy tissue of twelve patients had 36 ml/100 g/min and a third of it before the factor; these are others."""
+    protocol = CtProtocol(matrix=128, slices=4, frames=36)
+    case = Slices(protocol).case(Job("CTP_03_001", seed, "WIS"))
+    own = compute_maps(simulate(seed, protocol=protocol, group="WIS", workers=1).case, MapSettings()).maps["CBF"]
+    seen = np.isfinite(case["CBF"]) & np.isfinite(own)
+    assert case["CBF"][seen] == pytest.approx(3.3 * own[seen], rel=1e-5)
+    assert 18 < np.median(case["CBF"][seen]) < 60
 
 
 def test_nothing_lies_under_the_bar() -> None:
@@ -208,6 +220,8 @@ def test_diffgen_is_raw_data_of_nnunet(tmp_path: Path) -> None:
     assert back["ADC"] == pytest.approx(4095 * sample.unhealthy[0])
     assert back.truth is not None
     assert np.array_equal(back.truth.labels, sample.label)
+    assert back.simulated
+    assert cohort["diffgen_00000"].read_truth().simulated
 
 
 def test_the_same_plan_gives_the_same_bytes_whatever_the_workers(slices: Path, tmp_path: Path) -> None:
@@ -268,6 +282,87 @@ def test_a_folder_that_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"has no phantom\.json by strokelens and is not replaced"):
         made(tmp_path, Plan(DIFFGEN, 1, 0, EVENLY), overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_was_killed_before_its_first_case_is_gone_on_with(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "a/.phantom-old/diffgen_00000").mkdir(parents=True)
+    made(tmp_path / "a", Plan(DIFFGEN, 1, 0, EVENLY), overwrite=overwrite)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["Dataset901_Diffgen", "phantom.json"]
+
+
+def test_the_folder_is_known_as_ours_before_the_first_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def look(*_: object, **__: object) -> None:
+        seen.append(json.loads((tmp_path / "a/phantom.json").read_text())["cases"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, "_made", look)
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path / "a", Plan(DIFFGEN, 1, 0, EVENLY))
+    assert seen == [[]]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_in_one_folder_do_not_meet(tmp_path: Path) -> None:
+    plan = Plan(DIFFGEN, 2, 0, EVENLY)
+    with closing(write_cohort(tmp_path / "a", plan, workers=1)) as cases:
+        next(cases)
+        for overwrite in (False, True):
+            with pytest.raises(
+                OutputError, match=r"^another run works in .*a; wait for its end, or give another folder"
+            ):
+                made(tmp_path / "a", plan, overwrite=overwrite)
+        assert [one.job.name for one in cases] == ["diffgen_00001"]
+    assert len(made(tmp_path / "a", plan)) == 2
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    made(tmp_path / "disk", Plan(DIFFGEN, 1, 0, EVENLY))
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    made(tmp_path / "link", Plan(DIFFGEN, 1, 5, EVENLY), overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    labels = (tmp_path / "disk/Dataset901_Diffgen/labelsTr").iterdir()
+    assert [path.name for path in labels] == ["diffgen_00005.nii.gz"]
+
+
+@pytest.mark.parametrize("damage", [None, {}, {"row": {}}, {"row": 3}, {"places": {"x": 1}}, {"name": 3}])
+def test_a_damaged_row_is_made_again(tmp_path: Path, damage: dict[str, object] | None) -> None:
+    plan = Plan(DIFFGEN, 2, 0, EVENLY)
+    made(tmp_path / "a", plan)
+    before = hashes(tmp_path / "a")
+    told = json.loads((tmp_path / "a/phantom.json").read_text())
+    told["cases"][0] = None if damage is None else {**told["cases"][0], **damage} if damage else {}
+    (tmp_path / "a/phantom.json").write_text(json.dumps(told))
+    made(tmp_path / "a", plan)
+    assert hashes(tmp_path / "a") == before
+
+
+@pytest.mark.parametrize("kind", [DIFFGEN, DICOM], ids=["a file", "one of many"])
+def test_a_case_whose_files_were_removed_is_made_again(tmp_path: Path, kind: Kind) -> None:
+    plan = Plan(kind, 2, 0, EVENLY)
+    made(tmp_path / "a", plan)
+    before = hashes(tmp_path / "a")
+    lost, kept = (
+        (tmp_path / f"a/sim-{seed}/ctp/000003.dcm" for seed in (0, 1))
+        if kind is DICOM
+        else (tmp_path / f"a/Dataset901_Diffgen/imagesTr/diffgen_0000{seed}_0002.nii.gz" for seed in (0, 1))
+    )
+    lost.unlink()
+    stamp = kept.stat().st_mtime_ns
+    made(tmp_path / "a", plan)
+    assert hashes(tmp_path / "a") == before
+    assert kept.stat().st_mtime_ns == stamp
+
+
+def test_what_the_challenge_withholds_is_nowhere(isles: Path) -> None:
+    told = {case["name"]: case for case in json.loads((isles / "phantom.json").read_text())["cases"]}
+    known = {"mrs", "mrs_days"}
+    assert told["test_1"]["volumes_ml"] == {}
+    assert known.isdisjoint(told["test_1"]["row"]["clinical"])
+    assert known <= told["training_1"]["row"]["clinical"].keys()
+    assert list(told["training_1"]["volumes_ml"]) == ["lesion"]
 
 
 def test_a_run_that_makes_nothing_leaves_nothing(tmp_path: Path) -> None:
@@ -383,6 +478,14 @@ def test_groups_of_patients_in_their_own_folders(tmp_path: Path, run: Run) -> No
         (
             ("--layout", "isles2017", "--noise", "5"),
             "--noise 5 is in HU, and MR has none; leave it out with --modality MR",
+        ),
+        (
+            ("--layout", "isles2017", "--test-cases", "5"),
+            "--test-cases 5 are more than the --cases 1; ask for more cases",
+        ),
+        (
+            ("--layout", "diffgen", "--slices", "2"),
+            "--slices 2: none is in the middle, where the lesion lies; take 1, or 3 and more",
         ),
         (("--layout", "diffgen", "--frames", "9"), "--layout diffgen has no use for --frames 9; leave it out"),
     ],

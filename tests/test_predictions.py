@@ -170,9 +170,8 @@ def test_two_predictions_for_a_case_are_none(cohort: Cohort, tmp_path: Path) -> 
 
 def test_a_strange_integer_is_told(cohort: Cohort, tmp_path: Path) -> None:
     save(tmp_path / "p/case_1.nii", np.full(SHAPE, 7, np.uint8))
-    with pytest.raises(
-        LabelError, match=r"^the prediction case_1\.nii holds 7; known: 0 background, 1 penumbra, 2 core$"
-    ):
+    known, cure = "0 background, 1 penumbra, 2 core", "tell what they mean with --labels 1=penumbra,2=core"
+    with pytest.raises(LabelError, match=rf"^the prediction case_1\.nii holds 7; known: {known}; {cure}$"):
         prediction(tmp_path / "p", cohort).read_truth()
 
 
@@ -180,7 +179,7 @@ def test_probabilities_are_no_labels(cohort: Cohort, tmp_path: Path) -> None:
     values = np.zeros(SHAPE, np.float32)
     values[0, 0, 0], values[1, 0, 0] = 0.25, np.nan
     save(tmp_path / "p/case_1.nii", values)
-    with pytest.raises(LabelError, match=r"holds 0\.25, nan; known"):
+    with pytest.raises(LabelError, match=r"holds 0\.25, nan, which are probabilities; threshold them at 0\.5 and save"):
         prediction(tmp_path / "p", cohort).read_truth()
 
 

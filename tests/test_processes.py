@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import active_children
 
 import pytest
 
-from strokelens.processes import ONE_THREAD, how_many, in_order, pool
+from strokelens.processes import ONE_THREAD, how_many, in_order, pool, surviving
 
 
 def threads(_: int) -> list[str | None]:
@@ -61,6 +62,37 @@ def test_what_a_job_raises_is_its_results() -> None:
         assert job == 3
         with pytest.raises(ValueError, match=r"^not 3$"):
             result.result()
+
+
+def deadly(number: int) -> int:
+    """4 ends its process, whoever else is at work."""
+    if number == 4:
+        os._exit(9)
+    return number * number
+
+
+def test_a_job_that_ends_its_process_takes_no_other_with_it() -> None:
+    taken = list(range(12))
+    with closing(surviving(deadly, iter(taken), workers=2)) as results:
+        found = [(job, result.exception() or result.result()) for job, result in results]
+    assert [job for job, _ in found] == taken
+    assert isinstance(found[4][1], BrokenProcessPool)
+    assert [value for job, value in found if job != 4] == [job * job for job in taken if job != 4]
+
+
+def test_the_last_job_may_end_its_process_too() -> None:
+    with closing(surviving(deadly, [3, 4], workers=1)) as results:
+        found = [result.exception() or result.result() for _, result in results]
+    assert found[0] == 9
+    assert isinstance(found[1], BrokenProcessPool)
+
+
+def test_one_process_starts_for_each_core_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 6}, raising=False)
+    assert how_many(None, 100) == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert how_many(None, 100) == 64
 
 
 @pytest.mark.parametrize(("workers", "jobs", "count"), [(3, 2, 2), (1, 9, 1), (2, 0, 1), (None, 1, 1)])

@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from strokelens.cohorts.splits import (
     TRAIN,
     VALIDATION,
     Split,
+    cases_of,
     checked,
     folds,
     leaks,
@@ -192,8 +194,19 @@ def test_the_order_on_disk_does_not_matter_and_a_change_does(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("key", "value"), [("seed", 8), ("method", "by hand"), ("left_out", []), ("left_out", ["d", "e"])]
+)
+def test_who_is_left_out_and_how_it_was_drawn_is_in_the_hash(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "split.json"
+    write_split(path, Split({TRAIN: ("a", "b"), TEST: ("c",)}, "by person", seed=7, left_out=("d",)))
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(CohortError, match=r"was changed after it was written"):
+        read_split(path)
+
+
+@pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"format": "strokelens split 1"}', '{"format": "strokelens split 1", "parts": {"train": [1]}}'],
+    ["", "[]", "{}", '{"format": "strokelens split 2"}', '{"format": "strokelens split 2", "parts": {"train": [1]}}'],
 )
 def test_what_is_no_split_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
@@ -222,21 +235,26 @@ def test_leaks_are_found(tmp_path: Path) -> None:
         entry("b"),
         entry("b_m", person="b", mirrored=True),
         entry("c"),
+        entry("e"),
+        entry("f"),
     )
     cohort = Cohort(tmp_path, "x", entries)
-    leaking = Split({TRAIN: ("a1", "b_m", "c"), TEST: ("a2", "b", "d")})
+    leaking = Split({TRAIN: ("a1", "b_m", "c"), TEST: ("a2", "b", "d")}, left_out=("f",))
     assert leaks(leaking, cohort) == (
         "a2 (test) is the same person as a1 (train)",
         "b (test) is a mirrored copy of b_m (train)",
         f"d (test) is not in {tmp_path}",
+        "e is in no part",
     )
     with pytest.raises(CohortError) as caught:
         checked(leaking, cohort)
-    text = "the split leaks: a2 (test) is the same person as a1 (train), and 2 more; draw it by person"
+    text = "the split does not fit: a2 (test) is the same person as a1 (train), and 3 more; draw it by person"
     assert str(caught.value) == text
-    with pytest.raises(CohortError, match=r"^the split leaks: a2 \(test\) is the same person as a1 \(train\); draw it"):
-        checked(Split({TRAIN: ("a1",), TEST: ("a2",)}), cohort)
-    clean = Split({TRAIN: ("a1", "a2"), TEST: ("b",)})
+    with pytest.raises(
+        CohortError, match=r"^the split does not fit: a2 \(test\) is the same person as a1 \(train\); draw it"
+    ):
+        checked(Split({TRAIN: ("a1",), TEST: ("a2", "b", "c", "e", "f")}), cohort)
+    clean = Split({TRAIN: ("a1", "a2", "c", "e"), TEST: ("b", "f")})
     assert checked(clean, cohort) is clean
 
 
@@ -260,9 +278,47 @@ def test_leaks_are_found(tmp_path: Path) -> None:
             lambda cases: Split({TRAIN: ("a",), TEST: ("a",)}),
             "a is in two parts of the split, train and test",
         ),
+        (lambda cases: Split({TRAIN: ("a", "a")}), "a is twice in train; give each case once"),
     ],
 )
 def test_what_cannot_be_split_is_told(draw: Callable[[list[Entry]], object], text: str) -> None:
     with pytest.raises(CohortError) as caught:
         draw([entry(f"p{number}") for number in range(4)])
     assert str(caught.value) == text
+
+
+def test_the_cases_of_a_part_come_in_the_cohorts_order(tmp_path: Path) -> None:
+    cohort = Cohort(tmp_path, "x", tuple(entry(name) for name in ("c10", "c2", "c1")))
+    drawn = Split({TRAIN: ("elsewhere",), TEST: ("c10", "c2")})
+    assert [each.id for each in cases_of(drawn, TEST, cohort)] == ["c2", "c10"]
+
+
+def test_a_part_that_is_not_there_or_leaks_has_no_cases(tmp_path: Path) -> None:
+    cohort = Cohort(tmp_path, "x", (entry("a1", person="a"), entry("a2", person="a"), entry("b")))
+    with pytest.raises(CohortError) as caught:
+        cases_of(Split({TRAIN: ("a1",), TEST: ("b", "c", "d", "e", "f")}), TEST, cohort)
+    told = f"4 of 5 cases of the part test are not in {tmp_path} (c, d, e, …); give the cohort that was split"
+    assert str(caught.value) == told
+    with pytest.raises(CohortError, match=r"^the split leaks: a2 \(test\) is the same person as a1 \(train\)"):
+        cases_of(Split({TRAIN: ("a1",), TEST: ("a2",)}), TEST, cohort)
+    with pytest.raises(CohortError, match=r"^the split has no part 'valid'; it has train, test$"):
+        cases_of(Split({TRAIN: ("a1",), TEST: ("b",)}), "valid", cohort)
+
+
+def test_copies_under_other_names_are_one_person(tmp_path: Path) -> None:
+    """Of 12 cases two have the same bytes, and a third has their size only; and one of the two has a second scan."""
+    entries = []
+    for at, content in enumerate([b"same", b"same", b"size", *(bytes([at]) for at in range(9))]):
+        path = tmp_path / f"{at}.nii"
+        path.write_bytes(content)
+        entries.append(Entry(f"c{at}", f"p{at}", tmp_path, {"ADC": (path,)}, VolumeReader()))
+    entries.append(replace(entries[1], id="again", files={}))
+    cohort = Cohort(tmp_path, "x", tuple(entries))
+    for seed in range(12):
+        part_of = {name: part for part, names in split(cohort, seed=seed).parts.items() for name in names}
+        assert part_of["c0"] == part_of["c1"] == part_of["again"]
+    apart = Split({TRAIN: ("c0", *(f"c{at}" for at in range(2, 12))), TEST: ("c1", "again")})
+    assert leaks(apart, cohort) == (
+        "again (test) is a copy, byte for byte, of c0 (train)",
+        "c1 (test) is a copy, byte for byte, of c0 (train)",
+    )

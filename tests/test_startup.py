@@ -70,6 +70,7 @@ except SystemExit as end:
         ("segment", "--help"),
         ("maps", "--help"),
         ("inspect", "--help"),
+        ("split", "--help"),
         ("evaluate", "--help"),
     ],
 )

@@ -9,7 +9,7 @@ from jaxtyping import Float, Integer, Real, Shaped
 
 from strokelens.arrays import Mask
 from strokelens.errors import CaseError, hint
-from strokelens.grid import Grid, difference, resample
+from strokelens.grid import Grid, difference, reordered, resample
 from strokelens.labels import LabelScheme
 
 UNITS: Mapping[str, str] = MappingProxyType(
@@ -155,6 +155,14 @@ class Segmentation:
     def volume_ml(self, *names: str) -> float:
         """The volume of the named classes together."""
         return float(self.mask(*names).sum() * self.grid.voxel_volume_ml)
+
+    def reordered(self, grid: Grid) -> "Segmentation | None":
+        """The same labels on a grid whose axes have another order or direction; None where voxels are elsewhere.
+
+        It comes without probabilities.
+        """
+        labels = reordered(self.labels, self.grid, grid)
+        return None if labels is None else Segmentation(labels, grid, self.scheme)
 
     def onto(self, grid: Grid) -> "Segmentation":
         """The same labels on another grid, each voxel taking the nearest one's; outside is background.

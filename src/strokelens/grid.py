@@ -16,6 +16,8 @@ TOLERANCE_MM = 1e-4
 
 _SPACING_LIMITS_MM = (0.05, 50.0)
 _NAN_SHARE = 1e-4
+_SKEW = 1e-4
+"""The cosine of the angle between two voxel edges from which they are not at right angles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,21 @@ class Grid:
         return float(round(abs(np.linalg.det(self.affine[:3, :3])), 9)) / 1000
 
     @cached_property
+    def edges_mm(self) -> Shaped[np.ndarray, "3 3"]:
+        """The three voxel edges in world directions, one a column."""
+        return self.affine[:3, :3]
+
+    @cached_property
+    def sheared(self) -> bool:
+        """Whether voxel edges are not at right angles, as those of slices under a tilted gantry.
+
+        >>> Grid((4, 4, 4), np.eye(4) + np.eye(4, k=1) * [0, 1, 0, 0]).sheared
+        True
+        """
+        directions = self.edges_mm / self.spacing_mm
+        return bool(np.abs(directions.T @ directions - np.eye(3)).max() > _SKEW)
+
+    @cached_property
     def axes(self) -> tuple[int, int, int]:
         """The voxel axis nearest to left-right, to posterior-anterior and to inferior-superior, in this order."""
         cosines = np.abs(self.affine[:3, :3]) / self.spacing_mm
@@ -108,6 +125,33 @@ def difference(first: Grid, second: Grid) -> str:
     if first.shape != second.shape:
         return f"shape {_times(first.shape)} against {_times(second.shape)}"
     return f"corners up to {first.distance_mm(second):.4g} mm apart"
+
+
+def reordered(array: Shaped[np.ndarray, "i j k"], source: Grid, target: Grid) -> Shaped[np.ndarray, "x y z"] | None:
+    """The array with its axes in the target's order and directions; None where voxels are not at the same places.
+
+    No value is changed: it is a view.
+
+    >>> array, flipped = np.arange(8).reshape(2, 2, 2), np.diag([-1.0, 1, 1, 1])
+    >>> flipped[0, 3] = 1
+    >>> found = reordered(array, Grid((2, 2, 2), flipped), Grid((2, 2, 2), np.eye(4)))
+    >>> np.array_equal(found, array[::-1])
+    True
+    """
+    turn = np.rint(np.linalg.solve(source.edges_mm, target.edges_mm))
+    order = [int(axis) for axis in np.abs(turn).argmax(axis=0)]
+    signs = [float(turn[axis, at]) for at, axis in enumerate(order)]
+    if sorted(order) != [0, 1, 2] or not set(signs) <= {-1.0, 1.0}:
+        return None
+    moved = source.affine.copy()
+    for at, (axis, sign) in enumerate(zip(order, signs, strict=True)):
+        moved[:3, at] = sign * source.edges_mm[:, axis]
+        moved[:3, 3] += source.edges_mm[:, axis] * (source.shape[axis] - 1 if sign < 0 else 0)
+    shape = tuple(source.shape[axis] for axis in order)
+    if not Grid((shape[0], shape[1], shape[2]), moved).agrees(target):
+        return None
+    turned: np.ndarray = np.transpose(array, order)
+    return turned[tuple(slice(None, None, int(sign)) for sign in signs)]
 
 
 def resample(

@@ -48,8 +48,8 @@ _UNCALIBRATED = Flag(
 )
 _SMALL_LESIONS = Flag(
     "small-lesions",
-    "small and mild lesions are missed by these rules: in the one public case that they were tested on, another "
-    "patient's, 2.6 of 6.7 ml were found",
+    "small and mild lesions are missed by these rules: in the one public case that they were tested on, 2.6 of 6.7 ml "
+    "were found",
 )
 
 

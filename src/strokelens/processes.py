@@ -8,8 +8,10 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from multiprocessing import active_children, get_context
+from threading import Event
 from typing import TypeVar
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -29,9 +31,14 @@ class Pool:
         self._executor = executor
 
     def submit(self, work: Callable[[Job], Result], job: Job) -> Future[Result]:
-        """Have a job done; processes start as they are needed."""
+        """Have a job done; processes start as they are needed. Where one was ended, the result is that error."""
         with _one_thread_each():
-            return self._executor.submit(work, job)
+            try:
+                return self._executor.submit(work, job)
+            except BrokenProcessPool as error:
+                lost: Future[Result] = Future()
+                lost.set_exception(error)
+                return lost
 
 
 def how_many(workers: int | None, jobs: int) -> int:
@@ -40,7 +47,14 @@ def how_many(workers: int | None, jobs: int) -> int:
     >>> how_many(4, 2), how_many(2, 0)
     (2, 1)
     """
-    return max(1, min(workers or os.cpu_count() or 1, jobs))
+    return max(1, min(workers or _cores(), jobs))
+
+
+def _cores() -> int:
+    """The cores that this process may use, where the system tells; else those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager
@@ -71,6 +85,39 @@ def in_order(
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()
+
+
+def surviving(
+    work: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int
+) -> Generator[tuple[Job, Future[Result]], None, None]:
+    """As `in_order`; when a process is ended from outside, the jobs under way are done again, each alone.
+
+    Only a job that ends its process alone too has `BrokenProcessPool` as its result; processes then start anew.
+    """
+    left, broken = iter(jobs), Event()
+    while True:
+        broken.clear()
+        with closing(in_order(work, _until(broken, left), workers=workers)) as results:
+            for job, result in results:
+                if isinstance(result.exception(), BrokenProcessPool):
+                    broken.set()
+                    yield job, _alone(work, job)
+                else:
+                    yield job, result
+        if not broken.is_set():
+            return
+
+
+def _until(stop: Event, jobs: Iterator[Job]) -> Iterator[Job]:
+    for job in jobs:
+        yield job
+        if stop.is_set():
+            return
+
+
+def _alone(work: Callable[[Job], Result], job: Job) -> Future[Result]:
+    with pool(1) as processes:
+        return processes.submit(work, job)
 
 
 def _quietly_interrupted() -> None:

@@ -6,6 +6,7 @@ Verbs import what they need when they run, so that `--help` starts at once.
 
 import logging
 import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
 from strokelens.cli.progress import loudness
 from strokelens.cli.segment import segment
+from strokelens.cli.split import split
 from strokelens.errors import StrokelensError
 
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
@@ -29,7 +31,13 @@ class _Verbs(TyperGroup):
     """The verbs, with the user's mistakes told in one line."""
 
     def main(self, *args: Any, **keywords: Any) -> Any:
-        """Run, and exit with the verb's code; what is wrong with an option is one line, too."""
+        """Run, and exit with the verb's code; what is wrong with an option is one line, too.
+
+        What a terminal's encoding does not have, such as a folder's name that is no text, is printed as `?`.
+        """
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
         try:
             code = super().main(*args, **{**keywords, "standalone_mode": False})
         except _UsageError as error:
@@ -81,5 +89,6 @@ app.command()(segment)
 app.command()(maps)
 app.command()(phantom)
 app.command()(inspect)
+app.command()(split)
 app.command()(evaluate)
 app.add_typer(settings.app, name="settings")

@@ -10,12 +10,15 @@ from strokelens.cli import options
 from strokelens.cli.progress import counted, loudness, say
 
 if TYPE_CHECKING:
-    from strokelens.cohorts.cohort import Cohort
+    from strokelens.cohorts.cohort import Cohort, Entry
+    from strokelens.cohorts.numbering import Numbering
     from strokelens.cohorts.predictions import Predictions
     from strokelens.evaluation.ancestors import Measure
     from strokelens.evaluation.scoring import Plan
 
 _CASES_EACH = 5
+_PUBLISHED = "stavanger"
+"""What --split calls the published split, which ships with the package."""
 
 
 def evaluate(
@@ -35,8 +38,35 @@ def evaluate(
         str | None,
         typer.Option("--annotator", metavar="NAME=FOLDER", help="A second annotator's masks, or their cohort."),
     ] = None,
+    probabilities: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--probabilities",
+            metavar="[NAME=]FOLDER",
+            help="Probabilities of PREDICTIONS, or of model NAME; repeatable. Those beside masks are found unasked.",
+        ),
+    ] = None,
     layout: Annotated[
         str | None, typer.Option("--layout", metavar="NAME", help="How COHORT is laid out, if that is not recognised.")
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            metavar="[MODEL:]1=CLASS,…",
+            help="What integers of predictions mean: 1=penumbra,2=core; goes before any table.",
+        ),
+    ] = None,
+    counted_as: Annotated[
+        list[str] | None,
+        typer.Option("--as", metavar="CLASS=CLASS", help="Count a class of predictions as another: core=lesion."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", metavar="FILE", help="A split of COHORT, of which --part is scored; or stavanger."),
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option("--part", metavar="NAME", help="The part of --split: train, validation or test.")
     ] = None,
     legacy: Annotated[
         bool, typer.Option("--legacy", help="Add the first ancestor's own numbers beside the right ones.")
@@ -60,19 +90,26 @@ def evaluate(
     from strokelens.cohorts.predictions import find_predictions
     from strokelens.evaluation.ancestors import measure
     from strokelens.evaluation.delivery import MARKER, deliver
+    from strokelens.evaluation.probabilities import with_probabilities
     from strokelens.evaluation.scoring import cases, collected
     from strokelens.evaluation.tables import headline
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
-    others = [Path(each.partition("=")[2]) for each in (*(model or ()), *filter(None, [annotator])) if "=" in each]
+    asked = (*(model or ()), *(probabilities or ()), *filter(None, [annotator]))
+    others = [Path(each.partition("=")[2] or each) for each in asked]
     for source in (predictions, cohort, *others):
         check_out(out, marker=MARKER, overwrite=overwrite, source=source)
     opened = open_cohort(cohort, layout)
-    found = find_predictions(predictions, opened, name=name)
-    plan = _plan(found, model or [], annotator, opened, measure if legacy else None)
-    with closing(cases(plan, opened, workers=_processes(workers, len(opened)))) as scored:
-        evaluation = collected(plan, counted(f"evaluating {predictions.name}", scored, total=len(opened)))
+    entries, what = _part(opened, split, part)
+    numbering = _Told(labels or [], counted_as or [])
+    found = find_predictions(predictions, opened, name=name, numbering=numbering.of(name or predictions.resolve().name))
+    plan = _plan(found, model or [], annotator, opened, measure if legacy else None, numbering)
+    given = _given(probabilities or [], [each.name for each in plan.models])
+    processes = _processes(workers, len(entries))
+    with closing(cases(plan, entries, workers=processes)) as scored:
+        evaluation = collected(plan, counted(f"evaluating {predictions.name}", scored, total=len(entries)), part=what)
+    evaluation = with_probabilities(evaluation, plan.models, entries, given=given, workers=processes)
     text = deliver(evaluation, out, overwrite=overwrite, with_legacy=legacy)
     if json:
         typer.echo(text, nl=False)
@@ -92,17 +129,66 @@ def _processes(workers: int | None, cases: int) -> int:
     return how_many(workers, cases if workers else cases // _CASES_EACH)
 
 
+def _part(cohort: "Cohort", split: str | None, part: str | None) -> "tuple[tuple[Entry, ...], str]":
+    """The cases that are asked for, and which part of which split these are; all of them without one."""
+    from strokelens.cohorts.splits import cases_of, published_split, read_split
+    from strokelens.errors import CohortError
+
+    if split is None and part is None:
+        return tuple(cohort), ""
+    if split is None or part is None:
+        raise CohortError(
+            f"{'--part' if split else '--split'} is missing; give both, as --split split.json --part test"
+        )
+    drawn = published_split() if split == _PUBLISHED and not Path(split).exists() else read_split(Path(split))
+    return cases_of(drawn, part, cohort), f"{part} of {Path(split).name}, {drawn.sha256[:12]}"
+
+
+class _Told:
+    """What the user tells of the integers and classes of each model."""
+
+    def __init__(self, labels: list[str], counted_as: list[str]) -> None:
+        self._labels = {name.strip(): given for name, given in map(_of_model, labels)}
+        self._counted_as = counted_as
+
+    def of(self, model: str) -> "Numbering":
+        """What is told of a model, else of all."""
+        from strokelens.cohorts.numbering import Numbering
+
+        return Numbering.told(self._labels.get(model, self._labels.get("")), self._counted_as)
+
+    def check(self, names: list[str]) -> None:
+        """Raise `CohortError` when a model is named that is not there."""
+        from strokelens.errors import CohortError, hint
+
+        strange = sorted(self._labels.keys() - {"", *names})
+        if strange:
+            raise CohortError(f"--labels names {strange[0]!r}, which is no model; {hint(strange[0], names)}")
+
+
+def _of_model(given: str) -> tuple[str, str]:
+    """`MODEL:1=core` in two; the first part is empty where there is none."""
+    name, colon, rest = given.rpartition(":")
+    return (name, rest) if colon else ("", given)
+
+
 def _plan(
-    first: "Predictions", others: list[str], annotator: str | None, cohort: "Cohort", measure: "Measure | None"
+    first: "Predictions",
+    others: list[str],
+    annotator: str | None,
+    cohort: "Cohort",
+    measure: "Measure | None",
+    numbering: _Told,
 ) -> "Plan":
     """What is scored, each with a name of its own."""
     from strokelens.errors import CohortError
     from strokelens.evaluation.results import TRUTH
     from strokelens.evaluation.scoring import Plan
 
-    models = (first, *(_named("--model", other, cohort) for other in others))
-    second = None if annotator is None else _named("--annotator", annotator, cohort)
+    models = (first, *(_named("--model", other, cohort, numbering) for other in others))
+    second = None if annotator is None else _named("--annotator", annotator, cohort, numbering)
     names = [each.name for each in (*models, *([second] if second is not None else []))]
+    numbering.check(names)
     twice = next((each for each in names if names.count(each) > 1), None)
     if twice is not None:
         raise CohortError(f"two models are called {twice!r}; give each a name with --name and --model NAME=FOLDER")
@@ -111,7 +197,23 @@ def _plan(
     return Plan(models, second, measure)
 
 
-def _named(option: str, given: str, cohort: "Cohort") -> "Predictions":
+def _given(probabilities: list[str], models: list[str]) -> dict[str, Path]:
+    """The folder of each model's probabilities, as [NAME=]FOLDER; without a name the first model's."""
+    from strokelens.errors import CohortError, hint
+
+    found: dict[str, Path] = {}
+    for each in probabilities:
+        name, sign, folder = each.partition("=")
+        name, folder = (name, folder) if sign else (models[0], each)
+        if name not in models:
+            raise CohortError(f"--probabilities names no model {name!r}; {hint(name, models)}")
+        if name in found:
+            raise CohortError(f"--probabilities gives two folders for {name!r}; give one")
+        found[name] = Path(folder)
+    return found
+
+
+def _named(option: str, given: str, cohort: "Cohort", numbering: _Told) -> "Predictions":
     """The predictions of NAME=FOLDER."""
     from strokelens.cohorts.predictions import find_predictions
     from strokelens.errors import CohortError
@@ -119,4 +221,4 @@ def _named(option: str, given: str, cohort: "Cohort") -> "Predictions":
     name, sign, folder = given.partition("=")
     if not (sign and name and folder):
         raise CohortError(f"{option} takes NAME=FOLDER, not {given!r}")
-    return find_predictions(Path(folder), cohort, name=name)
+    return find_predictions(Path(folder), cohort, name=name, numbering=numbering.of(name))

@@ -24,6 +24,9 @@ def inspect(
     voxels: Annotated[
         bool, typer.Option("--voxels", help="Read every image too: damage, units, labels, empty truths.")
     ] = False,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Judge cases as they are read with --resample: on one straight grid.")
+    ] = False,
     json: options.AsJson = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -38,13 +41,13 @@ def inspect(
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
-    opened = open_cohort(cohort, layout)
+    opened = open_cohort(cohort, layout, resample=resample)
     look = inspection.by_voxels if voxels else inspection.by_headers
     found = inspection.inspect(opened, look, counted(f"inspecting {cohort.name}", opened))
     if json:
         typer.echo(dumps(found.record(), indent=2, ensure_ascii=False))
     elif talkative():
-        Console(highlight=False).print(_table(found))
+        Console(highlight=False).print(_table(found), *(Text(f"note: {note}") for note in opened.notes), sep="\n")
         say(f"{_summary(found)} {RESEARCH_USE}")
     if found.summary["unusable"]:
         raise typer.Exit(1)

@@ -106,6 +106,7 @@ def phantom(
     OUT gets a folder sim-SEED for each patient, or with --layout a cohort as the field lays it out. The same seed gives
     the same bytes. Simulated patients are no evidence about real ones. Research use only; not a medical device.
     """
+    from strokelens.errors import CohortError
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
@@ -118,6 +119,8 @@ def phantom(
         protocol = _protocol(modality or options.Modality.CT, scan)
         records = _patients(out, seeds, protocol, shares, vary=vary, overwrite=overwrite)
     else:
+        if tests > cases:
+            raise CohortError(f"--test-cases {tests} are more than the --cases {cases}; ask for more cases")
         kind = _kind(layout, modality, scan, vary=vary, tests=tests, diffgen=(textures, labels))
         records = _cohort(out, kind, seeds, shares, workers=workers, overwrite=overwrite)
     failed = _told(records, cases, as_json=json)
@@ -198,6 +201,7 @@ def _kind(
     tests: int,
     diffgen: tuple[Textures, Labels],
 ) -> "Kind":
+    from strokelens.errors import CohortError
     from strokelens.phantom.diffgen import Recipe
     from strokelens.phantom.kinds import GRIDS, BidsSeries, DicomSeries, Diffgen, Isles, Slices
 
@@ -206,6 +210,8 @@ def _kind(
     if layout is Layout.DIFFGEN:
         side, depth = int(scan.pop("matrix", 192)), int(scan.pop("slices", 19))
         _only_for(layout, **scan, vary=vary, modality=modality)
+        if depth == 2:
+            raise CohortError(f"--slices {depth}: none is in the middle, where the lesion lies; take 1, or 3 and more")
         textures, labels = diffgen
         return Diffgen(Recipe(textures.value, labels.value), (side, side, depth))
     if layout in (Layout.BIDS, Layout.DICOM):

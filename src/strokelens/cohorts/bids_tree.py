@@ -9,6 +9,7 @@ from pathlib import Path
 from strokelens.cohorts.channels import entities, parse
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
+from strokelens.cohorts.identity import own_label
 from strokelens.cohorts.labelling import label_values, scheme_of
 from strokelens.cohorts.listing import files_below, files_in, folders_in, folders_seen
 from strokelens.cohorts.nifti_folders import is_mask, truth_of
@@ -54,6 +55,11 @@ def subjects(folder: Path) -> dict[str, list[Path]]:
     return dict(sorted(found.items()))
 
 
+def subject_id(name: str) -> str:
+    """What the subject of a folder is called: its name, or a hash where that holds a date or a long number."""
+    return f"sub-{own_label(name.removeprefix('sub-'))}"
+
+
 def home_of(place: Path) -> Path:
     """The folder of a case's files."""
     return place.parent if is_nifti(place) else place
@@ -69,7 +75,8 @@ def images(places: Sequence[Path]) -> list[Path]:
 def session_entries(folder: Path, reader: VolumeReader, build: Build) -> list[Entry]:
     """One entry a subject and session; a file that names no session belongs to each."""
     entries = []
-    for subject, places in subjects(folder).items():
+    for named, places in subjects(folder).items():
+        subject = subject_id(named)
         try:
             files = images(places)
         except FileError as error:
@@ -80,7 +87,7 @@ def session_entries(folder: Path, reader: VolumeReader, build: Build) -> list[En
         ]
         for session in sorted({label for label in labels if label}) or [""]:
             chosen = [file for file, label in zip(files, labels, strict=True) if label in (session, None)]
-            case_id = f"{subject}_ses-{session}" if session else subject
+            case_id = f"{subject}_ses-{own_label(session)}" if session else subject
             entries.append(entry_of(case_id, subject, home_of(places[0]), reader, partial(build, chosen)))
     return entries
 

@@ -35,13 +35,13 @@ def read_case(path: Path, reading: Reading = _AS_WRITTEN, *, name: str | None = 
     """
     path = Path(path)
     if name is not None:
-        return _read(open_cohort(path)[name], reading)
+        return _read(open_cohort(path, resample=reading.resample)[name], reading)
     if is_dicom(path):
         return read_dicom((path,), reading)
     try:
         study = find_study(path)
     except (CaseError, FileError) as error:
-        entry = _entry_at(path, error) if path.is_dir() else None
+        entry = _entry_at(path, error, resample=reading.resample) if path.is_dir() else None
         if entry is None:
             raise
     else:
@@ -49,14 +49,14 @@ def read_case(path: Path, reading: Reading = _AS_WRITTEN, *, name: str | None = 
     return _read(entry, reading)
 
 
-def _entry_at(path: Path, error: StrokelensError) -> Entry | None:
+def _entry_at(path: Path, error: StrokelensError, *, resample: bool) -> Entry | None:
     """The only case of the cohort at `path`, or of the cohort that holds `path`; None where `error` says it all.
 
     Raises `CaseError` where there are several.
     """
-    cohort = _cohort_at(path)
+    cohort = _cohort_at(path, resample=resample)
     plain = cohort is None or cohort.layout == _PLAIN
-    entries = tuple(_holding(path)) if plain else ()
+    entries = tuple(_holding(path, resample=resample)) if plain else ()
     if len(entries) == 1:
         return entries[0]
     entries = entries if cohort is None else cohort.entries
@@ -74,15 +74,15 @@ def _entry_at(path: Path, error: StrokelensError) -> Entry | None:
     ) from error
 
 
-def _cohort_at(path: Path) -> Cohort | None:
+def _cohort_at(path: Path, *, resample: bool) -> Cohort | None:
     """The cohort in a folder; None where there is none."""
     try:
-        return open_cohort(path)
+        return open_cohort(path, resample=resample)
     except (CohortError, FileError):
         return None
 
 
-def _holding(path: Path) -> Sequence[Entry]:
+def _holding(path: Path, *, resample: bool) -> Sequence[Entry]:
     """The cases that have files below `path`, of the cohort that one of the folders above it is.
 
     Of several folders that one layout recognises the uppermost is taken, as tables may lie there.
@@ -98,7 +98,7 @@ def _holding(path: Path) -> Sequence[Entry]:
     if layout is None or cohort is None:
         return ()
     place = path.resolve()
-    return [entry for entry in open_cohort(cohort, layout) if _lies_in(entry, place)]
+    return [entry for entry in open_cohort(cohort, layout, resample=resample) if _lies_in(entry, place)]
 
 
 def _special(folder: Path) -> Layout | None:

@@ -21,7 +21,7 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "other-grid": "an image lies on another grid than the first one",
         "slices": "maps have different numbers of slices, or slices are missing",
         "fewer-channels": "the case lacks a channel that most others have",
-        "doubt": "something in the headers is doubtful, and what was taken for true is stated",
+        "doubt": "something in headers or pictures is doubtful, and what was taken for true is stated",
         "days": "several examinations are there, and one was chosen",
         "no-truth": "the case has no truth, and others have one",
         "truth": "the truth cannot be read, or does not fit the images",
@@ -36,8 +36,11 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
 )
 """Every code of a `Problem`, and what it says."""
 
+GREY, AS_TRUTH, COHORT = "grey levels", "the truth's numbering", "its cohort"
+"""Who says what the levels of a prediction's pictures mean; its integers, where nobody else does; a cohort's truth."""
+
 _NUMBER = re.compile(r"(\d+)")
-_FREE_NAME = re.compile(r"(?:(?:case|patient|subject|pat|sub|study|scan|id|sim|p|s)[-_]?)?\d{1,9}", re.IGNORECASE)
+_OF_TRUTH = ("ambiguous", "truth", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,19 @@ class Problem:
 class Truth:
     """The files of a case's truth, and which class of `scheme` each integer (or grey level) in them stands for.
 
-    `called` is what messages call it: a prediction is read in the same way.
+    `called` is what messages call it: a prediction is read in the same way, and has in `by` who says what its integers
+    mean: `GREY`, `AS_TRUTH`, `COHORT` or the name of a table. It is empty for a truth.
     """
 
     files: tuple[Path, ...]
     scheme: LabelScheme
     values: Mapping[int, str]
     called: str = "truth"
+    by: str = ""
 
     def __reduce__(self) -> tuple[object, ...]:
         """How it goes to another process: a mapping that only shows another one does not."""
-        return Truth, (self.files, self.scheme, dict(self.values), self.called)
+        return Truth, (self.files, self.scheme, dict(self.values), self.called, self.by)
 
 
 @runtime_checkable
@@ -114,6 +119,11 @@ class Entry:
         """The clinical values that are numbers."""
         return {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
 
+    @property
+    def doubted(self) -> Problem | None:
+        """Why no truth was taken though there is one; None where there is none at all."""
+        return next((each for each in self.problems if self.truth is None and each.code in _OF_TRUTH), None)
+
     def look(self) -> tuple[Problem, ...]:
         """The problems seen at opening, and those that the headers tell."""
         return self.problems + (self.reader.look(self) if self.usable else ())
@@ -139,6 +149,8 @@ class Entry:
         Raises a `StrokelensError` with one line when there is no truth, or it cannot be read.
         """
         self._refuse()
+        if self.truth is None and self.doubted is not None:
+            raise CaseError(f"{self.id}: {self.doubted.message}; keep one of them")
         if self.truth is None:
             raise CaseError(f"{self.id} has no truth; add it, or take the case out")
         return self.reader.read_truth(self, self.truth)
@@ -164,6 +176,7 @@ class Cohort:
     layout: str
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
+    """What was found that is no case: for people, beside the table."""
 
     def __post_init__(self) -> None:
         if not self.entries:
@@ -219,6 +232,14 @@ class Layout(Protocol):
         """The cases of the folder; one that is broken is an entry with an unusable problem."""
 
 
+@runtime_checkable
+class Noting(Protocol):
+    """A layout that tells what it found in a folder that is no case."""
+
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+        """One line each; `entries` are the cases."""
+
+
 def natural(text: str) -> tuple[str | int, ...]:
     """A key that sorts numbers in names as numbers.
 
@@ -244,12 +265,3 @@ def broken(case_id: str, folder: Path, reader: Reader, error: StrokelensError | 
     """The entry of a case that could not be opened: one row in a table, never the end of a batch."""
     message = str(error) if isinstance(error, StrokelensError) else f"{folder.name} cannot be read: {error.strerror}"
     return Entry(case_id, case_id, folder, {}, reader, problems=(Problem("unreadable", message, unusable=True),))
-
-
-def public_id(name: str) -> str | None:
-    """A folder's name as an id where it is a number, with or without a usual word; a free name may be a person's.
-
-    >>> public_id("patient_012"), public_id("0042"), public_id("Smith")
-    ('patient_012', '0042', None)
-    """
-    return name if _FREE_NAME.fullmatch(name) else None

@@ -7,6 +7,7 @@ from typing import BinaryIO
 from strokelens.errors import FileError
 
 _PIECE = 1 << 20
+_MOST_SURPLUS = 16 << 20
 _GZIP = b"\x1f\x8b"
 
 
@@ -52,9 +53,17 @@ class Content:
             count -= len(piece)
 
     def finish(self) -> str:
-        """Read to the end, so that gzip's checksum is verified; the file's SHA-256 in hexadecimal."""
+        """Read to the end, so that gzip's checksum is verified; the file's SHA-256 in hexadecimal.
+
+        Raises `FileError` where much more is packed behind what was read.
+        """
+        told = self.position
         while self._next(_PIECE):
-            pass
+            if self.compressed and self.position - told > _MOST_SURPLUS:
+                raise FileError(
+                    f"{self._name} holds more than {_MOST_SURPLUS >> 20} MiB behind its image, packed; do not trust "
+                    "this file, or download it again"
+                )
         while self._read():  # what follows the last gzip member
             pass
         return self._digest.hexdigest()

@@ -2,18 +2,19 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
+from strokelens.cohorts.grey import GREY_LEVELS
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
+from strokelens.cohorts.scores import Scores, read_scores, shortened
 from strokelens.cohorts.sidecar import read_object
-from strokelens.cohorts.slice_reader import GREY_LEVELS, SliceReader
+from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.slices import SUFFIXES
-from strokelens.cohorts.tables import clinical, read_rows
 from strokelens.errors import CaseError, FileError, StrokelensError
 from strokelens.labels import CORE_PENUMBRA_BRAIN
 
@@ -32,7 +33,9 @@ SCORES: Final = "nihss_score.csv"
 """The table of clinical values, one row a patient."""
 
 _NAME = re.compile(r"CTP_([02])([0-3])_(\d{3})")
-_NUMBER = re.compile(r"(\d{1,2})$")
+_NEARLY = re.compile(r"ctp[-_ ]?\d.*", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![0-9])([0-9]{1,9})$")
+_WHOSE = re.compile(r"(?:CTP_)?([02])([0-3])_(\d{3})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,26 +59,42 @@ class CtpSlices:
         """One entry a patient; of several days the one with most maps, of these the last."""
         about = read_object(folder / ABOUT)
         reader = self.reader if about is None else self.reader.told(about, ABOUT)
-        scores, problems = _scores(folder)
+        scores = _scores(folder)
         found = []
         for name, places in _places(folder).items():
+            copy, group, person = _patient(name)
             try:
                 entry = _entry(name, places, reader)
             except (StrokelensError, OSError) as error:
                 entry = broken(name, places[0], reader, error)
-            values = scores.get(entry.person, {})
-            found.append(replace(entry, clinical=values, problems=entry.problems + problems))
+            values, problems = scores.of(person) if scores is not None else ({}, ())
+            told = replace(entry, person=person, group=group, mirrored=copy, clinical=values)
+            found.append(replace(told, problems=entry.problems + problems))
         return tuple(found)
+
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+        """Folders that are nearly named as patients, and rows of the table that are nobody's here."""
+        nearly = sorted({each.name for each in _seen(folder) if _NEARLY.fullmatch(each.name)} - _places(folder).keys())
+        scores = _scores(folder)
+        rows = scores.strangers({_patient(name)[2] for name in _places(folder)}) if scores is not None else ()
+        notes = []
+        if nearly:
+            notes.append(
+                f"left out, as no CTP_SS_NNN with SS of 00 to 03 or 20 to 23: {shortened(nearly)}; rename them"
+            )
+        if rows:
+            notes.append(f"{SCORES} has rows of nobody here: {shortened(rows)}")
+        return tuple(notes)
 
 
 def numbered(files: Sequence[Path]) -> dict[int, Path]:
-    """The slices by the number at the end of their names.
+    """The slices by the number at the end of their names, after the patient's id where the folder is that patient's.
 
     Raises `CaseError` when two have one number.
     """
     slices: dict[int, Path] = {}
     for file in files:
-        match = _NUMBER.search(file.stem) if file.suffix.lower() in SUFFIXES else None
+        match = _NUMBER.search(_own_name(file)) if file.suffix.lower() in SUFFIXES else None
         if match is None:
             continue
         number = int(match[1])
@@ -85,21 +104,37 @@ def numbered(files: Sequence[Path]) -> dict[int, Path]:
     return dict(sorted(slices.items()))
 
 
+def _own_name(file: Path) -> str:
+    """The name of a slice without what its folder says: `01_00102` is `02` in the folder of CTP_01_001."""
+    folder, name = _WHOSE.fullmatch(file.parent.name), _WHOSE.match(file.stem)
+    same = folder is not None and name is not None and folder.groups()[1:] == name.groups()[1:]
+    return file.stem[name.end() :] if same and name is not None else file.stem
+
+
+def _seen(folder: Path) -> list[Path]:
+    """The folders in a folder, and those in them that are no patient's."""
+    outer = folders_in(folder)
+    return outer + [inner for each in outer if not _NAME.fullmatch(each.name) for inner in folders_seen(each)]
+
+
 def _places(folder: Path) -> dict[str, list[Path]]:
     """The folders of each patient, in the folder and in those in it."""
     places: dict[str, list[Path]] = defaultdict(list)
-    outer = folders_in(folder)
-    for where in (outer, *(folders_seen(each) for each in outer if not _NAME.fullmatch(each.name))):
-        for place in where:
-            if _NAME.fullmatch(place.name):
-                places[place.name].append(place)
+    for place in _seen(folder):
+        if _NAME.fullmatch(place.name):
+            places[place.name].append(place)
     return dict(sorted(places.items()))
 
 
-def _entry(name: str, places: Sequence[Path], reader: SliceReader) -> Entry:
+def _patient(name: str) -> tuple[bool, str, str]:
+    """Whether a patient's folder has a mirrored copy, the group, and the name of the original."""
     match = _NAME.fullmatch(name)
     assert match is not None
     copy, severity, number = match.groups()
+    return copy == "2", GROUPS[f"0{severity}"], f"CTP_0{severity}_{number}"
+
+
+def _entry(name: str, places: Sequence[Path], reader: SliceReader) -> Entry:
     days = [(day, maps) for place in places for day in (place, *folders_in(place)) if (maps := _maps(day))]
     if not days:
         raise FileError(f"{name} has no day with maps; looked for folders {', '.join(MAPS)} with PNG slices")
@@ -108,13 +143,11 @@ def _entry(name: str, places: Sequence[Path], reader: SliceReader) -> Entry:
     truth, more = _truth(places, maps)
     return Entry(
         name,
-        f"CTP_0{severity}_{number}",
+        name,
         day,
         {channel: tuple(slices.values()) for channel, slices in maps.items()},
         reader,
         truth,
-        GROUPS[f"0{severity}"],
-        mirrored=copy == "2",
         problems=(*problems, *_gaps(maps), *more),
     )
 
@@ -130,12 +163,12 @@ def _gaps(maps: Mapping[str, Mapping[int, Path]]) -> list[Problem]:
     """Maps with other slices than the first one, and numbers that are left out."""
     (first, slices), *others = maps.items()
     problems = [
-        Problem("slices", f"{name} has slices {_spans(each)} and {first} has {_spans(slices)}; export them again", True)
+        Problem("slices", f"{name} has slices {spans(each)} and {first} has {spans(slices)}; export them again", True)
         for name, each in others
         if each.keys() != slices.keys()
     ]
     if len(slices) != max(slices) - min(slices) + 1:
-        problems.append(Problem("slices", f"slices are missing: there are {_spans(slices)}; export them again", True))
+        problems.append(Problem("slices", f"slices are missing: there are {spans(slices)}; export them again", True))
     return problems
 
 
@@ -148,35 +181,34 @@ def _truth(places: Sequence[Path], maps: Mapping[str, Mapping[int, Path]]) -> tu
             continue
         lacking = wanted.keys() - slices.keys()
         if lacking:
-            return None, [Problem("truth", f"the truth has slices {_spans(slices)}, the maps {_spans(wanted)}", True)]
+            return None, [Problem("truth", f"the truth has slices {spans(slices)}, the maps {spans(wanted)}", True)]
         return Truth(tuple(slices[number] for number in wanted), CORE_PENUMBRA_BRAIN, GREY_LEVELS), []
     return None, []
 
 
-def _spans(slices: Mapping[int, Path]) -> str:
+def spans(slices: Iterable[int]) -> str:
     """Numbers in words.
 
-    >>> _spans({1: Path(), 2: Path(), 3: Path(), 7: Path()})
+    >>> spans([1, 2, 3, 7])
     '1-3, 7'
     """
     numbers = sorted(slices)
-    spans: list[list[int]] = []
+    found: list[list[int]] = []
     for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
         else:
-            spans.append([number, number])
-    return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in spans)
+            found.append([number, number])
+    return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in found)
 
 
-def _scores(folder: Path) -> tuple[dict[str, dict[str, float | str]], tuple[Problem, ...]]:
-    """The clinical values by patient, and what is wrong with their table."""
-    for where in (folder, *folders_in(folder)):
-        if not (where / SCORES).is_file():
-            continue
-        try:
-            rows = read_rows(where / SCORES)
-        except FileError as error:
-            return {}, (Problem("clinical", str(error)),)
-        return {next(iter(row.values())): clinical(row) for row in rows}, ()
-    return {}, ()
+def _scores(folder: Path) -> Scores | None:
+    """The clinical values in the table of a cohort; None where there is no table."""
+    table = next((each / SCORES for each in (folder, *folders_in(folder)) if (each / SCORES).is_file()), None)
+    return None if table is None else read_scores(table, _person)
+
+
+def _person(cell: str) -> str | None:
+    """The patient that a cell names, as `CTP_SS_NNN` or `SS_NNN`; a mirrored copy is its original."""
+    match = _WHOSE.fullmatch(cell)
+    return f"CTP_0{match[2]}_{match[3]}" if match else None

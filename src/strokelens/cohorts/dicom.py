@@ -16,10 +16,11 @@ from strokelens.arrays import Curve
 from strokelens.case import SERIES, Case
 from strokelens.cohorts.decode import Header, Scan
 from strokelens.cohorts.dicom_files import members
-from strokelens.cohorts.dicom_header import Plane, read_planes
 from strokelens.cohorts.dicom_pixels import read_colours, read_values
 from strokelens.cohorts.dicom_place import Place, by_position, place_of, straightened
+from strokelens.cohorts.dicom_plane import Plane
 from strokelens.cohorts.dicom_series import DIFFUSION, Choice, Series, chosen, listed, series_of
+from strokelens.cohorts.dicom_survey import surveyed
 from strokelens.cohorts.dicom_time import Frames, deduplicated, frames_of, seconds
 from strokelens.cohorts.parts import Part, Reading, case_of, check_image, convert
 from strokelens.cohorts.sidecar import Sidecar
@@ -48,13 +49,15 @@ def read_dicom(
     """
     shown = paths[0].resolve().name if len(paths) == 1 else paths[0].resolve().parent.name
     with members(paths) as files:
-        planes = [plane for file in files for plane in read_planes(file)]
-        series = _series(planes, shown, reading, study)
+        survey = surveyed(files)
+        for _, error in survey.damaged if study is None else ():
+            raise error
+        series = _series(survey.planes, shown, reading, study)
         choices = chosen(series, wanted)
         for name in wanted or ():
             if name not in [choice.channel for choice in choices]:
                 raise CaseError(f"{shown} has no series of {name}; found {listed(series)}")
-        parts = [_part(choice, reading) for choice in choices]
+        parts = [_part(choice, reading, survey.doubts(choice.series)) for choice in choices]
     first = choices[0].series.planes[0]
     return case_of(_together(parts, reading), reading, _identity(first, paths[0]))
 
@@ -97,10 +100,11 @@ def _series(planes: Sequence[Plane], shown: str, reading: Reading, study: str | 
     return series_of(kept)
 
 
-def _part(choice: Choice, reading: Reading) -> Part:
-    """One channel in our units."""
+def _part(choice: Choice, reading: Reading, more: tuple[str, ...]) -> Part:
+    """One channel in our units; `more` is doubtful beside what its headers tell."""
     channel, series = choice.channel, choice.series
     place, frames, doubts = _arranged(channel, series, reading)
+    doubts += more
     array, digest, note = _values(channel, series, frames.planes)
     if place.problem:
         array = straightened(array, place)
@@ -131,7 +135,7 @@ def _arranged(channel: str, series: Series, reading: Reading) -> tuple[Place, Fr
     positions = by_position(planes, series.name)
     place = place_of([row[0] for row in positions], series.name)
     if place.problem and (place.straight is None or not reading.resample):
-        cure = "use --resample to bring it onto a straight grid" if place.straight else "export it again"
+        cure = "use --resample to bring it onto a straight grid" if place.straight else "copy or export it again"
         raise GridError(f"{series.name}: {place.problem}; {cure}")
     frames = _frames(channel, series, positions, reading)
     doubts = [*place.doubts, *frames.doubts, *([f"{place.problem}: resampled"] if place.problem else [])]

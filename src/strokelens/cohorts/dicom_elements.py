@@ -3,6 +3,7 @@
 pydicom finds the elements; their text is parsed here, as headers in the field break the rules that it enforces.
 """
 
+import logging
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,10 +29,21 @@ _MOST_CHARACTERS = 1 << 16
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Pydicom warns of headers that break rules, and quotes them; what matters here is found and told otherwise."""
-    with catch_warnings(), disable_value_validation():
-        filterwarnings("ignore", module="pydicom")
-        yield
+    """Pydicom warns of headers that break rules, and quotes them; what matters here is found and told otherwise.
+
+    What it logs is kept from standard error, too: it may hold a person's name.
+    """
+    logger, silence = logging.getLogger("pydicom"), logging.NullHandler()
+    before = logger.propagate
+    logger.addHandler(silence)
+    logger.propagate = False
+    try:
+        with catch_warnings(), disable_value_validation():
+            filterwarnings("ignore", module="pydicom")
+            yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(silence)
 
 
 def text(data: Elements, tag: Tag) -> str:

@@ -1,4 +1,4 @@
-"""The DICOM files in folders and zip archives, told by their content; archives are read in place and never unpacked.
+"""The files in folders and zip archives that may be DICOM; archives are read in place and never unpacked.
 
 As nothing is written, no member can leave its folder; yet an archive that tries to is refused, as are links,
 archives in it, and more than is sane.
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Protocol, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from strokelens.cohorts.study import walk
+from strokelens.cohorts.dicom_walk import files_below
 from strokelens.errors import FileError
 
 MOST_FILES = 50_000
@@ -25,6 +25,12 @@ MOST_FILES = 50_000
 MOST_BYTES = 16 << 30
 """No archive holds more, unpacked."""
 
+MOST_MEMBER_BYTES = 4 << 30
+"""No file in an archive has more."""
+
+_LARGE_BYTES = 64 << 20
+_MOST_RATIO = 200  # air alone packs better, but no file of this size is air alone
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe does not wait
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _HEAD_BYTES = 132
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # file meta; identification, in both byte orders
@@ -35,28 +41,72 @@ class _Opener(Protocol):
     def __call__(self) -> IO[bytes]: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Member:
-    """One file that looks like DICOM: on disk, or in the archive at `path`; `place` is for sorting and never shown."""
+    """One file on disk, or in an `archive`; `place` is its path, below that of the archive, and never shown.
 
-    path: Path
+    `size` is the number of its bytes in an archive, where `opener` opens it.
+    """
+
     place: str
-    name: str
-    opener: _Opener
+    archive: Path | None = None
+    size: int | None = None
+    opener: _Opener | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file on disk, which may be an archive."""
+        return Path(self.place) if self.archive is None else self.archive
+
+    @property
+    def file(self) -> str:
+        """The path of the file on disk."""
+        return self.place if self.archive is None else str(self.archive)
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return os.path.basename(self.place) if self.archive is None else f"a file in {self.archive.name}"
+
+    @property
+    def folder(self) -> str:
+        """The place of the folder that it is in."""
+        return os.path.dirname(self.place)
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
         """The file; whatever disk or archive refuses is a `FileError`."""
         try:
-            with self.opener() as file:
+            with open(self.place, "rb") if self.opener is None else self.opener() as file:
                 yield file
         except _DAMAGED_ZIP as error:
-            if self.place == str(self.path):
+            if self.archive is None:
                 raise
-            raise FileError(f"{self.path.name}: a file in it is damaged; copy or download the archive again") from error
+            raise FileError(
+                f"{self.archive.name}: a file in it is damaged; copy or download the archive again"
+            ) from error
+        except MemoryError as error:
+            raise FileError(f"{self.name} needs more memory than this machine can give; export it again") from error
         except OSError as error:
             reason = errno.errorcode.get(error.errno or 0, "unknown")
             raise FileError(f"{self.name} cannot be read: {error.strerror or error} ({reason})") from error
+
+    def head(self, count: int) -> tuple[bytes, int]:
+        """The first bytes of the file, and how many it has; none where it cannot be read, or is no regular file."""
+        if self.opener is not None:
+            with self.opened() as file:
+                return file.read(count), self.size or 0
+        try:
+            descriptor = os.open(self.place, _READING)
+        except OSError:
+            return b"", 0
+        try:
+            about = os.fstat(descriptor)
+            return (os.read(descriptor, count), about.st_size) if stat.S_ISREG(about.st_mode) else (b"", 0)
+        except OSError:
+            return b"", 0
+        finally:
+            os.close(descriptor)
 
     def content(self) -> bytes:
         """All bytes of the file."""
@@ -66,12 +116,12 @@ class Member:
 
 def is_zip(path: Path) -> bool:
     """Whether a file begins as a zip archive does."""
-    return _head(path, 4) in _ZIP
+    return loose(path).head(4)[0] in _ZIP
 
 
 def is_dicom_file(path: Path) -> bool:
     """Whether a file has DICOM's magic, or begins with an element that a DICOM file without it begins with."""
-    return looks_like_dicom(_head(path, _HEAD_BYTES))
+    return looks_like_dicom(loose(path).head(_HEAD_BYTES)[0])
 
 
 def looks_like_dicom(head: bytes) -> bool:
@@ -88,51 +138,43 @@ def looks_like_dicom(head: bytes) -> bool:
 def holds_dicom(path: Path) -> bool:
     """Whether a file or folder is one that `members` reads: DICOM, a zip archive, or a folder with one of them."""
     if path.is_dir():
-        return any(is_dicom_file(file) or _is_named_zip(file) for file in walk(path))
+        below = files_below(path, lambda _: None)
+        return any(is_dicom_file(Path(place)) or is_named_zip(place) for place in below)
     return is_dicom_file(path) or is_zip(path)
 
 
 def loose(file: Path) -> Member:
     """A file on disk as a member."""
-    place = str(file)
-    return Member(file, place, file.name, partial(open, place, "rb"))
+    return Member(str(file))
 
 
 @contextmanager
 def members(paths: Sequence[Path]) -> Iterator[tuple[Member, ...]]:
-    """The files that look like DICOM in these files, folders and archives, sorted by name; open while the block lasts.
+    """The files in these files, folders and archives, sorted by name, whatever they are; open while the block lasts.
 
     Raises `FileError` when an archive is not to be trusted, and when there are too many files.
     """
     with ExitStack() as stack:
         found: list[Member] = []
         for path in paths:
-            for file in walk(path) if path.is_dir() else (path,):
-                if _is_named_zip(file) or (file == path and is_zip(file)):
-                    found += _archived(file, stack)
-                elif is_dicom_file(file):
-                    found.append(loose(file))
+            for place in files_below(path, _refuse) if path.is_dir() else (str(path),):
+                if is_named_zip(place) or (place == str(path) and is_zip(path)):
+                    found += _archived(Path(place), stack)
+                else:
+                    found.append(Member(place))
                 if len(found) > MOST_FILES:
-                    raise FileError(
-                        f"{path.name} holds more than {MOST_FILES} DICOM files; give the folder of one study"
-                    )
+                    raise FileError(f"{path.name} holds more than {MOST_FILES} files; give the folder of one study")
         yield tuple(sorted(found, key=lambda member: member.place))
 
 
-def _is_named_zip(file: Path) -> bool:
-    return file.suffix.lower() == ".zip" and is_zip(file)
+def is_named_zip(place: str) -> bool:
+    """Whether a file is a zip archive and called so."""
+    return place[-4:].lower() == ".zip" and is_zip(Path(place))
 
 
-def _head(path: Path, count: int) -> bytes:
-    """The first bytes of a file; none where it cannot be read, or is no regular file."""
-    try:
-        place = str(path)
-        if not stat.S_ISREG(os.stat(place).st_mode):
-            return b""
-        with open(place, "rb", buffering=0) as file:
-            return file.read(count)
-    except OSError:
-        return b""
+def _refuse(error: OSError) -> None:
+    name = Path(str(error.filename)).name
+    raise FileError(f"{name} cannot be read: {error.strerror}; check its permissions") from error
 
 
 def _archived(path: Path, stack: ExitStack) -> list[Member]:
@@ -145,13 +187,12 @@ def _archived(path: Path, stack: ExitStack) -> list[Member]:
     _check_archive(path, infos)
     found = []
     for info in infos:
+        name = PurePosixPath(info.filename).name
         opener = cast(_Opener, partial(archive.open, info))
-        member = Member(path, f"{path}/{info.filename}", f"a file in {path.name}", opener)
-        with member.opened() as file:
-            head = file.read(_HEAD_BYTES)
-        if head[:4] in _ZIP:
+        member = Member(f"{path}/{info.filename}", path, info.file_size, opener)
+        if name.lower().endswith(".zip") and member.head(4)[0] in _ZIP:
             raise FileError(f"{path.name} holds another archive; unpack it and give the folder")
-        if looks_like_dicom(head) and not PurePosixPath(info.filename).name.startswith("."):
+        if not name.startswith("."):
             found.append(member)
     return found
 
@@ -171,6 +212,13 @@ def _check_archive(path: Path, infos: Sequence[ZipInfo]) -> None:
             raise FileError(f"{path.name} has a symbolic link in it; pack the files themselves")
         if info.flag_bits & 1:
             raise FileError(f"{path.name} is encrypted; unpack it and give the folder")
+        if info.file_size > MOST_MEMBER_BYTES or (
+            info.file_size > _LARGE_BYTES and info.file_size > _MOST_RATIO * info.compress_size
+        ):
+            raise FileError(
+                f"{path.name} has a file of {info.file_size / (1 << 30):.1f} GiB in "
+                f"{info.compress_size / (1 << 20):.1f} MiB, which no image is; do not trust this archive"
+            )
         if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
             raise FileError(f"{path.name} is compressed in a way that is not read; unpack it and give the folder")
 

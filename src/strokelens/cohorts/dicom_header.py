@@ -7,16 +7,17 @@ never shown; the person's number parts persons from one another, and is never sh
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import fields, replace
+from functools import partial
 from math import isfinite
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from strokelens.cohorts.dicom_elements import (
     Elements,
@@ -32,9 +33,10 @@ from strokelens.cohorts.dicom_elements import (
     without_warnings,
     words,
 )
-from strokelens.cohorts.dicom_files import Member
+from strokelens.cohorts.dicom_files import Member, looks_like_dicom
 from strokelens.cohorts.dicom_mosaic import mosaic_of
-from strokelens.cohorts.dicom_scan import scan
+from strokelens.cohorts.dicom_plane import MOSAIC, OWN_FIELDS, Plane, Storage
+from strokelens.cohorts.dicom_scan import FIRST_BYTES, Scanner
 from strokelens.errors import FileError
 
 DAMAGE: Final = (
@@ -46,18 +48,19 @@ DAMAGE: Final = (
 SIMULATOR: Final = "strokelens"
 """The manufacturer of simulated studies."""
 
-MOSAIC: Final = "MOSAIC"
-"""The word in the image type of a picture that holds many slices side by side."""
+Facts = tuple[Any, ...]
+"""The values of the fields of `Plane` that are those of its series."""
 
 _SHARED, _PER_FRAME = (0x5200, 0x9229), (0x5200, 0x9230)
 _LARGEST_SIDE = 8192
 _MOST_FRAMES = 100_000
 _KEPT: Final[Mapping[str, Tag]] = MappingProxyType(
     {
+        "directory": (0x0004, 0x1200),
         "image_type": (0x0008, 0x0008), "class": (0x0008, 0x0016), "instance": (0x0008, 0x0018),
         "acquired_at": (0x0008, 0x002A), "acquired": (0x0008, 0x0032), "content": (0x0008, 0x0033),
         "modality": (0x0008, 0x0060), "manufacturer": (0x0008, 0x0070), "description": (0x0008, 0x103E),
-        "person": (0x0010, 0x0020), "agent": (0x0018, 0x0010),
+        "person": (0x0010, 0x0020), "issuer": (0x0010, 0x0021), "agent": (0x0018, 0x0010),
         "thickness": (0x0018, 0x0050), "repetition": (0x0018, 0x0080), "echo": (0x0018, 0x0081),
         "between": (0x0018, 0x0088), "trigger": (0x0018, 0x1060), "tilt": (0x0018, 0x1120),
         "b": (0x0018, 0x9087), "direction": (0x0018, 0x9075), "siemens": (0x0019, 0x0010),
@@ -74,92 +77,110 @@ _KEPT: Final[Mapping[str, Tag]] = MappingProxyType(
         "shared": _SHARED, "per_frame": _PER_FRAME,
     }
 )  # fmt: skip
+_OWN: Final = (
+    "instance", "acquired_at", "acquired", "content", "trigger", "acquisition", "order", "position", "temporal", "csa",
+)  # fmt: skip
+"""What differs from image to image of a series; of the private header only a mosaic makes use."""
+
+_CONSTANT: Final = tuple(tag for name, tag in _KEPT.items() if name not in _OWN)
+_STORED: Final = "1.2.840.10008.5.1.4.1.1."
+_IMAGES: Final = frozenset({"2", "4", "7", "128"})  # CT, MR, secondary captures, PET
+_NO_IMAGES: Final = frozenset({"4.2", "66"})  # spectroscopy; raw data, segmentations and surfaces
+_NOBODY: Final = frozenset(
+    word
+    for words in (
+        "anon anonym anonymous anonymized anonymised anonymize anonymise removed deidentified de-identified unknown",
+        "none null nil na n/a nn noid patient patientid id test x xx xxx xxxx",
+    )
+    for word in words.split()
+)
+"""What stands for the number of a patient where there is none, in lower case."""
+
+_NO_BOUND = 1 << 62
 _TAGS: Final[list[Tag]] = list(_KEPT.values())
 _WANTED: Final = frozenset(_TAGS)
 _ODD: Final = frozenset({_SHARED, _PER_FRAME})
 _PRIVATE: Final = (("siemens", "SIEMENS MR HEADER"), ("philips", "Philips Imaging DD 001"), ("ge", "GEMS_PARM_01"))
 
 
-@dataclass(frozen=True)
-class Storage:
-    """How a file keeps its pixels; `start` is the byte where the element with pixels begins, `syntax` says how.
+class Headers:
+    """Reads the headers of files, one after the other; those of a series are alike, which is made use of."""
 
-    A mosaic is a picture of `across` × `across` planes of `rows` × `columns`, row by row; else `across` is 1.
-    """
+    def __init__(self) -> None:
+        self._scanner = Scanner(_WANTED, _ODD)
+        self._known: dict[tuple[object, ...], tuple[int, Facts]] = {}
 
-    rows: int
-    columns: int
-    samples: int
-    allocated: int
-    stored: int
-    high: int
-    signed: bool
-    photometric: str
-    frames: int
-    syntax: str
-    start: int
-    across: int = 1
+    def planes(self, member: Member) -> tuple[Plane, ...] | None:
+        """The planes of a file; none where it is DICOM and no image (a report, a directory, a segmentation).
 
-
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """One image of a file, with what places it in space and time; None is what the header does not tell.
-
-    `times_s` has each clock that is there by name; `order` numbers the plane in its series. A value is stored value ×
-    `slope` + `inter`; a stored value that is `padding` is none.
-    """
-
-    member: Member
-    frame: int
-    storage: Storage
-    instance: str
-    study: str
-    series: str
-    number: int | None
-    modality: str
-    image_type: tuple[str, ...]
-    words: str = field(repr=False)
-    person: str = field(repr=False)
-    orientation: tuple[float, ...] | None
-    position: tuple[float, ...] | None
-    spacing: tuple[float, ...] | None
-    thickness: float | None
-    tilt: float
-    times_s: Mapping[str, float]
-    order: float
-    slope: float
-    inter: float
-    padding: int | None
-    b_value: float | None
-    directed: bool
-    echo_time_s: float | None
-    repetition_s: float | None
-    contrast: bool
-    simulated: bool
+        None where it is no DICOM. Raises `FileError` when it is damaged, or cut short.
+        """
+        head, size = member.head(FIRST_BYTES)
+        if not looks_like_dicom(head[:132]):
+            return None
+        try:
+            scanned = self._scanner.scan(head, partial(_front, member))
+            if scanned is None:
+                return _by_pydicom(member, size)
+            key = (scanned.syntax, scanned.start, *map(scanned.elements.get, _CONSTANT))
+            end, known = self._known.get(key, (0, None))
+            if known is not None and size >= end:
+                return (_next(known, member, scanned.elements),)
+            found = _planes(member, scanned.elements, scanned.syntax, scanned.start, size if scanned.pixels else None)
+            if len(found) == 1 and found[0].storage.frames == found[0].storage.across == 1:
+                self._known[key] = found[0].storage.end, _facts(found[0])
+            return found
+        except DAMAGE as error:
+            raise FileError(f"{member.name} is a damaged DICOM file; copy or export it again") from error
 
 
 def read_planes(member: Member) -> tuple[Plane, ...]:
-    """The planes of a file; none where it is DICOM and no image (a report, a directory, a segmentation).
-
-    Raises `FileError` when the file is damaged.
-    """
-    try:
-        with member.opened() as file:
-            scanned = scan(file.read, _WANTED, _ODD)
-        if scanned is not None:
-            return _planes(member, scanned.elements, scanned.syntax, scanned.start)
-        with member.opened() as file, without_warnings():
-            data = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
-            start = file.tell()
-        return _planes(member, data, _syntax(data), start)
-    except DAMAGE as error:
-        raise FileError(f"{member.name} is a damaged DICOM file; copy or export it again") from error
+    """The planes of one file, as `Headers` has them; none where it is no DICOM."""
+    return Headers().planes(member) or ()
 
 
-def _planes(member: Member, data: Elements, syntax: str, start: int) -> tuple[Plane, ...]:
-    storage = _storage(data, syntax, start)
+def _front(member: Member, count: int) -> bytes:
+    with member.opened() as file:
+        return file.read(count)
+
+
+def _by_pydicom(member: Member, size: int) -> tuple[Plane, ...]:
+    with member.opened() as file, without_warnings():
+        data = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+        start, syntax = file.tell(), _syntax(data)
+        deflated = syntax == str(DeflatedExplicitVRLittleEndian)
+        pixels = deflated or file.read(2) in (b"\xe0\x7f", b"\x7f\xe0")
+        return _planes(member, data, syntax, start, (_NO_BOUND if deflated else size) if pixels else None)
+
+
+def _next(known: Facts, member: Member, data: Elements) -> Plane:
+    """The plane of a file whose header differs from a known one only in what is an image's own."""
+    return Plane(
+        member,
+        0,
+        text(data, _KEPT["instance"]),
+        numbers(data, _KEPT["position"], 3),
+        _times_s((data,), data),
+        number(data, _KEPT["order"]) or 0.0,
+        *known,
+    )
+
+
+def _planes(member: Member, data: Elements, syntax: str, start: int, size: int | None) -> tuple[Plane, ...]:
+    """The planes in a file of a size; None where it ends before its pixels."""
     kind = text(data, _KEPT["class"])
-    if storage is None or not text(data, _KEPT["series"]) or kind.startswith("1.2.840.10008.5.1.4.1.1.66"):
+    stored = kind.removeprefix(_STORED) if kind.startswith(_STORED) else ""
+    family = stored.partition(".")[0]
+    if not {stored, family}.isdisjoint(_NO_IMAGES):
+        return ()
+    storage = _storage(data, syntax, start)
+    if storage is None or size is None:
+        if family in _IMAGES or (not kind and _KEPT["directory"] not in data):
+            raise FileError(f"{member.name} is damaged: an image without pixels; copy or export it again")
+        return ()
+    if size < storage.end:
+        raise FileError(f"{member.name} is cut short: pixels are missing; copy or export it again")
+    if not text(data, _KEPT["series"]):
         return ()
     shared, each = first(data, _SHARED), items(data, _PER_FRAME)
     if storage.frames == 1 and not each:
@@ -244,22 +265,22 @@ def _plane(member: Member, data: Elements, storage: Storage, frame: int, places:
     return Plane(
         member,
         frame,
-        storage,
         text(data, _KEPT["instance"]),
+        _list(geometry, _KEPT["position"], 3),
+        _times_s(places, data),
+        (order or 0.0) + frame,
+        storage,
         text(data, _KEPT["study"]),
         text(data, _KEPT["series"]),
         None if series_number is None else int(series_number),
         text(data, _KEPT["modality"]).upper(),
         image_type,
         text(data, _KEPT["description"]),
-        text(data, _KEPT["person"]),
+        _person(data),
         _list(turned, _KEPT["orientation"], 6),
-        _list(geometry, _KEPT["position"], 3),
         _list(measures, _KEPT["spacing"], 2),
         _first(measures, _KEPT["between"]) or _first(measures, _KEPT["thickness"]),
         number(data, _KEPT["tilt"]) or 0.0,
-        _times_s(places, data),
-        (order or 0.0) + frame,
         1.0 if slope is None else slope,
         inter or 0.0,
         None if padding is None else int(padding),
@@ -270,6 +291,20 @@ def _plane(member: Member, data: Elements, storage: Storage, frame: int, places:
         bool(text(data, _KEPT["agent"])),
         text(data, _KEPT["manufacturer"]) == SIMULATOR,
     )
+
+
+def _facts(plane: Plane) -> Facts:
+    """The values of the fields that are those of a plane's series."""
+    return tuple(getattr(plane, each.name) for each in fields(Plane)[OWN_FIELDS:])
+
+
+def _person(data: Elements) -> str:
+    """The number of a patient and who gave it; empty where it is none, as after an anonymisation."""
+    number_of = text(data, _KEPT["person"]).casefold()
+    if number_of in _NOBODY or not any(each.isalnum() and each != "0" for each in number_of):
+        return ""
+    plain = number_of.lstrip("0") if number_of.isdigit() else number_of
+    return f"{plain}\\{text(data, _KEPT['issuer']).casefold()}"
 
 
 def _group(place: Elements, group: Tag) -> Elements:

@@ -16,7 +16,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from strokelens.cohorts.dicom_elements import without_warnings
 from strokelens.cohorts.dicom_files import Member
-from strokelens.cohorts.dicom_header import DAMAGE, Plane, Storage
+from strokelens.cohorts.dicom_header import DAMAGE
+from strokelens.cohorts.dicom_plane import Plane, Storage
 from strokelens.errors import FileError
 from strokelens.perfusion.colormap import Picture
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from strokelens.cohorts.dicom_header import Plane
+from strokelens.cohorts.dicom_plane import Plane
 from strokelens.cohorts.slice_reader import SPACING_MM
 from strokelens.cohorts.slices import radiological_grid
 from strokelens.errors import GridError
@@ -137,8 +137,20 @@ def _problem(
         return f"its slices do not lie on one line at right angles (off by {stray:.3g} mm, tilt {tilt_deg:.1f}°)", False
     if not place.even:
         steps = np.diff(place.depths_mm)
+        missing = _missing(steps)
+        if missing:
+            lack = "1 slice is missing" if missing == 1 else f"{missing} slices are missing"
+            gap = f"{steps.max():.3g} mm where slices are {float(np.median(steps)):.3g} mm apart"
+            return f"{lack}: there is a gap of {gap}", False
         return f"its slices are unevenly spaced ({steps.min():.3g} to {steps.max():.3g} mm)", True
     return (f"its slices are sheared by a gantry tilt of {tilt_deg:.1f}°", True) if tilted else ("", True)
+
+
+def _missing(steps: Float[np.ndarray, "k"]) -> int:
+    """How many slices lack in gaps that are whole multiples of the usual step; 0 where steps are uneven otherwise."""
+    share = steps / np.median(steps)
+    whole = np.rint(share)
+    return int((whole - 1).sum()) if (np.abs(share - whole) <= _UNEVEN_SHARE * whole).all() and whole.min() > 0 else 0
 
 
 def _straight(plane: Plane, corners: Float[np.ndarray, "k 3"], step: Float[np.ndarray, "3"]) -> Grid:
@@ -179,8 +191,9 @@ def _unplaced(plane: Plane, shape: tuple[int, int, int]) -> Place:
 def _normal(plane: Plane) -> Float[np.ndarray, "3"]:
     """The unit normal of a plane, in DICOM's space (left, posterior, superior)."""
     assert plane.orientation is not None
-    normal = np.cross(plane.orientation[:3], plane.orientation[3:])
-    length = float(np.linalg.norm(normal))
+    with np.errstate(over="ignore", invalid="ignore"):
+        normal = np.cross(plane.orientation[:3], plane.orientation[3:])
+        length = float(np.linalg.norm(normal))
     if not 0.99 < length < 1.01:
         raise GridError("the directions of its rows and columns are impossible (ImageOrientationPatient); export again")
     return np.asarray(normal / length)

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from strokelens.cohorts.channels import CHANNEL_OF, parse
-from strokelens.cohorts.dicom_header import MOSAIC, Plane
 from strokelens.cohorts.dicom_place import SAME_PLACE_MM
+from strokelens.cohorts.dicom_plane import MOSAIC, Plane
 from strokelens.cohorts.study import ORDER
 from strokelens.errors import CaseError
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from strokelens.arrays import Curve
-from strokelens.cohorts.dicom_header import Plane
+from strokelens.cohorts.dicom_plane import Plane
 from strokelens.cohorts.sidecar import FRAME_INTERVAL_LIMITS_S
 from strokelens.errors import SeriesError
 
@@ -73,15 +73,17 @@ def frames_of(positions: Sequence[Sequence[Plane]], name: str, frame_interval_s:
 
 
 def deduplicated(planes: Sequence[Plane]) -> tuple[list[Plane], int]:
-    """The planes without copies (same instance and frame; or same place, number and times), and how many there were."""
-    kept: dict[object, Plane] = {}
-    for plane in sorted(planes, key=lambda plane: (plane.instance, plane.frame, plane.member.place)):
-        kept.setdefault((plane.instance, plane.frame) if plane.instance else plane, plane)
+    """The planes without copies, and how many there were.
+
+    Copies have the same place, number and times; where these are not known, the same instance and frame. The instance
+    alone tells nothing: some anonymisers give one to all.
+    """
     unique: dict[object, Plane] = {}
-    for plane in kept.values():
+    for plane in sorted(planes, key=lambda plane: (plane.instance, plane.frame, plane.member.place)):
         known = plane.position is not None and (plane.times_s or plane.order)
-        key = (plane.position, plane.order, tuple(plane.times_s.items())) if known else plane
-        unique.setdefault(key, plane)
+        named = (plane.instance, plane.frame) if plane.instance else plane
+        where = (plane.position, plane.order, tuple(plane.times_s.items()))
+        unique.setdefault(where if known else (named, where), plane)
     return list(unique.values()), len(planes) - len(unique)
 
 
@@ -187,6 +189,8 @@ def _clock_doubts(table: Float[np.ndarray, "k t"], clock: str) -> list[str]:
 def _checked(time_s: Curve, name: str) -> Curve:
     """The times, refused where they are not those of a perfusion series."""
     steps = np.diff(time_s)
+    if not steps.size:
+        raise SeriesError(f"{name} has one frame, and a perfusion series has many; copy or export it again")
     low, high = FRAME_INTERVAL_LIMITS_S
     if (steps <= 0).any() or not low <= float(np.median(steps)) <= high:
         raise SeriesError(

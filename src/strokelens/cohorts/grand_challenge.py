@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +11,7 @@ from typing import Final
 from strokelens.case import Segmentation
 from strokelens.cohorts.channels import parse
 from strokelens.cohorts.cohort import Entry, broken
+from strokelens.cohorts.identity import hashed
 from strokelens.cohorts.listing import files_in, folders_in
 from strokelens.cohorts.metaimage import is_mha, write_labels
 from strokelens.cohorts.sidecar import read_object
@@ -82,7 +82,7 @@ def _interfaces(folder: Path) -> dict[str, list[Path]]:
 
 def _entry(folder: Path, files: Mapping[str, Path]) -> Entry:
     first = next(iter(files.values())).stem
-    case_id = f"case-{first[:8] if _UUID.fullmatch(first) else sha256(first.encode()).hexdigest()[:8]}"
+    case_id = f"case-{first[:8]}" if _UUID.fullmatch(first) else hashed(first)
     reader = VolumeReader()
     try:
         channels: dict[str, Path] = {}

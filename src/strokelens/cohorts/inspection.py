@@ -2,22 +2,23 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strokelens import __version__
-from strokelens.case import Case
+from strokelens.case import SERIES, Case
 from strokelens.cohorts.cohort import Cohort, Entry, Problem
+from strokelens.cohorts.copies import copies
+from strokelens.cohorts.slice_reader import NO_BAR
 from strokelens.cohorts.study import ORDER
-from strokelens.errors import GridError, LabelError, StrokelensError, UnitError
+from strokelens.errors import GridError, LabelError, SeriesError, StrokelensError, UnitError
 from strokelens.flags import RESEARCH_USE
 from strokelens.labels import BACKGROUND, BRAIN
 
 Look = Callable[[Entry], tuple[Problem, ...]]
 """What is wrong with one case by itself."""
 
-_PIECE = 1 << 16
+_REFUSED = (OSError, MemoryError)
 _CODE_OF: tuple[tuple[type[StrokelensError], str], ...] = (
     (UnitError, "units"),
     (LabelError, "labels"),
@@ -63,6 +64,7 @@ class Inspection:
             "software": f"strokelens {__version__}",
             "layout": self.cohort.layout,
             "summary": self.summary,
+            "notes": list(self.cohort.notes),
             "cases": [_record(row, self.cohort.folder) for row in self.rows],
             "disclaimer": RESEARCH_USE,
         }
@@ -70,20 +72,42 @@ class Inspection:
 
 def by_headers(entry: Entry) -> tuple[Problem, ...]:
     """What names, tables and headers tell."""
-    return entry.look()
+    try:
+        return entry.look()
+    except _REFUSED as error:
+        return (*entry.problems, _refusal(error))
 
 
 def by_voxels(entry: Entry) -> tuple[Problem, ...]:
     """What reading the case tells too: damage, units, labels out of scheme, an empty truth."""
-    problems = entry.look()
+    problems = by_headers(entry)
     if any(problem.unusable for problem in problems):
         return problems
     try:
-        case = entry.read()
+        doubts = _doubts(entry.read())
+        if len(entry.files) > 1:  # a series beside maps is large, and comes alone
+            doubts += [each for name in entry.files if name in SERIES for each in _series(entry, name)]
     except StrokelensError as error:
         code = next((code for kind, code in _CODE_OF if isinstance(error, kind)), "unreadable")
         return (*problems, Problem(code, str(error), unusable=True))
-    return (*problems, *_doubts(case))
+    except _REFUSED as error:
+        return (*problems, _refusal(error))
+    return (*problems, *doubts)
+
+
+def _series(entry: Entry, name: str) -> list[Problem]:
+    """What is wrong with a series beside maps; where only its times are not known, the maps can be used."""
+    try:
+        return _doubts(replace(entry, truth=None).read(channels=(name,)))
+    except SeriesError as error:
+        return [Problem("frames", str(error))]
+
+
+def _refusal(error: OSError | MemoryError) -> Problem:
+    """What the system did not give to one case, which is no end of the batch."""
+    if isinstance(error, MemoryError):
+        return Problem("unreadable", "the case needs more memory than this machine can give", unusable=True)
+    return Problem("unreadable", f"the system cannot read it: {error.strerror or type(error).__name__}", unusable=True)
 
 
 def inspect(cohort: Cohort, look: Look = by_headers, entries: Iterable[Entry] | None = None) -> Inspection:
@@ -106,14 +130,19 @@ def _doubts(case: Case) -> list[Problem]:
     for name, source in case.sources.items():
         if f"{name} with a median of" in source.note:
             problems.append(Problem("units", source.note))
+        if NO_BAR in source.note:
+            problems.append(Problem("doubt", source.note))
     return problems
 
 
 def _between(cohort: Cohort) -> Mapping[str, list[Problem]]:
     """What comparing the cases tells of each."""
     problems: dict[str, list[Problem]] = defaultdict(list)
-    for entry, problem in (*_lacks(cohort), *_persons(cohort), *_copies(cohort)):
+    for entry, problem in (*_lacks(cohort), *_persons(cohort)):
         problems[entry.id].append(problem)
+    for entry, copy in copies(cohort):
+        said = f"its {copy.channel} is that of {copy.first.id}, byte for byte: one case under two names?"
+        problems[entry.id].append(Problem("copy", said))
     return problems
 
 
@@ -141,47 +170,6 @@ def _persons(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
             yield entry, Problem("mirrored", f"a mirrored copy {of}: never train on one and test on the other")
         elif first is not entry:
             yield entry, Problem("repeat", f"the same person as {first.id}: keep both in one part of a split")
-
-
-def _copies(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
-    """Cases whose first image is that of another case: of equal size, and equal in its middle."""
-    sizes: dict[tuple[str, int], list[Entry]] = defaultdict(list)
-    for entry in cohort:
-        if entry.files:
-            name = min(entry.files, key=ORDER.index)
-            size = _size(_middle(entry.files[name]))
-            sizes[name, size].append(entry)
-    for (name, size), entries in sizes.items():
-        seen: dict[str, Entry] = {}
-        for entry in entries if len(entries) > 1 and size > 0 else ():
-            first = seen.setdefault(_fingerprint(_middle(entry.files[name]), size), entry)
-            if first is not entry:
-                yield (
-                    entry,
-                    Problem("copy", f"its {name} is that of {first.id}, byte for byte: one case under two names?"),
-                )
-
-
-def _middle(files: tuple[Path, ...]) -> Path:
-    return files[len(files) // 2]
-
-
-def _size(path: Path) -> int:
-    """The size of a file; 0 where it cannot be told, which is for the headers to tell."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _fingerprint(path: Path, size: int) -> str:
-    """The hash of up to 64 KiB in the middle of a file, where the brain is; its name where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, (size - _PIECE) // 2))
-            return sha256(file.read(_PIECE)).hexdigest()
-    except OSError:
-        return str(path)
 
 
 def _record(row: Row, folder: Path) -> dict[str, object]:

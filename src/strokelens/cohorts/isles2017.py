@@ -16,7 +16,7 @@ from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.encode import compact, write_image
 from strokelens.cohorts.images import read_header
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
-from strokelens.cohorts.tables import read_table, typed
+from strokelens.cohorts.scores import Scores, read_scores, shortened
 from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth
 from strokelens.cohorts.written import Written, written
 from strokelens.errors import CaseError, FileError, GridError, LabelError, StrokelensError
@@ -33,6 +33,13 @@ _LAST_COLUMNS = ("tici", "since_stroke_min", "to_treatment_min")
 _FIRST_COLUMNS = ("mrs", "mrs_days")
 _FIRST_ID = 900000
 _TEST_IDS = 9000
+_CALLED = {
+    "mrs": ("mrs", "mrsondays", "mrsatdays"),
+    "mrs_days": ("ttmrs", "timetomrs", "daystomrs"),
+    "tici": ("tici", "ticiscale", "ticigrade", "ticiscalegrade"),
+    "since_stroke_min": ("tss", "timesincestroke"),
+    "to_treatment_min": ("ttt", "timetotreatment"),
+}
 _TITLE = {
     "mrs": "mRS",
     "mrs_days": "ttMRS",
@@ -47,7 +54,8 @@ class Isles2017:
     """`training_N/VSD.Brain.XX.O.MR_<MAP>.<id>/<same>.nii`, or with SMIR for VSD, and `…OT…` for the truth.
 
     The numbers have gaps (3, 17, 25, 29 and 34 of the training cases), which is normal. Maps are told by their token,
-    never by prefix. The tables have an id first and TICI, TSS and TTT last; that of training mRS and its days before.
+    never by prefix. The tables have an id first and then columns by their titles; where these are others, TICI, TSS and
+    TTT are last, and that of training has mRS and its days before.
     """
 
     name: str = "isles2017"
@@ -60,17 +68,24 @@ class Isles2017:
 
     def entries(self, folder: Path) -> tuple[Entry, ...]:
         """One entry for each numbered folder."""
-        values, problems = _clinical(folder)
+        tables, problems = _clinical(folder)
         found = []
         for case in _cases(folder):
             try:
                 entry = _entry(case)
             except (StrokelensError, OSError) as error:
                 entry = broken(case.name, case, VolumeReader(), error)
-            found.append(
-                replace(entry, clinical=values.get(case.name.casefold(), {}), problems=entry.problems + problems)
-            )
+            name = case.name.casefold()
+            values, doubts = tables[name].of(name) if name in tables else ({}, ())
+            found.append(replace(entry, clinical=values, problems=entry.problems + problems + doubts))
         return tuple(found)
+
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+        """Rows of the tables that are of no case here."""
+        here = {entry.folder.name.casefold() for entry in entries}
+        tables = {table.name: table for table in _clinical(folder)[0].values()}
+        rows = {name: table.strangers(here) for name, table in sorted(tables.items())}
+        return tuple(f"{name} has rows of nobody here: {shortened(found)}" for name, found in rows.items() if found)
 
 
 def smir_id(entry: Entry) -> str:
@@ -210,24 +225,36 @@ def _images(case: Path) -> list[Path]:
     return [file for place in places for file in files_in(place) if is_nifti(file)]
 
 
-def _clinical(folder: Path) -> tuple[dict[str, dict[str, float | str]], tuple[Problem, ...]]:
-    """The clinical values by case, in lower case, from every table beside the cases."""
-    values: dict[str, dict[str, float | str]] = {}
+def _clinical(folder: Path) -> tuple[dict[str, Scores], tuple[Problem, ...]]:
+    """The rows of every table beside the cases, by kind of case; and which tables cannot be read."""
+    tables: dict[str, Scores] = {}
+    problems: list[Problem] = []
     for file in (file for file in files_in(folder) if file.suffix.lower() == ".csv"):
-        try:
-            _, *rows = read_table(file)
-        except FileError as error:
-            return values, (Problem("clinical", str(error)),)
-        for row in rows:
-            if _CASE.fullmatch(row[0]):
-                values[row[0].casefold()] = _row(row)
-    return values, ()
+        found = read_scores(file, _case_named, columns=_columns)
+        problems += found.problems
+        for name in found.rows:
+            tables[name] = found
+    return tables, tuple(problems)
 
 
-def _row(row: Sequence[str]) -> dict[str, float | str]:
-    """The values of a row by their place; what is missing is absent."""
-    cells = dict(zip(_LAST_COLUMNS, row[-3:], strict=False)) if len(row) >= 4 else {}
-    if len(row) >= 6:
-        cells |= dict(zip(_FIRST_COLUMNS, row[1:3], strict=True))
-    found = {name: typed(cell) for name, cell in cells.items()}
-    return {name: value for name, value in found.items() if value is not None}
+def _case_named(cell: str) -> str | None:
+    return cell.casefold() if _CASE.fullmatch(cell) else None
+
+
+def _columns(header: Sequence[str]) -> list[str]:
+    """Our names of the columns: as they are called, else by their place, for some tables call them otherwise."""
+    called = [next((name for name, words in _CALLED.items() if _said(cell) in words), "") for cell in header]
+    if set(_LAST_COLUMNS) <= set(called):
+        return called
+    width = max((at for at, cell in enumerate(header, start=1) if cell), default=0)
+    by_place = [""] * len(header)
+    if width >= 4:
+        by_place[width - 3 : width] = _LAST_COLUMNS
+    if width >= 6:
+        by_place[1:3] = _FIRST_COLUMNS
+    return by_place
+
+
+def _said(cell: str) -> str:
+    """A title in its letters alone."""
+    return "".join(letter for letter in cell.casefold() if letter.isalpha())

@@ -29,7 +29,7 @@ class Isles2022:
 
     def entries(self, folder: Path) -> tuple[Entry, ...]:
         """One entry a subject and session."""
-        return tuple(session_entries(folder, VolumeReader(Reading(resample=True)), _found))
+        return tuple(session_entries(folder, VolumeReader(Reading(resample=True), apart=frozenset({"FLAIR"})), _found))
 
 
 def _found(files: Sequence[Path]) -> Found:

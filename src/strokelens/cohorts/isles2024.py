@@ -1,17 +1,17 @@
 """The layout of ISLES 2024: CT perfusion of the first day, the infarct of the follow-up."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from strokelens.cohorts.bids_tree import Found, entry_of, home_of, images, labelled, subjects
+from strokelens.cohorts.bids_tree import Found, entry_of, home_of, images, labelled, subject_id, subjects
 from strokelens.cohorts.channels import entities, parse
 from strokelens.cohorts.cohort import Entry, Problem
 from strokelens.cohorts.decode import stem
 from strokelens.cohorts.listing import files_below
-from strokelens.cohorts.tables import clinical, read_rows
+from strokelens.cohorts.tables import clinical, doubts, read_rows
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import CaseError, FileError
 
@@ -38,11 +38,13 @@ class Isles2024:
 
     def entries(self, folder: Path) -> tuple[Entry, ...]:
         """One entry a subject."""
-        values, problems = _phenotype(folder / "phenotype")
+        told = _phenotype(folder / "phenotype")
         found = []
         for subject, places in subjects(folder).items():
-            entry = entry_of(subject, subject, home_of(places[0]), VolumeReader(), partial(_found, places))
-            found.append(replace(entry, clinical=values.get(subject, {}), problems=entry.problems + problems))
+            called = subject_id(subject)
+            entry = entry_of(called, called, home_of(places[0]), VolumeReader(), partial(_found, places))
+            problems = (*entry.problems, *told.unread, *told.doubts.get(subject, ()))
+            found.append(replace(entry, clinical=told.values.get(subject, {}), problems=problems))
         return tuple(found)
 
 
@@ -68,22 +70,36 @@ def _found(places: Sequence[Path]) -> Found:
     return Found(channels, truth=labelled(truths[0]) if truths else None)
 
 
-def _phenotype(folder: Path) -> tuple[dict[str, dict[str, float | str]], tuple[Problem, ...]]:
+@dataclass(frozen=True)
+class Phenotype:
+    """What the tables say of each subject, what is doubtful in it, and which tables cannot be read."""
+
+    values: Mapping[str, Mapping[str, float | str]] = field(default_factory=dict)
+    doubts: Mapping[str, Sequence[Problem]] = field(default_factory=dict)
+    unread: tuple[Problem, ...] = ()
+
+
+def _phenotype(folder: Path) -> Phenotype:
     """The clinical values by subject, who is named in a row, or in the name of the table."""
     values: dict[str, dict[str, float | str]] = {}
+    problems: dict[str, list[Problem]] = {}
+    unread: list[Problem] = []
     if not folder.is_dir():
-        return values, ()
+        return Phenotype()
     for file in files_below(folder, depth=2):
         if file.suffix.lower() not in (".csv", ".tsv"):
             continue
         try:
             rows = read_rows(file)
         except FileError as error:
-            return values, (Problem("clinical", str(error)),)
+            unread.append(Problem("clinical", str(error)))
+            continue
         for row in rows:
             named = next((cell for cell in row.values() if _SUBJECT.fullmatch(cell)), None)
             match = _SUBJECT.match(file.name)
             subject = named or (match[0] if match else None)
             if subject is not None:
                 values.setdefault(subject, {}).update(clinical(row))
-    return values, ()
+                said = [Problem("clinical", f"{file.name}: {doubt}") for doubt in doubts(row)]
+                problems.setdefault(subject, []).extend(said)
+    return Phenotype(values, problems, tuple(unread))

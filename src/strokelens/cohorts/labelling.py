@@ -41,6 +41,15 @@ def scheme_of(names: Iterable[str], file: str) -> LabelScheme:
     return LabelScheme((BACKGROUND, *(label for name, label in _CLASSES.items() if name in wanted)))
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number of at most 9 digits, which other numerals of Unicode are not.
+
+    >>> is_whole("12"), is_whole("²"), is_whole("9" * 5000)
+    (True, False, False)
+    """
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
 def label_values(rows: object, file: str) -> dict[int, str]:
     """The integers of a table of labels, rows of `index` and `name`, and our class of each; 0 is the background.
 
@@ -49,10 +58,14 @@ def label_values(rows: object, file: str) -> dict[int, str]:
     """
     if not isinstance(rows, list) or not all(isinstance(row, dict) and {"index", "name"} <= set(row) for row in rows):
         raise LabelError(f"{file}: its labels must be rows of index and name; correct or remove them")
-    values = {0: BACKGROUND.name}
+    values, given = {0: BACKGROUND.name}, set[int]()
     for row in rows:
         index = str(row["index"])
-        if not index.isdigit() or int(index) > _LARGEST:
+        if not is_whole(index) or int(index) > _LARGEST:
             raise LabelError(f"{file}: a label's index is {index[:20]!r}, not a whole number from 0 to {_LARGEST}")
-        values[int(index)] = class_named(str(row["name"]), file)
+        name = class_named(str(row["name"]), file)
+        if int(index) in given and values[int(index)] != name:
+            raise LabelError(f"{file}: the label {index} is both {values[int(index)]} and {name}; correct the table")
+        values[int(index)] = name
+        given.add(int(index))
     return values

@@ -1,19 +1,21 @@
 """The layouts that a cohort can have, and which one a folder has."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from strokelens.cohorts.bids_layout import Bids
-from strokelens.cohorts.cohort import Cohort, Layout
+from strokelens.cohorts.cohort import Cohort, Entry, Layout, Noting
 from strokelens.cohorts.ctp_slices import CtpSlices
 from strokelens.cohorts.dicom_layout import DicomStudies
 from strokelens.cohorts.grand_challenge import GrandChallenge
 from strokelens.cohorts.isles2017 import Isles2017
 from strokelens.cohorts.isles2022 import Isles2022
 from strokelens.cohorts.isles2024 import Isles2024
-from strokelens.cohorts.listing import listing
+from strokelens.cohorts.listing import folders_in, listing
 from strokelens.cohorts.nifti_folders import NiftiFolders
 from strokelens.cohorts.nnunet import NnUnet
+from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import CohortError, hint
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -29,11 +31,15 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 """Every layout, with the usual settings."""
 
+_LOOKED_INTO = 8
 
-def open_cohort(path: Path, layout: str | Layout | None = None) -> Cohort:
+
+def open_cohort(path: Path, layout: str | Layout | None = None, *, resample: bool = False) -> Cohort:
     """The cohort in a folder; its layout is recognised, or the one that is named or given.
 
-    Only names and tables are read, no voxels. A broken case is an entry with an unusable problem.
+    Only names and tables are read, no voxels. With `resample`, images that lie on other grids, tilted or unevenly are
+    brought onto a straight one as they are read, and are no problem for that. A broken case is an entry with an
+    unusable problem.
 
     Raises `CohortError` when no layout fits, two do equally, or none has the name; `FileError` when the folder cannot
     be read.
@@ -41,7 +47,21 @@ def open_cohort(path: Path, layout: str | Layout | None = None) -> Cohort:
     folder = Path(path)
     listing(folder)
     chosen = layout_named(layout) if isinstance(layout, str) else layout or recognised(folder)
-    return Cohort(folder, chosen.name, chosen.entries(folder))
+    if resample and isinstance(chosen, DicomStudies):
+        chosen = replace(chosen, reading=replace(chosen.reading, resample=True))
+    entries = chosen.entries(folder)
+    if resample:
+        entries = tuple(_resampled(entry) for entry in entries)
+    notes = chosen.notes(folder, entries) if isinstance(chosen, Noting) else ()
+    return Cohort(folder, chosen.name, entries, notes)
+
+
+def _resampled(entry: Entry) -> Entry:
+    """The entry, whose images are brought onto one grid."""
+    reader = entry.reader
+    if not isinstance(reader, VolumeReader):
+        return entry
+    return replace(entry, reader=replace(reader, reading=replace(reader.reading, resample=True)))
 
 
 def layout_named(name: str) -> Layout:
@@ -57,6 +77,10 @@ def recognised(folder: Path, layouts: Sequence[Layout] = LAYOUTS) -> Layout:
     found = [layout for layout in layouts if layout.recognises(folder)]
     best = [layout for layout in found if layout.special == max(each.special for each in found)]
     if not best:
+        for inner in folders_in(folder)[:_LOOKED_INTO]:
+            known = next((layout.name for layout in layouts if layout.recognises(inner)), None)
+            if known is not None:
+                raise CohortError(f"{folder} is no cohort, but {inner.name} in it is one of layout {known}; give that")
         wanted = "; ".join(f"{layout.name}: {layout.looked_for}" for layout in layouts)
         raise CohortError(f"{folder} has no layout that strokelens knows; looked for {wanted}")
     if len(best) > 1:

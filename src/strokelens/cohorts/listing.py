@@ -8,6 +8,16 @@ from strokelens.errors import FileError
 _MOST_ENTRIES = 200_000
 
 
+def regular(path: Path) -> Path:
+    """The path, if it is a file or nothing: a pipe or a device would keep its reader waiting for ever.
+
+    Raises `FileError` when it is one of these.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FileError(f"{path.name} is a pipe or a device and no file; remove it")
+    return path
+
+
 def listing(folder: Path) -> tuple[list[Path], list[Path]]:
     """The folders and the files directly in a folder, each sorted by name, without hidden ones.
 

@@ -17,7 +17,8 @@ from jaxtyping import Float
 
 from strokelens.case import Segmentation
 from strokelens.cohorts.decode import Header, Scan
-from strokelens.errors import FileError
+from strokelens.cohorts.listing import regular
+from strokelens.errors import FileError, GridError
 from strokelens.grid import Grid
 
 SUFFIX: Final = ".mha"
@@ -25,6 +26,7 @@ SUFFIX: Final = ".mha"
 
 _HEAD_BYTES = 1 << 16
 _LARGEST_BYTES = 64 << 30
+_YES, _NO = {"true", "t", "1"}, {"false", "f", "0"}  # of others MetaIO itself makes what it likes
 _DEFLATE_RATIO = 1100  # deflate cannot pack more bytes than this into one
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TYPES: Mapping[str, str] = MappingProxyType(
@@ -111,7 +113,7 @@ def _written(*numbers: float) -> str:
 def _content(path: Path, count: int) -> bytes:
     """The first `count` bytes of a file, or all with -1."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             return file.read(count)
     except FileNotFoundError as error:
         raise FileError(f"{path} does not exist; check the path") from error
@@ -126,30 +128,50 @@ def _front(path: Path, head: bytes) -> _Front:
         channels = fields.get("ElementNumberOfChannels", "1")
         raise FileError(f"{path.name} has {axes} axes and {channels[:9]} values a voxel; strokelens reads volumes")
     kind = _TYPES.get(fields.get("ElementType", ""))
-    if kind is None or fields.get("BinaryData", "True") != "True":
+    if kind is None or not _flag(fields, ("BinaryData",), path, otherwise=True):
         stated = fields.get("ElementType", "no type")
         raise FileError(
             f"{path.name} holds {stated[:30]}, not numbers that are read; save it as MET_SHORT or MET_FLOAT"
         )
+    if fields.get("HeaderSize", "0") != "0":
+        raise FileError(f"{path.name}: HeaderSize {fields['HeaderSize'][:20]!r} is not read; export the image again")
     shape = _integers(fields, "DimSize", axes, path)
-    order = ">" if "True" in (fields.get("BinaryDataByteOrderMSB"), fields.get("ElementByteOrderMSB")) else "<"
-    deflated = fields.get("CompressedData") == "True"
+    order = ">" if _flag(fields, ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"), path) else "<"
+    deflated = _flag(fields, ("CompressedData",), path)
     room = path.stat().st_size * (_DEFLATE_RATIO if deflated else 1)
     if min(shape) < 1 or prod(shape) * int(kind[1]) > min(room, _LARGEST_BYTES):
         sizes = "×".join(map(str, shape))
         raise FileError(f"{path.name} declares {sizes} voxels, which the file cannot hold; copy it again")
-    matrix = np.reshape(
-        _numbers(fields, ("TransformMatrix", "Rotation", "Orientation"), axes * axes, path), (axes, axes)
-    )
-    spacing = _numbers(fields, ("ElementSpacing", "ElementSize"), axes, path)
-    affine = np.eye(4)
-    affine[:3, :3] = matrix[:3, :3].T * spacing[:3]  # the file has the direction of each axis in a row
-    affine[:3, 3] = _numbers(fields, ("Offset", "Position", "Origin"), axes, path)[:3]
-    grid = Grid((shape[0], shape[1], shape[2]), _LPS_TO_RAS @ affine)
-    interval = spacing[3] if axes == 4 else 0.0
+    grid, interval = _place(fields, shape, path)
     kept = shape if axes == 4 and shape[3] > 1 else shape[:3]
     header = Header(path.name, kept, grid, np.dtype(order + kind), start, 1.0, 0.0, interval, "")
     return _Front(header, start, deflated)
+
+
+def _place(fields: Mapping[str, str], shape: tuple[int, ...], path: Path) -> tuple[Grid, float]:
+    """The grid in RAS, and how far frames are apart; 0 where there are none."""
+    axes = len(shape)
+    turn = _numbers(fields, ("TransformMatrix", "Rotation", "Orientation"), axes * axes, path)
+    spacing = _numbers(fields, ("ElementSpacing", "ElementSize"), axes, path)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(turn, (axes, axes))[:3, :3].T * spacing[:3]  # the direction of each axis is a row
+    affine[:3, 3] = _numbers(fields, ("Offset", "Position", "Origin"), axes, path)[:3]
+    try:
+        grid = Grid((shape[0], shape[1], shape[2]), _LPS_TO_RAS @ affine)
+    except GridError as error:
+        raise GridError(f"{path.name}: {error}") from error
+    return grid, spacing[3] if axes == 4 else 0.0
+
+
+def _flag(fields: Mapping[str, str], names: tuple[str, ...], path: Path, *, otherwise: bool = False) -> bool:
+    """Whether the first of some fields that is there says yes, in the spellings that MetaIO writes and reads."""
+    name = next((name for name in names if name in fields), None)
+    if name is None:
+        return otherwise
+    said = fields[name].casefold()
+    if said not in _YES | _NO:
+        raise FileError(f"{path.name}: its header gives {name} = {fields[name][:40]!r}, not True or False; repair it")
+    return said in _YES
 
 
 def _fields(path: Path, head: bytes) -> tuple[dict[str, str], int]:
@@ -186,7 +208,7 @@ def _numbers(fields: Mapping[str, str], names: tuple[str, ...], count: int, path
         found = [float(word) for word in fields[name].split()]
     except ValueError:
         found = []
-    if len(found) != count:
+    if len(found) != count or not np.isfinite(found).all():
         raise FileError(f"{path.name}: its header gives {name} = {fields[name][:40]!r}; repair the header")
     return found
 

@@ -1,14 +1,15 @@
 """The layout `nifti`: one folder a case, with NIfTI files whose names tell their channels; also simulated patients."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
-from strokelens.cohorts.channels import parse
-from strokelens.cohorts.cohort import Entry, Problem, Truth, broken, public_id
+from strokelens.cohorts.channels import MASK_WORDS, parse
+from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.folder import MAPS, PATIENT, RESULT
+from strokelens.cohorts.identity import hashed, public_id
 from strokelens.cohorts.labelling import label_values, scheme_of
 from strokelens.cohorts.listing import files_below, files_in, folders_in
 from strokelens.cohorts.sidecar import read_object, read_sidecar
@@ -18,6 +19,7 @@ from strokelens.errors import CaseError, FileError, StrokelensError
 from strokelens.labels import LESION_ONLY
 
 _DEPTH = 2
+_LARGEST = 1e12
 _NO_TRUTH = frozenset({"predict", "prediction", "pred", "probseg", "brain", "roi"})
 _SURE = ("truth", "gt", "ot", "msk", "lesion", "dseg", "seg")  # a plain mask is mostly one of the brain
 _SERIES_OF: Mapping[str, str] = {"CT": "CTP", "MR": "PWI"}
@@ -27,8 +29,9 @@ _SERIES_OF: Mapping[str, str] = {"CT": "CTP", "MR": "PWI"}
 class NiftiFolders:
     """A folder for each case, or one folder that is a case.
 
-    An id is the BIDS, ISLES or simulated one, a folder's name that is a number (`patient_012`), else `case-` and 8
-    hexadecimal digits of the SHA-256 of the folder's name, which may be a person's.
+    An id is the BIDS, ISLES or simulated one, a folder's name that is a short number (`patient_012`), else `case-` and
+    8 hexadecimal digits of the SHA-256 of the folder's name, which may be a person's. Images beside folders that are
+    cases are nobody's.
     """
 
     name: str = "nifti"
@@ -41,9 +44,33 @@ class NiftiFolders:
 
     def entries(self, folder: Path) -> tuple[Entry, ...]:
         """One entry a folder that holds NIfTI files; the folder itself where it holds them directly."""
-        if any(_names_channel(file) for file in files_in(folder)):
+        cases = [each for each in folders_in(folder) if _is_case(each)]
+        if _is_one_case(folder, cases):
             return (_entry(folder),)
-        return tuple(_entry(each) for each in folders_in(folder) if _is_case(each))
+        return tuple(_entry(each) for each in cases)
+
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+        """Images beside folders that are cases."""
+        files = [file.name for file in files_in(folder) if _names_channel(file)]
+        if not files or _is_one_case(folder, [each for each in folders_in(folder) if _is_case(each)]):
+            return ()
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return (f"{files[0]}{more} beside the cases' folders is no case; put it into a folder if it is one",)
+
+
+def _is_one_case(folder: Path, cases: Sequence[Path]) -> bool:
+    """Whether a folder with these in it is a case itself: it holds images, and no two of them hold the same channel."""
+    inside = Counter(name for each in cases if each.name.casefold() not in MASK_WORDS for name in _channels_in(each))
+    return any(_names_channel(file) for file in files_in(folder)) and max(inside.values(), default=0) < 2
+
+
+def _channels_in(folder: Path) -> set[str]:
+    """The channels that the names in a folder tell."""
+    try:
+        files = [file for file in files_below(folder, depth=_DEPTH) if is_nifti(file)]
+        return {channel for file in files if (channel := parse(stem(file)).channel) is not None}
+    except StrokelensError:
+        return set()
 
 
 def _is_case(folder: Path) -> bool:
@@ -71,7 +98,7 @@ def _names_channel(file: Path) -> bool:
 
 
 def _entry(folder: Path) -> Entry:
-    case_id = public_id(folder.resolve().name) or f"case-{sha256(folder.resolve().name.encode()).hexdigest()[:8]}"
+    case_id = public_id(folder.resolve().name) or hashed(folder.resolve().name)
     try:
         study = find_study(folder)
         told = read_object(folder / PATIENT) or {}
@@ -145,5 +172,5 @@ def _clinical(told: Mapping[str, object]) -> dict[str, float | str]:
     return {
         str(name)[:40]: float(value)
         for name, value in given.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST  # NaN is not
     }

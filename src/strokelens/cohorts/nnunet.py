@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from strokelens.case import Case
 from strokelens.cohorts.channels import CHANNEL_OF
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.encode import write_image, write_json
-from strokelens.cohorts.labelling import CLASS_OF, class_named, scheme_of
+from strokelens.cohorts.identity import own_id
+from strokelens.cohorts.labelling import CLASS_OF, class_named, is_whole, scheme_of
 from strokelens.cohorts.listing import files_in
 from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.volumes import VolumeReader, ordered
@@ -24,14 +25,17 @@ DATASET = "dataset.json"
 """The file that tells channels and labels."""
 
 _WHOLE = "hypoperfused"
-_NUMBER = re.compile(r"_(\d{4})$")
+_NUMBER = re.compile(r"_([0-9]{4})$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 @dataclass(frozen=True)
 class NnUnet:
-    """`imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz`, `imagesTs`, and `dataset.json` for channels and labels."""
+    """`imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz`, `imagesTs`, and `dataset.json` for channels and labels.
+
+    The truth of a case of `imagesTs` is in `labelsTs`; it is called `CASE~Ts` where a case to train has its name.
+    """
 
     name: str = "nnunet"
     looked_for: str = "dataset.json and imagesTr"
@@ -47,16 +51,18 @@ class NnUnet:
             return ()
         about = read_object(folder / DATASET) or {}
         ending = str(about.get("file_ending", ".nii.gz"))
-        channels = _channels(about)
-        values = _values(about.get("labels"))
+        channels, reader = _channels(about), VolumeReader(simulated=about.get("simulated") is True)
+        values = classes_of(about.get("labels"))
         found = []
-        for case_id, images in _cases(folder, ending).items():
-            truth = folder / "labelsTr" / f"{case_id}{ending}"
+        cases = _cases(folder, ending)
+        for (part, name), images in cases.items():
+            truth = folder / f"labels{part}" / f"{name}{ending}"
+            case_id = own_id(name) + (f"~{part}" if part == "Ts" and ("Tr", name) in cases else "")
             try:
-                found.append(_entry(case_id, images, channels, truth, values))
+                found.append(_entry(case_id, images, channels, truth, values, reader))
             except StrokelensError as error:
                 found.append(broken(case_id, folder, VolumeReader(), error))
-        return tuple(found)
+        return tuple(replace(entry, person=entry.id.removesuffix("~Ts")) for entry in found)
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def write_raw(folder: Path, cases: Iterable[Case], *, number: int, name: str) ->
     left_out: dict[str, str] = {}
     channels: tuple[str, ...] = ()
     scheme: LabelScheme | None = None
+    simulated = False
     for case in cases:
         if not channels and case.truth is not None:
             channels, scheme = tuple(ordered(case.channels)), case.truth.scheme
@@ -90,25 +97,34 @@ def write_raw(folder: Path, cases: Iterable[Case], *, number: int, name: str) ->
         if reason is None:
             written[case.id] = _distinct(case.id, set(written.values()))
             write_case(place, written[case.id], case, channels)
+            simulated |= case.simulated
         else:
             left_out[case.id] = reason
     if scheme is None or not written:
         raise CohortError(f"no case could be written for nnU-Net: {'; '.join(left_out.values()) or 'there is none'}")
-    write_about(place, channels, scheme.names, count=len(written))
+    write_about(place, channels, scheme.names, count=len(written), simulated=simulated)
     return Export(place, written, left_out)
 
 
 def write_about(
-    place: Path, channels: Sequence[str], classes: Sequence[str], *, count: int, description: str = ""
+    place: Path,
+    channels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    count: int,
+    description: str = "",
+    simulated: bool = False,
 ) -> None:
     """Write `dataset.json` of a dataset with `count` cases, which have these channels and classes in this order."""
-    about = {
+    about: dict[str, object] = {
         "channel_names": {str(index): channel for index, channel in enumerate(channels)},
         "labels": {label: index for index, label in enumerate(classes)},
         "numTraining": count,
         "file_ending": ".nii.gz",
         "description": f"written by strokelens {__version__}{description and '; '}{description}",
     }
+    if simulated:
+        about["simulated"] = True
     write_json(place / DATASET, about)
 
 
@@ -163,28 +179,33 @@ def _is_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _cases(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
-    """The images of each case by the number of their channel."""
-    cases: dict[str, dict[int, Path]] = {}
-    for part in ("imagesTr", "imagesTs"):
-        for file in files_in(folder / part) if (folder / part).is_dir() else ():
+def _cases(folder: Path, ending: str) -> dict[tuple[str, str], dict[int, Path]]:
+    """The images of each case, by its part (Tr, Ts) and name, by the number of their channel."""
+    cases: dict[tuple[str, str], dict[int, Path]] = {}
+    for part in ("Tr", "Ts"):
+        for file in files_in(folder / f"images{part}") if (folder / f"images{part}").is_dir() else ():
             start = file.name.removesuffix(ending)
             match = _NUMBER.search(start)
             if match is not None and start != file.name:
-                cases.setdefault(start[: match.start()], {})[int(match[1])] = file
+                cases.setdefault((part, start[: match.start()]), {})[int(match[1])] = file
     return cases
 
 
 def _channels(about: Mapping[str, object]) -> dict[int, str]:
     """The name of each channel by its number."""
     given = about.get("channel_names", about.get("modality"))
-    if not isinstance(given, dict) or not all(str(key).isdigit() for key in given):
+    if not isinstance(given, dict) or not all(is_whole(str(key)) for key in given):
         raise CohortError(f"{DATASET} must name its channels by numbers; correct channel_names")
     return {int(key): str(value) for key, value in given.items()}
 
 
 def _entry(
-    case_id: str, images: Mapping[int, Path], channels: Mapping[int, str], truth: Path, values: Mapping[int, str]
+    case_id: str,
+    images: Mapping[int, Path],
+    channels: Mapping[int, str],
+    truth: Path,
+    values: Mapping[int, str],
+    reader: VolumeReader,
 ) -> Entry:
     files: dict[str, tuple[Path, ...]] = {}
     problems: list[Problem] = []
@@ -204,17 +225,17 @@ def _entry(
         case_id,
         next(iter(images.values())).parent,
         {name: files[name] for name in ordered(files)},
-        VolumeReader(relative=relative),
+        replace(reader, relative=relative),
         Truth((truth,), scheme_of(values.values(), DATASET), values) if truth.is_file() else None,
         problems=tuple(problems),
     )
 
 
-def _values(labels: object) -> dict[int, str]:
+def classes_of(labels: object) -> dict[int, str]:
     """The class of each integer, of labels by name (version 2), by number (version 1), or of regions."""
     if not isinstance(labels, dict):
         raise CohortError(f"{DATASET} must give labels by name; correct labels")
-    if all(str(key).isdigit() for key in labels):
+    if all(is_whole(str(key)) for key in labels):
         labels = {str(name): int(key) for key, name in labels.items()}
     values: dict[int, str] = {}
     regions = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}

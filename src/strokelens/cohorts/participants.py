@@ -1,30 +1,42 @@
 """The table `participants.tsv`: groups and clinical values, one row a participant, as BIDS has it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strokelens.cohorts.cohort import Problem
-from strokelens.cohorts.tables import read_rows
+from strokelens.cohorts.identity import own_label
+from strokelens.cohorts.scores import Scores, read_scores
 from strokelens.cohorts.written import Written
-from strokelens.errors import FileError
 
 PARTICIPANTS = "participants.tsv"
 """The name of the table."""
 
 
+def participants(path: Path) -> Scores | None:
+    """The table by participant, None where there is none; a number alone is that of `sub-<number>`."""
+    return read_scores(path, _subject, key="participant_id") if path.is_file() else None
+
+
+def _subject(cell: str) -> str | None:
+    """Who a cell names, by the rule of ids."""
+    if re.fullmatch(r"[A-Za-z0-9]+", cell):
+        return f"sub-{own_label(cell)}"
+    if match := re.fullmatch(r"sub-([A-Za-z0-9]+)", cell):
+        return f"sub-{own_label(match[1])}"
+    return cell if re.fullmatch(r"(?:case|sim)-[0-9a-f]+", cell) else None
+
+
 def read_participants(path: Path) -> tuple[Mapping[str, Mapping[str, str]], tuple[Problem, ...]]:
     """The rows of the table by participant, and what is wrong with it; a cell without a value is left out."""
-    if not path.is_file():
+    table = participants(path)
+    if table is None:
         return {}, ()
-    try:
-        rows = read_rows(path)
-    except FileError as error:
-        return {}, (Problem("clinical", str(error)),)
-    return {
-        row["participant_id"]: {name: cell for name, cell in row.items() if cell.casefold() != "n/a"}
-        for row in rows
-        if "participant_id" in row
-    }, ()
+    rows = {person: found[0] for person, found in table.rows.items()}
+    told = {
+        person: {name: cell for name, cell in row.items() if cell.casefold() != "n/a"} for person, row in rows.items()
+    }
+    return told, table.problems
 
 
 def write_participants(folder: Path, rows: Sequence[Written]) -> None:

@@ -2,30 +2,30 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from strokelens.cohorts import metaimage
 from strokelens.cohorts.bids import case_prefix
-from strokelens.cohorts.bids_tree import labelled
 from strokelens.cohorts.channels import entities
-from strokelens.cohorts.cohort import Entry, Problem, Truth, broken, natural
-from strokelens.cohorts.ctp_slices import numbered
+from strokelens.cohorts.cohort import Entry, Problem, broken, natural
+from strokelens.cohorts.ctp_slices import numbered, spans
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.isles2017 import smir_id
 from strokelens.cohorts.layouts import open_cohort
-from strokelens.cohorts.listing import files_below, files_in, listing
+from strokelens.cohorts.listing import files_below, files_in, folders_seen, listing
 from strokelens.cohorts.nifti_folders import is_mask
-from strokelens.cohorts.sidecar import read_object
-from strokelens.cohorts.slice_reader import GREY_LEVELS, SliceReader
+from strokelens.cohorts.numbering import AS_FOUND, Numbering, of_cohort, of_slices, of_volume, table_of
+from strokelens.cohorts.probabilities import class_of
+from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.slices import SUFFIXES
 from strokelens.cohorts.volumes import VolumeReader
-from strokelens.errors import CaseError, CohortError, StrokelensError
-from strokelens.labels import CORE_PENUMBRA_BRAIN
+from strokelens.errors import CaseError, CohortError, LabelError, StrokelensError
 
 _SEGMENTATION = "segmentation"
 _DEPTH = 3
+_MOST_HINTS = 1000
 _SUBMISSION = re.compile(r"(?:SMIR|VSD)\..+\.(\d+)")
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 
@@ -35,22 +35,25 @@ class Predictions:
     """The segmentations of a folder by the id of their case, and the names of those that belong to no case.
 
     Each is an entry whose truth is the prediction, on which `Entry.read_truth` gives it; one that is ambiguous or
-    cannot be opened is unusable.
+    cannot be opened is unusable. `hints` tell by the id of a case without one which of these names may be meant.
     """
 
     name: str
     folder: Path
     entries: Mapping[str, Entry]
     strangers: tuple[str, ...] = ()
+    hints: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_predictions(folder: Path, cohort: Iterable[Entry], *, name: str | None = None) -> Predictions:
+def find_predictions(
+    folder: Path, cohort: Iterable[Entry], *, name: str | None = None, numbering: Numbering = AS_FOUND
+) -> Predictions:
     """The predictions in a folder for the cases of a cohort; only names and small tables are read.
 
     A case's prediction is `<id>.nii.gz` (or .nii, .mha), `<id>/segmentation.nii.gz`, the only `_dseg` or else the only
-    mask in `<id>/`, grey slices `<id>/NN.png`, a `_dseg` of BIDS derivatives, or `SMIR.….<number>.nii`. What integers
-    mean is told by the sidecar or table beside it, else by the case's truth. A folder that is a cohort itself, of any
-    layout, gives its truth, if that finds more cases than names do.
+    mask in `<id>/`, slices `<id>/NN.png`, a `_dseg` of BIDS derivatives, or `SMIR.….<number>.nii`. What integers mean
+    is told by `numbering`, else the sidecar or table beside it, the folder's `dataset.json`, or the case's truth. A
+    folder that is a cohort itself, of any layout, gives its truth, if that finds more cases than names do.
 
     Raises `CohortError` when the folder holds nothing of the kind, `FileError` when it cannot be read.
     """
@@ -60,12 +63,37 @@ def find_predictions(folder: Path, cohort: Iterable[Entry], *, name: str | None 
     drawn = _chosen(named, truths)
     called = name or folder.resolve().name
     if sum(truths[key].truth is not None for _, key in drawn) > len(chosen):
-        entries = {entry.id: _drawn(entry, truths[key]) for entry, key in drawn}
+        entries = {entry.id: _drawn(entry, truths[key], numbering) for entry, key in drawn}
         return Predictions(called, folder, entries, _strangers(truths, drawn))
     if not found:
-        raise CohortError(f"{folder} holds no prediction; looked for <case>.nii.gz and <case>/{_SEGMENTATION}.nii.gz")
-    entries = {entry.id: _prediction(entry, folder, found[key]) for entry, key in chosen}
-    return Predictions(called, folder, entries, _strangers(found, chosen))
+        wanted = f"looked for <case>.nii.gz and <case>/{_SEGMENTATION}.nii.gz"
+        raise CohortError(f"{folder} holds no prediction; {_deeper(folder, named) or wanted}")
+    entries = {entry.id: _prediction(entry, folder, found[key], numbering) for entry, key in chosen}
+    strangers = _strangers(found, chosen)
+    return Predictions(called, folder, entries, strangers, _alike([entry.id for entry, _ in named], entries, strangers))
+
+
+def _deeper(folder: Path, named: Sequence[tuple[Entry, list[str]]]) -> str:
+    """The first folder one or two levels down that has predictions for the cohort, as a cure; empty without one."""
+    for outer in folders_seen(folder):
+        for each in (outer, *folders_seen(outer)):
+            try:
+                if _chosen(named, _found(each)):
+                    return f"{each.relative_to(folder).as_posix()} in it does; give {each}"
+            except StrokelensError:
+                continue
+    return ""
+
+
+def _alike(cases: Sequence[str], known: Mapping[str, Entry], strangers: Sequence[str]) -> dict[str, str]:
+    """By each case without prediction, the one name of no case that begins or ends with its id."""
+    lacking = [case_id for case_id in cases if case_id not in known] if len(strangers) else []
+    near = {
+        case_id: [name for name in strangers if re.fullmatch(rf"(?:.*[-_. ])?{re.escape(case_id)}(?:[-_. ].*)?", name)]
+        for case_id in lacking[:_MOST_HINTS]
+    }
+    taken = Counter(name for names in near.values() for name in names)
+    return {case_id: names[0] for case_id, names in near.items() if len(names) == 1 and taken[names[0]] == 1}
 
 
 def _chosen(named: Sequence[tuple[Entry, list[str]]], found: Mapping[str, object]) -> list[tuple[Entry, str]]:
@@ -88,10 +116,15 @@ def _truths(folder: Path) -> dict[str, Entry]:
     return {entry.id: entry for entry in cohort if entry.truth is not None or not entry.usable}
 
 
-def _drawn(entry: Entry, other: Entry) -> Entry:
+def _drawn(entry: Entry, other: Entry, numbering: Numbering) -> Entry:
     """The entry whose truth is that of a case in another cohort."""
-    truth = other.truth and replace(other.truth, called="prediction")
-    return Entry(entry.id, entry.person, other.folder, {}, other.reader, truth, problems=other.problems)
+    truth, problems = other.truth and of_cohort(other.truth, numbering), other.problems
+    if truth is not None and isinstance(entry.reader, SliceReader) and isinstance(other.reader, SliceReader):
+        try:
+            _check_slices(entry, truth.files)
+        except StrokelensError as error:
+            problems = (*problems, Problem("slices", str(error), unusable=True))
+    return Entry(entry.id, entry.person, other.folder, {}, other.reader, truth, problems=problems)
 
 
 def _found(folder: Path) -> dict[str, list[tuple[Path, ...]]]:
@@ -104,6 +137,9 @@ def _found(folder: Path) -> dict[str, list[tuple[Path, ...]]]:
         if match is not None or not label or name == label or is_mask(file):
             found.setdefault(_number(match[1]) if match else label or name, []).append((file,))
     for each in folders:
+        if _is_image(each):
+            found.setdefault(_stem(each), []).append((each,))  # reading it tells that it is a folder
+            continue
         try:
             candidates = _inside(each)
         except StrokelensError:
@@ -149,39 +185,52 @@ def _submission(entry: Entry) -> list[str]:
         return []
 
 
-def _prediction(entry: Entry, folder: Path, candidates: list[tuple[Path, ...]]) -> Entry:
+def _prediction(entry: Entry, folder: Path, candidates: list[tuple[Path, ...]], numbering: Numbering) -> Entry:
     """The entry whose truth is the prediction for a case."""
     if len(candidates) > 1:
         shown = ", ".join(files[0].relative_to(folder).as_posix() for files in candidates[:4])
         message = f"{len(candidates)} files could be the prediction ({shown}); remove all but one"
-        problems = (Problem("ambiguous", message, unusable=True),)
-        return Entry(entry.id, entry.person, folder, {}, VolumeReader(), problems=problems)
+        return _unusable(entry, folder, "ambiguous", message)
     try:
         if not candidates:
             raise CaseError("the folder of its prediction cannot be read, or has two files for one slice")
         (files,) = candidates
+        table = None if numbering.values is not None else table_of(folder)
         if _is_image(files[0]):
-            return Entry(entry.id, entry.person, folder, {}, VolumeReader(), _labels(files[0], entry.truth))
+            truth = of_volume(files[0], entry.truth, numbering, table)
+            return Entry(entry.id, entry.person, folder, {}, VolumeReader(), truth)
         if not isinstance(entry.reader, SliceReader):
             raise CaseError(f"{files[0].parent.name} has pictures, which tell no place; give NIfTI")
-        truth = Truth(files, CORE_PENUMBRA_BRAIN, GREY_LEVELS, "prediction")
-        return Entry(entry.id, entry.person, folder, {}, entry.reader, truth)
+        _check_slices(entry, files)
+        return Entry(entry.id, entry.person, folder, {}, entry.reader, of_slices(files, numbering, table))
+    except LabelError as error:
+        return _unusable(entry, folder, "labels", str(error))
     except (StrokelensError, OSError) as error:
         return broken(entry.id, folder, VolumeReader(), error)
 
 
-def _labels(file: Path, truth: Truth | None) -> Truth:
-    """The prediction in a file: its classes by the table or sidecar beside it, else those of the case's truth."""
-    sidecar = read_object(file.with_name(f"{_stem(file)}.json")) or {}
-    if truth is None or "Labels" in sidecar or file.with_name(f"{_stem(file)}.tsv").is_file():
-        own = labelled(file)
-        return Truth(own.files, own.scheme, own.values, "prediction")
-    values = truth.values if _is_image(truth.files[0]) else dict(enumerate(truth.scheme.names))
-    return Truth((file,), truth.scheme, values, "prediction")
+def _unusable(entry: Entry, folder: Path, code: str, message: str) -> Entry:
+    problems = (Problem(code, message, unusable=True),)
+    return Entry(entry.id, entry.person, folder, {}, VolumeReader(), problems=problems)
+
+
+def _check_slices(entry: Entry, files: Sequence[Path]) -> None:
+    """Raise `CaseError` unless slices have the numbers of the truth's, or others without a gap, such as from 0 on."""
+    wanted = entry.truth.files if entry.truth is not None else next(iter(entry.files.values()), ())
+    theirs, ours = numbered(wanted).keys(), numbered(files).keys()
+    if theirs == ours or not theirs or (len(theirs) == len(ours) and _whole(theirs) and _whole(ours)):
+        return
+    told = [f"lacks slices {spans(lacking)}"] if (lacking := sorted(theirs - ours)) else []
+    told += [f"has slices {spans(more)}, which the truth lacks"] if (more := sorted(ours - theirs)) else []
+    raise CaseError(f"the prediction of {entry.id} {' and '.join(told)}; give a picture of each, by its number")
+
+
+def _whole(numbers: Collection[int]) -> bool:
+    return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
 def _is_image(file: Path) -> bool:
-    return is_nifti(file) or metaimage.is_mha(file)
+    return (is_nifti(file) and class_of(file) is None) or metaimage.is_mha(file)
 
 
 def _stem(file: Path) -> str:

@@ -4,6 +4,7 @@ Only the keys that are named here are read; a patient's name in a sidecar never 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from strokelens.arrays import Curve
-from strokelens.cohorts.decode import Header, stem
+from strokelens.cohorts.decode import Header, is_nifti, stem
+from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError, SeriesError
 
 FRAME_INTERVAL_LIMITS_S = (0.1, 60.0)
@@ -66,6 +68,17 @@ def read_sidecar(image: Path) -> Sidecar:
         _positive(found, "DiffusionBValue", path.name) or b_value,
         found.get("Simulated") is True,
     )
+
+
+def told_simulated(images: Iterable[Path]) -> bool:
+    """Whether the sidecar of any of these images says that there is no such patient; a damaged one says nothing."""
+    for image in images:
+        try:
+            if is_nifti(image) and read_sidecar(image).simulated:
+                return True
+        except FileError:
+            continue
+    return False
 
 
 def frame_times(header: Header, sidecar: Sidecar, frame_interval_s: float | None = None) -> Timing:
@@ -141,7 +154,7 @@ def _factor(interval: float, units: tuple[str, ...]) -> float | None:
 def read_object(path: Path) -> dict[str, object] | None:
     """The JSON object in a file, None where there is no file; `FileError` when it holds something else."""
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
+        if regular(path).stat().st_size > _LARGEST_BYTES:
             raise FileError(f"{path.name} is larger than 16 MiB, which no sidecar is; remove or correct it")
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -189,7 +202,7 @@ def _is_number(value: object) -> bool:
 def _b_value(path: Path) -> float | None:
     """The highest b value of an FSL .bval file, None where there is none."""
     try:
-        values = [float(word) for word in path.read_text(encoding="ascii").split()[:10000]]
+        values = [float(word) for word in regular(path).read_text(encoding="ascii").split()[:10000]]
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -12,12 +13,22 @@ from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 from strokelens.case import Case, Segmentation, Source
-from strokelens.cohorts.cohort import Entry, Problem, Truth
+from strokelens.cohorts.cohort import COHORT, Entry, Problem, Truth
+from strokelens.cohorts.grey import FARTHEST, GREY_LEVELS, grey_labels, numbered_labels, predicted_labels, renamed
 from strokelens.cohorts.slices import picture_size, radiological_grid, read_grey, read_picture, volume_of
-from strokelens.errors import CaseError, FileError, LabelError, StrokelensError
+from strokelens.errors import CaseError, FileError, StrokelensError
 from strokelens.grid import Grid
-from strokelens.labels import CORE_PENUMBRA_BRAIN
-from strokelens.perfusion.colormap import FLOW, TIME, Bar, ColourTable, Picture, decode_map, find_bar, map_pixels
+from strokelens.perfusion.colormap import (
+    FLOW,
+    TIME,
+    Bar,
+    ColourTable,
+    Picture,
+    decode_by,
+    find_bar,
+    map_pixels,
+    share_without_value,
+)
 
 SPACING_MM: Final = (0.43664551, 0.43664551, 5.0)
 """The voxels of the published cohort."""
@@ -27,13 +38,8 @@ SCALES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 )
 """The values at the ends of the bars of the published cohort; that of MTT is not published, and taken from TTP."""
 
-GREY_LEVELS: Final[Mapping[int, str]] = MappingProxyType({0: "background", 85: "brain", 170: "penumbra", 255: "core"})
-"""The grey levels of a truth and their classes."""
-
-OLD_GREY_LEVELS: Final[Mapping[int, str]] = MappingProxyType(
-    {255: "background", 1: "brain", 76: "penumbra", 150: "core"}
-)
-"""The same in the oldest patients, told by a white border."""
+NO_BAR: Final = "the vendor's table, as no slice has a bar"
+"""What the note of a map says that has no bar of its own."""
 
 BAR_ROWS: Final = slice(129, 385)
 """Where the bar lies in a picture of 512 rows."""
@@ -43,8 +49,8 @@ TABLES: Final[Mapping[str, ColourTable]] = MappingProxyType(
 )
 """The vendor's tables, for a map none of whose slices has a bar."""
 
-_FARTHEST_GREY = 8
-_STRANGE_SHARE = 0.01
+_MOST_WITHOUT_VALUE = 0.1
+_LEAST_MM, _MOST_MM = 0.05, 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +79,18 @@ class SliceReader:
     def told(self, about: Mapping[str, object], name: str) -> "SliceReader":
         """This reader with the voxel sizes and scales that the JSON object `about` gives.
 
-        Raises `FileError` when they are no numbers.
+        Raises `FileError` when they are no numbers, or no possible ones.
         """
         spacing = _numbers(about.get("spacing_mm", list(self.spacing_mm)), 3, f"{name}: spacing_mm")
+        if not all(_LEAST_MM <= each <= _MOST_MM for each in spacing):
+            shown = ", ".join(f"{each:g}" for each in spacing)
+            raise FileError(f"{name}: spacing_mm is {shown}, not {_LEAST_MM:g} to {_MOST_MM:g} mm each; correct it")
         scales = about.get("scales", {})
         if not isinstance(scales, dict) or not set(scales) <= set(SCALES):
             raise FileError(f"{name}: scales must give two numbers for any of {', '.join(SCALES)}; correct it")
         given = {channel: _numbers(ends, 2, f"{name}: scale of {channel}") for channel, ends in scales.items()}
         for channel, (low, high) in given.items():
-            if not low < high:
+            if not (isfinite(low) and isfinite(high) and low < high):
                 raise FileError(f"{name}: the scale of {channel} goes from {low:g} to {high:g}; correct it")
         merged = {**self.scales, **{channel: (ends[0], ends[1]) for channel, ends in given.items()}}
         return SliceReader((spacing[0], spacing[1], spacing[2]), merged, about.get("simulated") is True)
@@ -139,17 +148,26 @@ class SliceReader:
         return grid, None if entry.truth is None else _truth_on(entry.truth, grid)
 
     def decoded(self, name: str, stack: Sequence[Picture]) -> tuple[list[Float[np.ndarray, "row column"]], str]:
-        """The values of each slice, and how they were read."""
+        """The values of each slice, and how they were read.
+
+        Raises `CaseError` when more than a tenth of what is shown has colours without a value.
+        """
         if name not in self.scales:
             return [without_marker(picture).astype(np.float32) for picture in stack], f"{name} in grey levels"
         low, high = self.scales[name]
         bars = bars_of(stack)
         table = next((bar.table for bar in bars if bar is not None), TABLES[name])
-        source = "its bar" if any(bars) else "the vendor's table, as no slice has a bar"
+        source = "its bar" if any(bars) else NO_BAR
         slices = [
-            decode_map(picture, low=low, high=high, table=table, bar=bar)
+            decode_by(bar.table if bar is not None else table, picture, low=low, high=high, bar=bar)
             for picture, bar in zip(stack, bars, strict=True)
         ]
+        share = share_without_value(stack, slices, bars)
+        if share > _MOST_WITHOUT_VALUE:
+            raise CaseError(
+                f"{100 * share:.0f} % of what {name} shows has no colour of {'its bar' if any(bars) else 'its table'}; "
+                "export the map again in colours, with its bar"
+            )
         return slices, f"{name} from {low:g} to {high:g} by {source}"
 
 
@@ -170,7 +188,7 @@ def read_pictures(entry: Entry, *, channels: Sequence[str] | None = None) -> Pic
 def without_marker(picture: Picture) -> UInt8[np.ndarray, "row column"]:
     """The grey levels of an image without a bar; what lies outside the box of its largest island becomes black."""
     grey: UInt8[np.ndarray, "row column"] = picture.min(axis=2)
-    lit = picture.max(axis=2) > _FARTHEST_GREY
+    lit = picture.max(axis=2) > FARTHEST
     islands, count = ndimage.label(lit, np.ones((3, 3)))
     if not count:
         return np.zeros_like(grey)
@@ -181,26 +199,6 @@ def without_marker(picture: Picture) -> UInt8[np.ndarray, "row column"]:
     return kept
 
 
-def grey_labels(slices: Sequence[UInt8[np.ndarray, "row column"]], name: str) -> list[UInt8[np.ndarray, "row column"]]:
-    """The classes of `CORE_PENUMBRA_BRAIN` in grey slices, in the code of 0, 85, 170, 255 or the older one.
-
-    Each pixel takes the nearest level. Raises `LabelError` when more than 1 % of them are farther than 8 from any.
-    """
-    border = np.concatenate([np.concatenate([each[0], each[-1], each[:, 0], each[:, -1]]) for each in slices])
-    levels = OLD_GREY_LEVELS if float((border > 250).mean()) > 0.5 else GREY_LEVELS
-    values = np.array(list(levels))
-    distance = np.abs(np.arange(256)[:, None] - values)
-    classes = np.array([CORE_PENUMBRA_BRAIN.value(label) for label in levels.values()], np.uint8)
-    table = classes[distance.argmin(axis=1)]
-    counts = np.bincount(np.concatenate([each.ravel() for each in slices]), minlength=256)
-    strange = np.flatnonzero((distance.min(axis=1) > _FARTHEST_GREY) & (counts > 0))
-    if counts[strange].sum() > _STRANGE_SHARE * counts.sum():
-        shown = ", ".join(str(level) for level in sorted(strange[np.argsort(-counts[strange])][:5]))
-        known = ", ".join(str(level) for level in sorted(levels))
-        raise LabelError(f"{name}: grey levels {shown} are none of {known}; export the truth again")
-    return [table[each] for each in slices]
-
-
 def _truth_on(truth: Truth, grid: Grid) -> Segmentation:
     slices = [read_grey(file) for file in truth.files]
     for file, each in zip(truth.files, slices, strict=True):
@@ -208,7 +206,12 @@ def _truth_on(truth: Truth, grid: Grid) -> Segmentation:
             size = f"{each.shape[0]}×{each.shape[1]}"
             wanted = f"{grid.shape[1]}×{grid.shape[0]}"
             raise CaseError(f"the {truth.called} {_place(file)} has {size} pixels, the maps {wanted}")
-    labels = grey_labels(slices, f"the {truth.called} in {truth.files[0].parent.name}")
+    name = f"the {truth.called} in {truth.files[0].parent.name}"
+    if truth.values.keys() != GREY_LEVELS.keys():
+        return Segmentation(volume_of(numbered_labels(slices, truth.values, truth.scheme, name)), grid, truth.scheme)
+    drawn = not truth.by or truth.by.startswith(COHORT)
+    classes = (grey_labels if drawn else predicted_labels)(slices, name)
+    labels = [renamed(each, truth.values, truth.scheme) for each in classes]
     return Segmentation(volume_of(labels), grid, truth.scheme)
 
 
@@ -256,6 +259,6 @@ def _numbers(value: object, count: int, what: str) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) != count:
         raise FileError(f"{what} must be {count} numbers; correct it")
     for item in value:
-        if not isinstance(item, int | float) or isinstance(item, bool):
+        if not isinstance(item, int | float) or isinstance(item, bool) or (isinstance(item, int) and abs(item) > 1e9):
             raise FileError(f"{what} must be {count} numbers; correct it")
     return tuple(float(item) for item in value)

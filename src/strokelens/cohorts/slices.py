@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
+from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError
 from strokelens.grid import Grid
 
@@ -40,27 +41,36 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "row column 3"]:
-    """A picture in RGB.
+    """A picture in RGB; of 16 bits, 65535 becomes 255.
 
-    Raises `FileError` when it is no PNG or TIFF, is damaged, or is larger than 4096 pixels a side.
+    Raises `FileError` when it is no PNG or TIFF, is damaged, has several pages, or more than 4096 pixels a side.
     """
     with _opened(path) as image:
-        return np.array(image.convert("RGB"))
+        if not image.mode.startswith(("I", "F")):
+            return np.array(image.convert("RGB"))
+        values = _of_16_bits(np.array(image), path)
+    return np.repeat(np.rint(values / 257).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def read_grey(path: Path) -> UInt8[np.ndarray, "row column"]:
     """A grey picture in 8 bits; of 16 bits, 65535 becomes 255, of colours their luma (red 76, green 150).
 
-    Raises as `read_picture` does.
+    16 bits that hold no more than 8 are taken as they are. Raises as `read_picture` does.
     """
     with _opened(path) as image:
         values = np.array(image if image.mode.startswith(("I", "F")) else image.convert("L"))
     if values.dtype == np.uint8:
         return values
+    values = _of_16_bits(values, path)
+    return (np.rint(values / 257) if values.max() > 255 else values).astype(np.uint8)
+
+
+def _of_16_bits(values: Shaped[np.ndarray, "row column"], path: Path) -> Shaped[np.ndarray, "row column"]:
+    """Grey values that 16 bits can hold; `FileError` for others."""
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65535:
         span = f"{values.min():g} to {values.max():g}"
         raise FileError(f"{path.name} holds {values.dtype} from {span}; save it with 8 or 16 bits")
-    return np.rint(values / 257).astype(np.uint8)
+    return values
 
 
 def write_picture(path: Path, pixels: Shaped[np.ndarray, "row column *colour"]) -> None:
@@ -96,9 +106,11 @@ def radiological(array: Shaped[np.ndarray, "i j k"], grid: Grid) -> Shaped[np.nd
 def _opened(path: Path) -> Iterator[Image.Image]:
     """A picture whose size is sane; whatever is wrong with it is a `FileError`, what Pillow only warns of too."""
     try:
-        with _strict(), Image.open(path, formats=("PNG", "TIFF")) as image:
+        with _strict(), Image.open(regular(path), formats=("PNG", "TIFF")) as image:
             if max(image.size) > _LARGEST:
                 raise FileError(f"{path.name} has {image.width}×{image.height} pixels, more than {_LARGEST} a side")
+            if (pages := getattr(image, "n_frames", 1)) > 1:
+                raise FileError(f"{path.name} has {pages} pages; save each slice as a file of its own")
             yield image
     except FileNotFoundError as error:
         raise FileError(f"{path} does not exist; check the path") from error

@@ -1,7 +1,7 @@
 """Which cases train, validate and test: drawn by person, stratified by group, from a seed; kept with a hash.
 
-A person is in one part with all scans. Mirrored copies may train; where their person validates or tests they are left
-out, for they are no further patients.
+A person is in one part with all scans, and cases with the same image, byte for byte, are of one person. Mirrored copies
+may train; where their person validates or tests they are left out, for they are no further patients.
 """
 
 import json
@@ -17,23 +17,25 @@ from random import Random
 from typing import Final
 
 from strokelens.cohorts.cohort import Cohort, Entry
+from strokelens.cohorts.copies import copies
 from strokelens.cohorts.encode import write_json
 from strokelens.errors import CohortError, FileError
 
-FORMAT: Final = "strokelens split 1"
+FORMAT: Final = "strokelens split 2"
 """What a file of a split calls itself."""
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 _LARGEST_BYTES = 16 << 20
 _PUBLISHED = "stavanger.json"
+_COPY = "a copy, byte for byte, of"
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """The ids of each part, sorted; `method` tells how they were drawn, and `left_out` who is in no part.
 
-    Raises `CohortError` at birth when an id is in two parts.
+    Raises `CohortError` at birth when an id is in two parts, or twice in one.
     """
 
     parts: Mapping[str, tuple[str, ...]]
@@ -46,6 +48,8 @@ class Split:
         seen: dict[str, str] = {}
         for name, ids in parts.items():
             for case_id in ids:
+                if seen.get(case_id) == name:
+                    raise CohortError(f"{case_id} is twice in {name}; give each case once")
                 if case_id in seen:
                     raise CohortError(f"{case_id} is in two parts of the split, {seen[case_id]} and {name}")
                 seen[case_id] = name
@@ -58,22 +62,23 @@ class Split:
 
     @property
     def sha256(self) -> str:
-        """The hash of who is in which part, whatever the order on disk."""
-        text = json.dumps({name: list(ids) for name, ids in sorted(self.parts.items())}, separators=(",", ":"))
+        """The hash of all that the split tells: who is in which part or in none, seed and method; in whatever order."""
+        parts = {name: list(ids) for name, ids in sorted(self.parts.items())}
+        text = json.dumps([parts, sorted(self.left_out), self.seed, self.method], separators=(",", ":"))
         return sha256(text.encode()).hexdigest()
 
 
 def split(cohort: Cohort | Iterable[Entry], *, validation: float = 0.2, test: float = 0.2, seed: int) -> Split:
     """Draw parts of the persons: these shares of them validate and test, in each group alike; the others train.
 
-    The total of a part is the nearest whole number; groups with the largest remainders get what rounding leaves. The
-    same persons and seed give the same split, in whatever order they come.
+    Cases that cannot be used are left out. The total of a part is the nearest whole number; groups with the largest
+    remainders get what rounding leaves. The same persons and seed give the same split, in whatever order they come.
 
     Raises `CohortError` when the shares leave nobody to train.
     """
     if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
         raise CohortError(f"shares of {validation:g} and {test:g} leave nobody to train; give less than 1 together")
-    persons, order = _persons(cohort), Random(seed)
+    (persons, unusable), order = _persons(cohort), Random(seed)
     groups = _groups(persons, order)
     testing = _taken(groups, test, sum(map(len, groups.values())))
     total = sum(map(len, groups.values()))
@@ -84,7 +89,7 @@ def split(cohort: Cohort | Iterable[Entry], *, validation: float = 0.2, test: fl
         VALIDATION: [name for group, names in rest.items() for name in names[: validating[group]]],
     }
     method = f"by person, stratified by group, {validation:g} to validate, {test:g} to test"
-    return _split(persons, chosen, method, seed)
+    return _split(persons, chosen, method, seed, unusable)
 
 
 def folds(cohort: Cohort | Iterable[Entry], count: int, *, seed: int) -> tuple[Split, ...]:
@@ -92,30 +97,25 @@ def folds(cohort: Cohort | Iterable[Entry], count: int, *, seed: int) -> tuple[S
 
     Raises `CohortError` when there are fewer persons than folds, or fewer than two folds.
     """
-    persons = _persons(cohort)
+    persons, unusable = _persons(cohort)
     dealt = [name for names in _groups(persons, Random(seed)).values() for name in names]
     if not 2 <= count <= len(dealt):
         raise CohortError(f"{count} folds of {len(dealt)} persons are not possible; give 2 to {len(dealt)}")
     method = f"fold {{}} of {count}, by person, stratified by group"
-    return tuple(_split(persons, {VALIDATION: dealt[at::count]}, method.format(at + 1), seed) for at in range(count))
+    chosen = [{VALIDATION: dealt[at::count]} for at in range(count)]
+    return tuple(_split(persons, each, method.format(at + 1), seed, unusable) for at, each in enumerate(chosen))
 
 
 def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
-    """What is wrong with a split of this cohort: persons in two parts, also by mirrored copies; ids not there."""
-    found = []
-    part_of: dict[str, tuple[str, str]] = {}
-    known = {entry.id: entry for entry in cohort}
-    for part, ids in drawn.parts.items():
-        for case_id in ids:
-            if case_id not in known:
-                found.append(f"{case_id} ({part}) is not in {cohort.folder}")
-                continue
-            entry = known[case_id]
-            first = part_of.setdefault(entry.person, (part, case_id))
-            if first[0] != part:
-                how = "a mirrored copy of" if entry.mirrored or known[first[1]].mirrored else "the same person as"
-                found.append(f"{case_id} ({part}) is {how} {first[1]} ({first[0]})")
-    return tuple(found)
+    """What is wrong with a split of this cohort: persons in two parts, also by copies of any kind; ids not there.
+
+    Then the cases that are in no part and not left out, for nobody would miss them; mirrored copies need no part.
+    """
+    known = {entry.id for entry in cohort}
+    strange = [f"{name} ({part}) is not in {cohort.folder}" for name, part in _placed(drawn) if name not in known]
+    placed = {name for name, _ in _placed(drawn)} | set(drawn.left_out)
+    lost = [f"{entry.id} is in no part" for entry in cohort if not entry.mirrored and entry.id not in placed]
+    return (*_twice(drawn, cohort), *strange, *lost)
 
 
 def checked(drawn: Split, cohort: Cohort) -> Split:
@@ -123,8 +123,47 @@ def checked(drawn: Split, cohort: Cohort) -> Split:
     found = leaks(drawn, cohort)
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        raise CohortError(f"the split leaks: {found[0]}{more}; draw it by person")
+        raise CohortError(f"the split does not fit: {found[0]}{more}; draw it by person")
     return drawn
+
+
+def cases_of(drawn: Split, part: str, cohort: Cohort) -> tuple[Entry, ...]:
+    """The cases of a part of a split, in the cohort's order; other parts may be elsewhere.
+
+    Raises `CohortError` when there is no such part, cases of it are not in the cohort, or the split leaks.
+    """
+    ids, known = set(drawn[part]), {entry.id for entry in cohort}
+    lacking = sorted(ids - known)
+    if lacking:
+        shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        told = f"{len(lacking)} of {len(ids)} cases of the part {part} are not in {cohort.folder} ({shown})"
+        raise CohortError(f"{told}; give the cohort that was split")
+    if twice := _twice(drawn, cohort):
+        raise CohortError(f"the split leaks: {twice[0]}; draw it by person")
+    return tuple(entry for entry in cohort if entry.id in ids)
+
+
+def _placed(drawn: Split) -> list[tuple[str, str]]:
+    """Each id with its part."""
+    return [(name, part) for part, names in drawn.parts.items() for name in names]
+
+
+def _twice(drawn: Split, cohort: Cohort) -> list[str]:
+    """The cases of a cohort whose person is in another part, too."""
+    found = []
+    first_of: dict[str, tuple[Entry, str]] = {}
+    entries = {entry.id: entry for entry in cohort}
+    person_of = _person_of(cohort)
+    for name, part in _placed(drawn):
+        if name not in entries:
+            continue
+        entry = entries[name]
+        first, its_part = first_of.setdefault(person_of[name], (entry, part))
+        if its_part != part:
+            mirrored = entry.mirrored or first.mirrored
+            how = "a mirrored copy of" if mirrored else "the same person as" if entry.person == first.person else _COPY
+            found.append(f"{name} ({part}) is {how} {first.id} ({its_part})")
+    return found
 
 
 def write_split(path: Path, drawn: Split) -> None:
@@ -143,7 +182,7 @@ def write_split(path: Path, drawn: Split) -> None:
 def read_split(path: Path) -> Split:
     """A split from its file.
 
-    Raises `FileError` when it is none, `CohortError` when its parts are not those that it was written with.
+    Raises `FileError` when it is none, `CohortError` when it is not what was written.
     """
     try:
         if path.stat().st_size > _LARGEST_BYTES:
@@ -191,14 +230,30 @@ def _is_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _persons(cohort: Cohort | Iterable[Entry]) -> dict[str, list[Entry]]:
-    """The entries of each person, sorted by name."""
+def _persons(cohort: Cohort | Iterable[Entry]) -> tuple[dict[str, list[Entry]], list[str]]:
+    """The usable entries of each person, sorted by name, and the ids of the others; copies are of one person."""
     persons: dict[str, list[Entry]] = defaultdict(list)
-    for entry in cohort:
-        persons[entry.person].append(entry)
+    unusable = []
+    entries = list(cohort)
+    person_of = _person_of(entries)
+    for entry in entries:
+        if entry.usable:
+            persons[person_of[entry.id]].append(entry)
+        else:
+            unusable.append(entry.id)
     if not persons:
         raise CohortError("there is nobody to split")
-    return {name: sorted(persons[name], key=lambda entry: entry.id) for name in sorted(persons)}
+    return {name: sorted(persons[name], key=lambda entry: entry.id) for name in sorted(persons)}, unusable
+
+
+def _person_of(entries: Iterable[Entry]) -> dict[str, str]:
+    """The person of each case; a case that is a copy of another is of its person, and so are all others of its own."""
+    every = list(entries)
+    same = {entry.person: entry.person for entry in every}
+    for entry, copy in copies(every):
+        one, other = same[copy.first.person], same[entry.person]
+        same = {name: one if of == other else of for name, of in same.items()}
+    return {entry.id: same[entry.person] for entry in every}
 
 
 def _groups(persons: Mapping[str, list[Entry]], order: Random) -> dict[str, list[str]]:
@@ -226,11 +281,17 @@ def _taken(groups: Mapping[str, list[str]], share: float, total: int) -> dict[st
     return taken
 
 
-def _split(persons: Mapping[str, list[Entry]], chosen: Mapping[str, list[str]], method: str, seed: int) -> Split:
+def _split(
+    persons: Mapping[str, list[Entry]],
+    chosen: Mapping[str, list[str]],
+    method: str,
+    seed: int,
+    unusable: Iterable[str],
+) -> Split:
     """The parts of the chosen persons; all others train, and the copies of those who do not train are left out."""
     part_of = {name: part for part, names in chosen.items() for name in names}
     parts: dict[str, list[str]] = {TRAIN: [], VALIDATION: [], TEST: []}
-    left_out = []
+    left_out = list(unusable)
     for name, entries in persons.items():
         part = part_of.get(name, TRAIN)
         for entry in entries:

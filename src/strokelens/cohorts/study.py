@@ -14,6 +14,7 @@ from strokelens.case import SERIES
 from strokelens.cohorts.channels import CHANNEL_OF, MASK_WORDS, Name, entities, parse
 from strokelens.cohorts.decode import is_nifti, read_header, stem
 from strokelens.cohorts.folder import MAPS, RESULT
+from strokelens.cohorts.identity import own_id, own_label
 from strokelens.errors import CaseError, FileError
 
 _MOST_FILES = 2000
@@ -153,7 +154,7 @@ def _identity(paths: list[str], folder: str = "") -> str | None:
     if _NUMBERED.fullmatch(folder):
         return folder
     archived = next((found for path in paths if (found := _ARCHIVED.fullmatch(stem(Path(path))))), None)
-    return f"{archived[1]}-{archived[2]}" if archived else None
+    return own_id(f"{archived[1]}-{archived[2]}") if archived else None
 
 
 def phantom_of(folder: Path) -> str | None:
@@ -164,25 +165,39 @@ def phantom_of(folder: Path) -> str | None:
 
 def _label(found: Mapping[str, str]) -> str:
     """`sub-x_ses-y`, or empty where no subject is named."""
-    return "_".join(f"{key}-{found[key]}" for key in ("sub", "ses") if key in found) if "sub" in found else ""
+    labels = {key: own_label(found[key]) for key in ("sub", "ses") if key in found and "sub" in found}
+    return "_".join(f"{key}-{label}" for key, label in labels.items())
 
 
 def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """The NIfTI files below a folder, sorted, and how many others of each suffix; hidden ones are left out."""
     files: list[Path] = []
     others: Counter[str] = Counter()
-    for entries, file in enumerate(walk(folder)):
+    aside: list[Path] = []
+    for entries, file in enumerate(_every(folder)):
         if entries >= _MOST_ENTRIES or len(files) >= _MOST_FILES:
             raise CaseError(f"{folder.resolve().name} holds too many files to be one study; give the folder of one")
         if is_nifti(file):
-            files.append(file)
+            (aside if _lies_in_masks(file, folder) else files).append(file)
         else:
             others[file.suffix.lower() or "without a suffix"] += 1
-    return sorted(files), others
+    return sorted(files or aside), others
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, without hidden folders, folders of truth, and folders of our own results."""
+    """Every file below a folder, without hidden ones, our own results, and the NIfTI files in folders of masks.
+
+    A folder is one of masks by its name (`gt`, `label`, `roi`, …); what else lies there is no mask for that.
+    """
+    return (file for file in _every(folder) if not (is_nifti(file) and _lies_in_masks(file, folder)))
+
+
+def _lies_in_masks(file: Path, folder: Path) -> bool:
+    return any(part.casefold() in MASK_WORDS for part in file.relative_to(folder).parts[:-1])
+
+
+def _every(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, without hidden files and folders, and folders of our own results."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -191,7 +206,7 @@ def walk(folder: Path) -> Iterator[Path]:
         if (RESULT in names or MAPS in names) and Path(where) != folder:
             folders.clear()  # our own results, written into the study's folder
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.casefold() not in MASK_WORDS)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
 
 

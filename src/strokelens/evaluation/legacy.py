@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import Final
 
+from strokelens.evaluation.people import by_person, dice, pooled_f1, score
 from strokelens.evaluation.results import Evaluation, Row
-from strokelens.evaluation.summaries import by_person, dice, groups, named, score
-from strokelens.metrics.overlap import Counts, f1_pooled
+from strokelens.evaluation.summaries import groups, named
+from strokelens.metrics.overlap import Counts
 from strokelens.metrics.scores import Summary
 from strokelens.metrics.volumes import Volumes
 
 CONVENTIONS: Final = (
     "Theirs: each case counts, mirrored copies too; Dice is 0 where both masks are empty, which lowers the mean of a "
-    "class that is often absent; F1 with 1e-7, volume similarity with 1 mm³ in the denominator. Do not mix the columns."
+    "class that is often absent; F1 with 1e-7, volume similarity with 1 mm³ in the denominator. Do not mix the "
+    "columns. So many patients were scored by ours, who count once and have no Dice where both are empty; theirs are "
+    "of so many cases."
 )
 """What the first table says of itself."""
 
@@ -36,12 +39,17 @@ _MM3_PER_ML = 1000.0
 class LegacyCell:
     """Our and their numbers of one model, group and class; `rowwise_theirs` is no distance.
 
+    Of ours, `persons` of `all_persons` have a score; of theirs, each of the `cases` counts.
+
     `counts_theirs` is None, and `rowwise_theirs` NaN, where the rows have no measures of masks.
     """
 
     model: str
     group: str
     name: str
+    persons: int
+    all_persons: int
+    cases: int
     dice: float
     dice_theirs: float
     f1: float
@@ -106,9 +114,12 @@ def _cell(model: str, group: str, name: str, rows: tuple[Row, ...]) -> LegacyCel
         model,
         group,
         name,
+        persons=len({row.person for row in rows if name in row.scores}),
+        all_persons=len({row.person for row in rows}),
+        cases=len(counts),
         dice=_mean(by_person(rows, name, dice).tolist()),
         dice_theirs=_mean([dice_theirs(each) for each in counts]),
-        f1=f1_pooled(counts),
+        f1=pooled_f1(rows, name),
         f1_theirs=f1_theirs(pooled) if counts else nan,
         similarity=_mean(by_person(rows, name, _similarity).tolist()),
         similarity_theirs=_mean([similarity_theirs(each) for each in volumes]),

@@ -9,14 +9,16 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from strokelens import __version__
-from strokelens.evaluation import legacy
+from strokelens.evaluation.calibrated import CalibratedRow
 from strokelens.evaluation.interrater import Interrater
+from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.results import TRUTH, Evaluation, Row
-from strokelens.evaluation.summaries import Overview
 from strokelens.flags import RESEARCH_USE
 
 SCHEMA_VERSION: Final = "1.0"
 """Grows in its second part when fields are added, and in its first when one changes or goes."""
+
+_EXACT: Final = ("p", "p_holm")
 
 Number = Annotated[float | None, Field(description="null where it is not defined, such as a mean of nobody")]
 
@@ -36,7 +38,7 @@ class SummaryRecord(_Record):
 
 
 class IntervalRecord(_Record):
-    """A mean over persons with its 95 % interval by bootstrap."""
+    """A mean over persons with its 95 % interval by bootstrap; none below 6 persons, too narrow a one below 20."""
 
     mean: Number
     low: Number
@@ -46,11 +48,12 @@ class IntervalRecord(_Record):
 
 
 class LimitsRecord(_Record):
-    """Bland–Altman: bias and the limits of 95 % of differences."""
+    """Bland–Altman of persons' means: bias and the limits of 95 % of differences; no limits below 5 persons."""
 
     bias: Number
     lower: Number
     upper: Number
+    margin: Annotated[Number, Field(description="The 95 % interval of each limit is it ± margin; null below 5 persons")]
     used: int
     total: int
 
@@ -60,6 +63,7 @@ class TestRecord(_Record):
 
     statistic: Number
     p: Number
+    signed: int = Field(description="The persons whose difference is not 0, of whom the test is")
     used: int
     total: int
 
@@ -74,12 +78,14 @@ class CountsRecord(_Record):
 
 
 class SummariesRecord(_Record):
-    """A model's scores of one class in one group; `f1_pooled` is of all voxels together."""
+    """A model's scores of one class in one group; `f1_pooled` is of all voxels together, each person weighing once."""
 
     model: str
     group: str
     name: str = Field(alias="class")
     cases: int
+    persons: int
+    scored: int = Field(description="The persons with a scored scan, of whom f1_pooled is")
     f1_pooled: Number
     summaries: dict[str, SummaryRecord]
     intervals: dict[str, IntervalRecord]
@@ -96,15 +102,20 @@ class VolumesRecord(_Record):
 
 
 class ComparisonRecord(_Record):
-    """Dice of the second model − that of the first on the same persons."""
+    """Dice of the second model − that of the first, scan by scan, then averaged within the person."""
 
     first: str
     second: str
     group: str
     name: str = Field(alias="class")
+    scans: int = Field(description="The scans that have a Dice by both models")
+    all_scans: int
     interval: IntervalRecord
     test: TestRecord
-    p_holm: Annotated[Number, Field(description="Corrected for all comparisons by Holm; null without a test")]
+    p_holm: Annotated[
+        Number,
+        Field(description="Corrected by Holm for the pairs of models × penumbra, core, lesion in all cases; else null"),
+    ]
 
 
 class ClassRecord(_Record):
@@ -123,6 +134,35 @@ class FailureRecord(_Record):
     message: str
 
 
+class BinRecord(_Record):
+    """The voxels of a bin of probability, each person weighing once."""
+
+    voxels: float
+    mean_probability: Number
+    frequency: Annotated[Number, Field(description="How many of the voxels are true; null without any")]
+
+
+class ProbabilitiesRecord(_Record):
+    """A model's probabilities of one class in one group; `pooled_error` is of the bins, all persons together."""
+
+    model: str
+    group: str
+    name: str = Field(alias="class")
+    summaries: dict[str, SummaryRecord]
+    intervals: dict[str, IntervalRecord]
+    bins: list[BinRecord]
+    pooled_error: Number
+
+
+class CalibratedRecord(_Record):
+    """A case's scores of a model's probabilities, by class; `failure` is empty unless they could not be read."""
+
+    model: str
+    case: str
+    classes: dict[str, dict[str, Number]]
+    failure: str
+
+
 class CaseRecord(_Record):
     """A case's scores by a model; `against` tells by whose masks."""
 
@@ -132,6 +172,7 @@ class CaseRecord(_Record):
     person: str
     group: Annotated[str | None, Field(description="null where the cohort tells none")]
     simulated: bool
+    labels: str = Field(description="Who says what the prediction's integers mean; empty without a prediction")
     classes: dict[str, ClassRecord]
     failures: list[FailureRecord]
 
@@ -148,13 +189,19 @@ class SpreadRecord(_Record):
 
 
 class BesideRecord(_Record):
-    """A model's Dice against each annotator; `difference` is that against the truth − that between the two."""
+    """A model's Dice against each annotator; `difference` is the mean of both − that between the annotators.
+
+    All are of the scans that have all three.
+    """
 
     model: str
     group: str
     name: str = Field(alias="class")
+    scans: int
+    all_scans: int
     against_first: IntervalRecord
     against_second: IntervalRecord
+    between: IntervalRecord
     difference: IntervalRecord
 
 
@@ -172,6 +219,9 @@ class LegacyRecord(_Record):
     model: str
     group: str
     name: str = Field(alias="class")
+    persons: int = Field(description="The persons with a scored scan, of whom our numbers are")
+    all_persons: int
+    cases: int = Field(description="The scored cases, of which theirs are")
     dice: Number
     dice_theirs: Number
     f1: Number
@@ -196,6 +246,7 @@ class EvaluationRecord(_Record):
     models: list[str]
     groups: list[str]
     classes: list[str]
+    part: str = Field(description="Which part of which split was scored, with its hash; empty for the whole cohort")
     simulated: int = Field(description="How many cases are of simulated patients")
     complete: bool = Field(description="Every case was scored in full, and every prediction belonged to one")
     cases_without_truth: list[str] = Field(description="Left out, as nobody has a prediction for them")
@@ -205,6 +256,8 @@ class EvaluationRecord(_Record):
     comparisons: list[ComparisonRecord]
     annotator: Annotated[AnnotatorRecord | None, Field(description="null without a second annotator")]
     legacy: Annotated[list[LegacyRecord] | None, Field(description="null unless it was asked for")]
+    probabilities: list[ProbabilitiesRecord]
+    calibrations: list[CalibratedRecord]
     cases: list[CaseRecord]
 
 
@@ -217,6 +270,7 @@ def record_of(overview: Overview, *, with_legacy: bool = False) -> EvaluationRec
         "models": evaluation.models,
         "groups": evaluation.groups,
         "classes": evaluation.classes,
+        "part": evaluation.part,
         "simulated": evaluation.simulated,
         "complete": evaluation.complete,
         "cases_without_truth": evaluation.left_out,
@@ -224,8 +278,13 @@ def record_of(overview: Overview, *, with_legacy: bool = False) -> EvaluationRec
         "summaries": map(asdict, overview.cells),
         "volumes": map(asdict, overview.agreements),
         "comparisons": map(asdict, overview.comparisons),
-        "annotator": _annotator(Interrater.of(evaluation)),
-        "legacy": list(map(asdict, legacy.cells(evaluation))) if with_legacy else None,
+        "annotator": _annotator(overview.interrater),
+        "legacy": list(map(asdict, overview.legacy)) if with_legacy else None,
+        "probabilities": map(asdict, overview.reliabilities),
+        "calibrations": [
+            {"model": row.model, "case": row.case_id, "classes": _values(row), "failure": row.failure}
+            for row in evaluation.calibrations
+        ],
         "cases": [_case(row, against) for against, rows in compared(evaluation) for row in rows],
     }
     return EvaluationRecord.model_validate(_plain(told))
@@ -240,8 +299,13 @@ def compared(evaluation: Evaluation) -> list[tuple[str, Sequence[Row]]]:
 
 
 def evaluation_text(record: EvaluationRecord) -> str:
-    """The text of evaluation.json: same record, same bytes."""
-    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """The text of evaluation.json, a line a case: same record, same bytes."""
+    told = record.model_dump(mode="json")
+    cases = ",\n".join(f"    {json.dumps(case, ensure_ascii=False, allow_nan=False)}" for case in told["cases"])
+    head = json.dumps({**told, "cases": []}, indent=2, ensure_ascii=False, allow_nan=False)
+    empty = '"cases": []\n}'
+    assert head.endswith(empty)
+    return f'{head.removesuffix(empty)}"cases": [\n{cases}\n  ]\n}}\n'
 
 
 def evaluation_schema() -> dict[str, Any]:
@@ -269,6 +333,10 @@ def _annotator(found: Interrater | None) -> dict[str, object] | None:
     return {"name": told["annotator"], "agreement": told["spreads"], "models": told["models"]}
 
 
+def _values(row: CalibratedRow) -> dict[str, dict[str, float]]:
+    return {name: dict(each.values) for name, each in row.classes.items()}
+
+
 def _case(row: Row, against: str) -> dict[str, object]:
     classes = {
         name: {
@@ -281,15 +349,19 @@ def _case(row: Row, against: str) -> dict[str, object]:
     }
     known = {"model": row.model, "against": against, "case": row.case_id, "person": row.person, "group": row.group}
     failures = [asdict(failure) for failure in row.failures]
-    return {**known, "simulated": row.simulated, "classes": classes, "failures": failures}
+    return {**known, "simulated": row.simulated, "labels": row.labels, "classes": classes, "failures": failures}
 
 
 def _plain(value: object) -> Any:
-    """Six decimals for floats, which hides no voxel, and None for NaN, at any depth."""
+    """Six decimals for floats, which hides no voxel, and None for NaN, at any depth; p in full, for it may be small."""
     if isinstance(value, float):
         return round(value, 6) if isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _exact(each) if key in _EXACT else _plain(each) for key, each in value.items()}
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         return value
     return [_plain(each) for each in value]
+
+
+def _exact(p: float) -> float | None:
+    return p if isfinite(p) else None

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from strokelens.evaluation.ancestors import Theirs
+from strokelens.evaluation.calibrated import CalibratedRow
 from strokelens.metrics.scores import Scores
 from strokelens.metrics.volumes import Volumes
 
@@ -27,7 +28,9 @@ FAILURES: Final[Mapping[str, str]] = MappingProxyType(
         "no-prediction": "there is no prediction for the case",
         "prediction": "the prediction cannot be read, or is not the only one",
         "other-grid": "the prediction lies on another grid than the truth",
+        "is-truth": "the prediction is the file of the truth itself",
         "labels": "the prediction holds or lacks labels of another scheme than the truth's",
+        "crashed": "scoring the case ended in an error of ours, or its process was ended",
     }
 )
 """Every code of a `Failure`, and what it says."""
@@ -48,7 +51,7 @@ class Row:
     """A model's scores of one case by class, with the volumes of both; empty, with `failures`, where there are none.
 
     `person` is the same for repeated scans and mirrored copies of one person. `theirs` are the ancestors' measures by
-    class, where they were asked for.
+    class, where they were asked for. `labels` tells who says what the prediction's integers mean.
     """
 
     model: str
@@ -60,6 +63,13 @@ class Row:
     volumes: Mapping[str, Volumes] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     theirs: Mapping[str, Theirs] = field(default_factory=dict)
+    labels: str = ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether every voxel of every class is as in the truth, and there are any."""
+        counts = [each.counts for each in self.scores.values()]
+        return any(each.tp for each in counts) and not any(each.fp or each.fn for each in counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +85,17 @@ class Annotator:
 class Evaluation:
     """Every row, and of each model (and annotator) the predictions that belong to no case.
 
-    `left_out` are the cases that have no truth, and for which there is nothing to score.
+    `left_out` are the cases that have no truth, and for which there is nothing to score. `calibrations` are of the
+    cases that have probabilities. `part` tells which part of which split the cases are, and is empty where they are
+    the whole cohort.
     """
 
     rows: tuple[Row, ...]
     strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     annotator: Annotator | None = None
+    calibrations: tuple[CalibratedRow, ...] = ()
+    part: str = ""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -109,13 +123,32 @@ class Evaluation:
     @property
     def complete(self) -> bool:
         """Whether every case was scored in full, and every prediction belonged to one."""
-        return not self.failed and not any(self.strangers.values())
+        wrong = any(row.failure for row in self.calibrations)
+        return not self.failed and not wrong and not any(self.strangers.values())
 
     @property
     def simulated(self) -> int:
         """How many cases are of simulated patients."""
         return len({row.case_id for row in self.rows if row.simulated})
 
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """The models that agree with the truth in every voxel of each case that was scored and has a lesion."""
+        marked = {model: [row for row in self.of(model) if _marked(row)] for model in self.models}
+        return tuple(model for model, rows in marked.items() if rows and all(row.exact for row in rows))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of the scores before he believes them."""
+        told = "agrees with the truth in every voxel of every case: is it a copy of it?"
+        only = (f"Only a part of the cohort was asked for: {self.part}.",) if self.part else ()
+        return (*only, *(f"{model} {told}" for model in self.copies))
+
     def of(self, model: str, group: str | None = None) -> tuple[Row, ...]:
         """The rows of a model, in one group or all."""
         return tuple(row for row in self.rows if row.model == model and group in (None, row.group))
+
+
+def _marked(row: Row) -> bool:
+    """Whether the truth or the prediction of a case has a lesion."""
+    return any(each.counts.tp or each.counts.fp or each.counts.fn for each in row.scores.values())

@@ -4,23 +4,30 @@ Conventions: the scores are those of `metrics.scores`, with its empty cases. A c
 hypoperfused tissue is penumbra and core together. Grids must agree: nothing is resampled unasked.
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.predictions import Predictions
-from strokelens.errors import CaseError, GridError, LabelError, StrokelensError
+from strokelens.cohorts.sidecar import told_simulated
+from strokelens.cohorts.slice_reader import SliceReader
+from strokelens.cohorts.volumes import VolumeReader
+from strokelens.errors import GridError, LabelError, StrokelensError
 from strokelens.evaluation.ancestors import Measure, Theirs
 from strokelens.evaluation.results import CLASSES, Annotator, Evaluation, Failure, Row
-from strokelens.grid import difference
+from strokelens.grid import Grid, difference
 from strokelens.labels import LabelScheme
 from strokelens.metrics import scores
 from strokelens.metrics.scores import Scores
 from strokelens.metrics.volumes import Volumes
-from strokelens.processes import in_order
+from strokelens.processes import surviving
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +60,7 @@ def evaluate(
 
     Truth, annotator and one prediction are in memory for each of the `workers`, whatever the number of cases; with more
     than one these are processes, which need `if __name__ == "__main__":` in a script. The rows are the same whatever
-    their number. Nothing is raised for a broken case.
+    their number. Nothing is raised for a broken case, nor for one that ends its process.
     """
     plan = Plan(tuple(models), annotator)
     with closing(cases(plan, cohort, workers=workers)) as scored:
@@ -66,18 +73,14 @@ def cases(plan: Plan, cohort: Iterable[Entry], *, workers: int = 1) -> Generator
     if workers == 1:
         yield from map(_scored, jobs)
         return
-    with closing(in_order(_scored, jobs, workers=workers)) as scoring:
+    with closing(surviving(_scored, jobs, workers=workers)) as scoring:
         for job, scored in scoring:
-            try:
-                yield scored.result()
-            except BrokenProcessPool as error:
-                raise CaseError(
-                    f"the process that scored {job.case.id} was ended, perhaps for want of memory; give fewer --workers"
-                ) from error
+            lost = isinstance(scored.exception(), BrokenProcessPool)
+            yield _lost(job) if lost else scored.result()
 
 
-def collected(plan: Plan, scored: Iterable[Scored]) -> Evaluation:
-    """The evaluation of the rows of each case."""
+def collected(plan: Plan, scored: Iterable[Scored], *, part: str = "") -> Evaluation:
+    """The evaluation of the rows of each case; `part` tells which part of a split these are."""
     every = tuple(scored)
     named = (*plan.models, *([plan.annotator] if plan.annotator is not None else []))
     annotator = None
@@ -89,6 +92,7 @@ def collected(plan: Plan, scored: Iterable[Scored]) -> Evaluation:
         {each.name: each.strangers for each in named},
         tuple(each.case_id for each in every if not each.rows),
         annotator,
+        part=part,
     )
 
 
@@ -97,10 +101,11 @@ def score(truth: Segmentation, prediction: Segmentation) -> dict[str, Scores]:
 
     Raises `GridError` when the two lie on different grids, `LabelError` when they have no class in common.
     """
-    if not prediction.grid.agrees(truth.grid):
+    placed = _placed(prediction, truth.grid)
+    if placed is None:
         gap = difference(prediction.grid, truth.grid)
         raise GridError(f"the prediction lies elsewhere than the truth ({gap}); bring it there with onto(truth.grid)")
-    found = _by_class(truth, prediction)
+    found = _by_class(truth, placed)
     if not found:
         known = " and ".join(", ".join(each.scheme.names) for each in (truth, prediction))
         raise LabelError(f"truth and prediction have no class in common that is scored: {known}; name them alike")
@@ -109,95 +114,202 @@ def score(truth: Segmentation, prediction: Segmentation) -> dict[str, Scores]:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A case, each model's prediction for it and the annotator's: all that another process needs."""
+    """A case, each model's prediction for it and the annotator's: all that another process needs.
+
+    Where there is no prediction, there may be the name of one that is nearly the case's.
+    """
 
     case: Entry
-    predictions: Mapping[str, Entry | None]
-    annotator: tuple[str, Entry | None] | None
+    predictions: Mapping[str, Entry | str | None]
+    annotator: tuple[str, Entry | str | None] | None
     measure: Measure | None
 
 
 def _job(plan: Plan, entry: Entry) -> _Job:
-    predictions = {model.name: model.entries.get(entry.id) for model in plan.models}
+    def of(each: Predictions) -> Entry | str | None:
+        return each.entries.get(entry.id) or each.hints.get(entry.id)
+
     second = plan.annotator
-    return _Job(
-        entry, predictions, None if second is None else (second.name, second.entries.get(entry.id)), plan.measure
-    )
+    predictions = {model.name: of(model) for model in plan.models}
+    return _Job(entry, predictions, None if second is None else (second.name, of(second)), plan.measure)
 
 
 def _scored(job: _Job) -> Scored:
     """The rows of one case; none where it has no truth, and nobody a prediction."""
     entry = job.case
     named = dict([job.annotator]) if job.annotator is not None else {}
-    if entry.truth is None and entry.usable and not any((*job.predictions.values(), *named.values())):
+    drawn = any(isinstance(each, Entry) for each in (*job.predictions.values(), *named.values()))
+    if _lacks_truth(entry) and not drawn:
         return Scored(entry.id)
     truth = _read_truth(entry)
     second = {name: _read(entry, prediction) for name, prediction in named.items()}
+    return _rows(job, truth, lambda prediction: _read(entry, prediction), second)
+
+
+def _lost(job: _Job) -> Scored:
+    """The rows of a case whose process was ended."""
+    message = (
+        f"the process that scored {job.case.id} was ended, alone too (BrokenProcessPool), perhaps for want of memory"
+    )
+    failure = Failure("crashed", f"{message}; score it on a machine with more, or take it out")
+    return _rows(
+        job, failure, lambda _: failure, dict.fromkeys(dict([job.annotator]) if job.annotator else {}, failure)
+    )
+
+
+def _rows(
+    job: _Job,
+    truth: Case | Failure,
+    read: Callable[[Entry | str | None], Case | Failure],
+    second: Mapping[str, Case | Failure],
+) -> Scored:
+    """The rows of one case, of which one prediction is in memory at a time."""
+    entry, annotator = job.case, dict([job.annotator]) if job.annotator is not None else {}
     rows, against = [], []
     for model, prediction in job.predictions.items():
-        found = _read(entry, prediction)
-        rows.append(_row(model, entry, truth, found, job.measure))
-        against += [_row(model, entry, annotated, found, None) for annotated in second.values()]
-    between = tuple(_row(name, entry, truth, annotated, None) for name, annotated in second.items())
+        found = read(prediction)
+        rows.append(_row(_known(model, entry, truth, prediction), truth, found, job.measure))
+        against += [_row(_known(model, entry, truth, prediction), drawn, found, None) for drawn in second.values()]
+    between = tuple(
+        _row(_known(name, entry, truth, annotator[name]), truth, drawn, None) for name, drawn in second.items()
+    )
     return Scored(entry.id, tuple(rows), between, tuple(against))
+
+
+def _lacks_truth(entry: Entry) -> bool:
+    """Whether there is no truth at all, which is no failure where nobody has a prediction."""
+    return entry.truth is None and entry.usable and entry.doubted is None
 
 
 def _read_truth(entry: Entry) -> Case | Failure:
     try:
         return entry.read_truth()
     except StrokelensError as error:
-        return Failure("no-truth" if entry.truth is None and entry.usable else "truth", str(error))
+        return Failure("no-truth" if _lacks_truth(entry) else "truth", str(error))
+    except Exception as error:
+        return _crash(entry.id, error)
 
 
-def _read(entry: Entry, prediction: Entry | None) -> Case | Failure:
+def _read(entry: Entry, prediction: Entry | str | None) -> Case | Failure:
     """A prediction, or an annotator's masks."""
-    if prediction is None:
-        return Failure("no-prediction", f"{entry.id} has no prediction; add it, or take the case out")
+    if not isinstance(prediction, Entry):
+        cure = "add it, or take the case out"
+        if prediction is not None:
+            cure = f"if {prediction} is meant, call it {entry.id}"
+        return Failure("no-prediction", f"{entry.id} has no prediction; {cure}")
     try:
+        if _is_truth(entry, prediction):
+            message = f"the prediction of {entry.id} is the file of its truth; give the folder of the predictions"
+            return Failure("is-truth", message)
         return prediction.read_truth()
     except LabelError as error:
         return Failure("labels", str(error))
     except StrokelensError as error:
-        return Failure("prediction", str(error))
+        refused = any(problem.code == "labels" for problem in prediction.problems)
+        return Failure("labels" if refused else "prediction", str(error))
+    except Exception as error:
+        return _crash(entry.id, error)
 
 
-def _row(model: str, entry: Entry, truth: Case | Failure, found: Case | Failure, measure: Measure | None) -> Row:
+def _is_truth(entry: Entry, prediction: Entry) -> bool:
+    """Whether a prediction's files are those of the truth, by whatever path."""
+    if entry.truth is None or prediction.truth is None:
+        return False
+    files = {_identity(file) for file in entry.truth.files} - {None}
+    return bool(files) and all(_identity(file) in files for file in prediction.truth.files)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _crash(case_id: str, error: Exception) -> Failure:
+    """What is no mistake of the user ends no batch: it is told, and --verbose shows where it came from."""
+    _log.info("%s", case_id, exc_info=error)
+    told = " ".join(str(error).split())[:200]
+    message = f"{case_id} ended in {type(error).__name__}{f' ({told})' if told else ''}"
+    return Failure("crashed", f"{message}, which is our bug or want of memory; report it, --verbose tells more")
+
+
+def _known(model: str, entry: Entry, truth: Case | Failure, prediction: Entry | str | None) -> Row:
+    """What is known of a row before it is scored."""
+    if isinstance(truth, Case):
+        simulated = truth.simulated
+    elif isinstance(entry.reader, SliceReader | VolumeReader) and entry.reader.simulated:
+        simulated = True
+    else:
+        files = [*(entry.truth.files if entry.truth is not None else ()), *(each[0] for each in entry.files.values())]
+        simulated = told_simulated(files)
+    labels = prediction.truth.by if isinstance(prediction, Entry) and prediction.truth is not None else ""
+    return Row(model, entry.id, entry.person, entry.group, simulated, labels=labels)
+
+
+def _row(known: Row, truth: Case | Failure, found: Case | Failure, measure: Measure | None) -> Row:
     """The row of one truth and prediction."""
     for each in (truth, found):
         if isinstance(each, Failure):
-            return Row(model, entry.id, entry.person, entry.group, failures=(each,))
+            return replace(known, failures=(each,))
     assert isinstance(truth, Case)
     assert isinstance(found, Case)
     assert truth.truth is not None
     assert found.truth is not None
-    row = _compared(truth.truth, found.truth, entry.id, measure)
-    return Row(model, entry.id, entry.person, entry.group, truth.simulated, *row)
+    try:
+        values, volumes, failures, theirs = _compared(truth.truth, found.truth, known.case_id, measure)
+    except Exception as error:
+        return replace(known, failures=(_crash(known.case_id, error),))
+    return replace(known, scores=values, volumes=volumes, failures=failures, theirs=theirs)
 
 
 def _compared(
     truth: Segmentation, prediction: Segmentation, case_id: str, measure: Measure | None
 ) -> tuple[dict[str, Scores], dict[str, Volumes], tuple[Failure, ...], dict[str, Theirs]]:
     """Scores, volumes and the ancestors' measures by class, and why some are missing."""
-    if not prediction.grid.agrees(truth.grid):
+    placed = _placed(prediction, truth.grid)
+    if placed is None:
         gap = difference(prediction.grid, truth.grid)
         message = f"the prediction of {case_id} lies elsewhere than the truth ({gap}); bring it onto the truth's grid"
         return {}, {}, (Failure("other-grid", message),), {}
-    scored = _by_class(truth, prediction)
-    volumes = {name: Volumes.of(each.counts, truth.grid.spacing_mm) for name, each in scored.items()}
-    theirs = {name: measure(truth, prediction, CLASSES[name]) for name in scored} if measure is not None else {}
+    scored, grid = _by_class(truth, placed), truth.grid
+    edges_mm = grid.edges_mm if grid.sheared else None
+    volumes = {name: scores.volumes_of(each.counts, grid.spacing_mm, edges_mm) for name, each in scored.items()}
+    theirs = {name: measure(truth, placed, CLASSES[name]) for name in scored} if measure is not None else {}
     wanted, known = _classes(truth.scheme), _classes(prediction.scheme)
-    lacking = ", ".join(name for name in wanted if name not in known)
+    lacking = [name for name in wanted if name not in known]
     if not lacking:
         return scored, volumes, (), theirs
-    told = f"the prediction of {case_id} has no {lacking}; it has {', '.join(known) or 'none that is scored'}"
-    return scored, volumes, (Failure("labels", f"{told}; name its classes in a sidecar"),), theirs
+    told = (
+        f"the prediction of {case_id} has no {', '.join(lacking)}; it has {', '.join(known) or 'none that is scored'}"
+    )
+    return scored, volumes, (Failure("labels", f"{told}; {_cure(lacking, known)}"),), theirs
+
+
+def _cure(lacking: Sequence[str], known: Sequence[str]) -> str:
+    """How a prediction gets the classes that it lacks."""
+    others = [name for name in known if name != "hypoperfused"]
+    if "lesion" in lacking and others:
+        return f"count one as the other with --as {'core' if 'core' in others else others[0]}=lesion"
+    if "lesion" in known:
+        return f"count one as the other with --as lesion={'core' if 'core' in lacking else lacking[0]}"
+    return "name its classes in a sidecar, or with --labels 1=penumbra,2=core"
+
+
+def _placed(prediction: Segmentation, grid: Grid) -> Segmentation | None:
+    """The prediction on the truth's grid, if only the order or direction of axes differs; None if it is elsewhere."""
+    return prediction if prediction.grid.agrees(grid) else prediction.reordered(grid)
 
 
 def _by_class(truth: Segmentation, prediction: Segmentation) -> dict[str, Scores]:
     """The scores of the classes that both know."""
-    known = _classes(prediction.scheme)
+    known, grid = _classes(prediction.scheme), truth.grid
+    edges_mm = grid.edges_mm if grid.sheared else None
     return {
-        name: scores.evaluate(truth.mask(*CLASSES[name]), prediction.mask(*CLASSES[name]), truth.grid.spacing_mm)
+        name: scores.evaluate(
+            truth.mask(*CLASSES[name]), prediction.mask(*CLASSES[name]), grid.spacing_mm, edges_mm=edges_mm
+        )
         for name in _classes(truth.scheme)
         if name in known
     }

@@ -1,52 +1,51 @@
 """What the rows of an evaluation tell together: of each model, group and class the mean, its interval, and agreement.
 
-Conventions: a person counts once. The scores of a person's scans and mirrored copies are averaged first, so that an
-interval or a test does not take one person for several. Pooled F1 is of all voxels of all cases together. `used` of
-`total` are persons; who has no such score, for an empty class or a failure, is left out and counted.
+Conventions: a person counts once, as in `people`: the scores of a person's scans and mirrored copies are averaged
+first, so that an interval or a test does not take one person for several, and so are the counts behind pooled F1.
+`used` of `total` are persons; who has no such score, for an empty class or a failure, is left out and counted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import log10, nan
+from math import nan
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float
 
-from strokelens.evaluation.results import Evaluation, Row
-from strokelens.metrics.agreement import Interval, Limits, SignedRank, bland_altman, bootstrap_mean, holm, wilcoxon
-from strokelens.metrics.overlap import f1_pooled
-from strokelens.metrics.scores import Summary
-
-SHOWN: Final = (
-    "dice",
-    "precision",
-    "recall",
-    "hd95_max_mm",
-    "assd_pooled_mm",
-    "absolute_volume_difference_ml",
-    "f1_isles22",
+from strokelens.evaluation.people import (
+    Joint,
+    averaged,
+    dice,
+    jointly,
+    pooled_f1,
+    prediction_ml,
+    truth_ml,
 )
-"""The scores that are summarised, by their names in `metrics.scores`."""
+from strokelens.evaluation.results import Evaluation, Row
+from strokelens.metrics.agreement import Interval, Limits, SignedRank, bland_altman, bootstrap_means, holm, wilcoxon
+from strokelens.metrics.scores import Summary
 
 EVERYONE: Final = "all"
 """What the group of all cases is called."""
 
-_SEED = 0
+FAMILY: Final = ("penumbra", "core", "lesion")
+"""The classes whose comparisons, over all cases, are corrected for each other; hypoperfused overlaps with them."""
 
-Value = Callable[[Row, str], float]
-"""One number of a row's class; NaN where it has none."""
+_SEED = 0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model's scores of one class in one group."""
+    """One model's scores of one class in one group: `cases` scans of `persons`, of whom `scored` have any score."""
 
     model: str
     group: str
     name: str
     cases: int
+    persons: int
+    scored: int
     f1_pooled: float
     summaries: dict[str, Summary]
     intervals: dict[str, Interval]
@@ -54,7 +53,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Volumes of one class by a model against those of the truth, in ml; differences are prediction − truth."""
+    """Volumes of one class by a model against those of the truth, in ml; differences are prediction − truth.
+
+    `limits` are those of the persons' means.
+    """
 
     model: str
     group: str
@@ -65,56 +67,63 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Dice of two models on the same persons: the mean of second − first, its interval, and the signed-rank test.
+    """Dice of two models on the same scans: the mean of second − first over persons, its interval, and the test.
 
-    `p_holm` is the test's p corrected for all comparisons of the evaluation.
+    `scans` of `all_scans` have a Dice by both. `p_holm` is the test's p corrected for those of the `FAMILY` of classes
+    over all cases and all pairs of models; NaN for a comparison that is none of them.
     """
 
     first: str
     second: str
     group: str
     name: str
+    scans: int
+    all_scans: int
     interval: Interval
     test: SignedRank
     p_holm: float
 
 
-@dataclass(frozen=True, eq=False)
-class Overview:
-    """An evaluation and all that its rows tell together."""
-
-    evaluation: Evaluation
-    cells: tuple[Cell, ...]
-    agreements: tuple[Agreement, ...]
-    comparisons: tuple[Comparison, ...]
-
-    @classmethod
-    def of(cls, evaluation: Evaluation) -> "Overview":
-        """Summarise an evaluation."""
-        return cls(evaluation, cells(evaluation), agreements(evaluation), comparisons(evaluation))
-
-
 def cells(evaluation: Evaluation) -> tuple[Cell, ...]:
     """One cell for each model, group (and all cases), and class."""
-    return tuple(
-        _cell(model, group, name, evaluation)
+    keys = [
+        (model, group, name)
         for model in evaluation.models
         for group in groups(evaluation)
         for name in evaluation.classes
+    ]
+    called = list(
+        dict.fromkeys(each for row in evaluation.rows for found in row.scores.values() for each in found.values)
     )
+    tables = [_scores(evaluation.of(model, named(group)), name, called) for model, group, name in keys]
+    intervals = iter(bootstrap_means([column for table in tables for column in table.T], rng()))
+    made = []
+    for (model, group, name), table in zip(keys, tables, strict=True):
+        rows = evaluation.of(model, named(group))
+        summaries = {each: Summary.of(column) for each, column in zip(called, table.T.tolist(), strict=True)}
+        scored = len({row.person for row in rows if name in row.scores})
+        counts = {"cases": len(rows), "persons": table.shape[0], "scored": scored}
+        found = {each: next(intervals) for each in called}
+        made.append(
+            Cell(model, group, name, **counts, f1_pooled=pooled_f1(rows, name), summaries=summaries, intervals=found)
+        )
+    return tuple(made)
 
 
 def agreements(evaluation: Evaluation) -> tuple[Agreement, ...]:
     """The Bland–Altman limits of the volumes for each model, group and class."""
-    found = []
-    for model in evaluation.models:
-        for group in groups(evaluation):
-            rows = evaluation.of(model, named(group))
-            for name in evaluation.classes:
-                true, predicted = by_person(rows, name, truth_ml), by_person(rows, name, prediction_ml)
-                interval = bootstrap_mean(predicted - true, rng())
-                found.append(Agreement(model, group, name, bland_altman(true, predicted), interval))
-    return tuple(found)
+    keys = [
+        (model, group, name)
+        for model in evaluation.models
+        for group in groups(evaluation)
+        for name in evaluation.classes
+    ]
+    found = [volumes(evaluation.of(model, named(group)), name) for model, group, name in keys]
+    intervals = bootstrap_means([each[1] - each[0] for each in found], rng())
+    return tuple(
+        Agreement(*key, bland_altman(each[0], each[1]), interval)
+        for key, each, interval in zip(keys, found, intervals, strict=True)
+    )
 
 
 def comparisons(evaluation: Evaluation) -> tuple[Comparison, ...]:
@@ -125,74 +134,32 @@ def comparisons(evaluation: Evaluation) -> tuple[Comparison, ...]:
         for group in groups(evaluation)
         for name in evaluation.classes
     ]
-    found = []
-    for first, second, group, name in keys:
-        one, other = (by_person(evaluation.of(each, named(group)), name, dice) for each in (first, second))
-        found.append((bootstrap_mean(other - one, rng()), wilcoxon(one, other)))
-    corrected = holm(np.array([test.p for _, test in found])).tolist()
+    found = [
+        jointly(name, *((evaluation.of(each, named(group)), dice) for each in (first, second)))
+        for first, second, group, name in keys
+    ]
+    intervals = bootstrap_means([each[1] - each[0] for each in found], rng())
+    tests = [wilcoxon(each[0], each[1]) for each in found]
+    widest = groups(evaluation)[-1] if keys else EVERYONE
+    in_family = [group == widest and name in FAMILY for _, _, group, name in keys]
+    family = [test.p if inside else nan for test, inside in zip(tests, in_family, strict=True)]
+    corrected = holm(np.array(family, np.float64)).tolist()
     return tuple(
-        Comparison(*key, interval, test, p_holm)
-        for key, (interval, test), p_holm in zip(keys, found, corrected, strict=True)
+        Comparison(*key, each.scans, each.all_scans, interval, test, p_holm)
+        for key, each, interval, test, p_holm in zip(keys, found, intervals, tests, corrected, strict=True)
     )
 
 
 def groups(evaluation: Evaluation) -> tuple[str, ...]:
-    """The groups of an evaluation, and all cases where there is not one group only."""
+    """The groups of an evaluation, and last all cases where there is not one group only."""
     named = evaluation.groups
     alone = len(named) == 1 and all(row.group == named[0] for row in evaluation.rows)
     return named if alone else (*named, EVERYONE)
 
 
-def by_person(rows: Sequence[Row], name: str, value: Value) -> Float[np.ndarray, "persons"]:
-    """A number of each person, in the order in which they first come: the mean over a person's rows that have it."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        found.setdefault(row.person, []).append(value(row, name))
-    known = [[number for number in numbers if not np.isnan(number)] for numbers in found.values()]
-    return np.array([np.mean(numbers) if numbers else nan for numbers in known], np.float64)
-
-
-def dice(row: Row, name: str) -> float:
-    """The Dice of a row's class."""
-    return row.scores[name]["dice"] if name in row.scores else nan
-
-
-def truth_ml(row: Row, name: str) -> float:
-    """The volume of the class in the truth."""
-    return row.volumes[name].truth_ml if name in row.volumes else nan
-
-
-def prediction_ml(row: Row, name: str) -> float:
-    """The volume of the class in the prediction."""
-    return row.volumes[name].prediction_ml if name in row.volumes else nan
-
-
-def rarity(row: Row, name: str) -> float:
-    """−log10 of the share of the image's voxels that the truth marks; NaN where it marks none."""
-    if name not in row.scores:
-        return nan
-    counts = row.scores[name].counts
-    marked = counts.tp + counts.fn
-    return -log10(marked / (marked + counts.fp + counts.tn)) if marked else nan
-
-
-def _cell(model: str, group: str, name: str, evaluation: Evaluation) -> Cell:
-    rows = evaluation.of(model, named(group))
-    values = {each: by_person(rows, name, score(each)) for each in SHOWN}
-    return Cell(
-        model,
-        group,
-        name,
-        cases=len(rows),
-        f1_pooled=f1_pooled(row.scores[name].counts for row in rows if name in row.scores),
-        summaries={each: Summary.of(numbers.tolist()) for each, numbers in values.items()},
-        intervals={each: bootstrap_mean(numbers, rng()) for each, numbers in values.items()},
-    )
-
-
-def score(called: str) -> Value:
-    """A score of a row's class, by its name in `metrics.scores`."""
-    return lambda row, name: row.scores[name].values.get(called, nan) if name in row.scores else nan
+def volumes(rows: Sequence[Row], name: str) -> Joint:
+    """The volumes of the truth and of the prediction, in ml."""
+    return jointly(name, (rows, truth_ml), (rows, prediction_ml))
 
 
 def named(group: str) -> str | None:
@@ -203,3 +170,12 @@ def named(group: str) -> str | None:
 def rng() -> np.random.Generator:
     """The same draws for each interval, so that none depends on which others were asked for."""
     return np.random.default_rng(_SEED)
+
+
+def _scores(rows: Sequence[Row], name: str, called: Sequence[str]) -> Float[np.ndarray, "persons scores"]:
+    """Each score of each person."""
+    listed = [
+        [row.scores[name].values.get(each, nan) for each in called] if name in row.scores else [nan] * len(called)
+        for row in rows
+    ]
+    return averaged(np.array(listed, np.float64).reshape(len(rows), len(called)), [row.person for row in rows])

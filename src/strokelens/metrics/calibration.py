@@ -7,10 +7,11 @@ width and hold their upper edge; the first also holds 0.
 Empty cases: without voxels nothing is known, NaN. The area under the curve is NaN unless the truth has voxels of both
 kinds.
 
-Metrics: expected calibration error, area under the ROC curve; and the reliability table behind the first.
+Metrics: expected calibration error, Brier score, area under the ROC curve; and the reliability table behind the first.
 
 References:
-    Guo et al. 2017, ICML, arXiv 1706.04599 (15 bins); Hanley & McNeil 1982, Radiology 143:29.
+    Brier 1950, Mon Weather Rev 78:1; Guo et al. 2017, ICML, arXiv 1706.04599 (15 bins);
+    Hanley & McNeil 1982, Radiology 143:29.
 """
 
 from dataclasses import dataclass
@@ -67,7 +68,9 @@ class Reliability:
 
 
 def validate(truth: Bool[np.ndarray, "*space"], probability: Float[np.ndarray, "*space"]) -> None:
-    """Raise `LabelError` if truth is no mask, `GridError` if shapes differ, `UnitError` for values outside 0 to 1.
+    """Raise `LabelError` if truth is no mask, `GridError` if shapes differ, `UnitError` for what are no probabilities.
+
+    Those are floating-point numbers from 0 to 1.
 
     >>> validate(np.array([True]), np.array([70.0]))
     Traceback (most recent call last):
@@ -78,6 +81,10 @@ def validate(truth: Bool[np.ndarray, "*space"], probability: Float[np.ndarray, "
     if truth.shape != probability.shape:
         shapes = f"truth has shape {truth.shape} but probability has {probability.shape}"
         raise GridError(f"{shapes}; give the probability of the one class that truth marks, on the same voxels")
+    if not np.issubdtype(probability.dtype, np.floating):
+        raise UnitError(
+            f"probability has dtype {probability.dtype}, as labels have; give the network's softmax as floats"
+        )
     missing = int(np.isnan(probability).sum())
     if missing:
         raise UnitError(f"probability is NaN in {missing} voxels; leave them out: truth[known], probability[known]")
@@ -89,12 +96,14 @@ def validate(truth: Bool[np.ndarray, "*space"], probability: Float[np.ndarray, "
 def reliability(
     truth: Bool[np.ndarray, "*space"], probability: Float[np.ndarray, "*space"], *, bins: int = BINS
 ) -> Reliability:
-    """The table of a reliability diagram: how often what has a probability is true.
+    """The table of a reliability diagram: how often what has a probability is true. `UnitError` without bins.
 
     >>> reliability(np.array([True, False]), np.array([0.0, 1.0]), bins=2).true_voxels
     array([1, 0])
     """
     validate(truth, probability)
+    if bins < 1:
+        raise UnitError(f"{bins} bins hold nothing; give 1 or more, {BINS} are usual")
     inner_edges = np.linspace(0, 1, bins + 1)[1:-1].astype(probability.dtype)
     place = np.searchsorted(inner_edges, probability.ravel())
     return Reliability(
@@ -119,6 +128,18 @@ def expected_calibration_error(
     return reliability(truth, probability, bins=bins).expected_calibration_error
 
 
+def brier(truth: Bool[np.ndarray, "*space"], probability: Float[np.ndarray, "*space"]) -> float:
+    """Brier score, the mean of (probability − 1 or 0)²: 0 is best, 1 is certain and wrong. NaN without voxels.
+
+    >>> brier(np.array([True, False]), np.array([0.5, 0.0]))
+    0.125
+    """
+    validate(truth, probability)
+    if not truth.size:
+        return nan
+    return float(np.square(probability.astype(np.float64) - truth).mean())
+
+
 def auc(truth: Bool[np.ndarray, "*space"], probability: Float[np.ndarray, "*space"]) -> float:
     """Area under the ROC curve: how often a true voxel has a higher probability than another; ties count half.
 
@@ -140,10 +161,11 @@ def evaluate(truth: Bool[np.ndarray, "*space"], probability: Float[np.ndarray, "
     """Every score of this module for one truth and its probabilities, by name.
 
     >>> evaluate(np.array([True, False]), np.array([1.0, 0.0]))
-    {'expected_calibration_error': 0.0, 'auc': 1.0}
+    {'expected_calibration_error': 0.0, 'brier': 0.0, 'auc': 1.0}
     """
     return {
         "expected_calibration_error": expected_calibration_error(truth, probability),
+        "brier": brier(truth, probability),
         "auc": auc(truth, probability),
     }
 

@@ -20,6 +20,7 @@ from itertools import product
 
 import numpy as np
 from jaxtyping import Int
+from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -28,6 +29,9 @@ from strokelens.metrics.pairs import Pair
 
 LEAST_IOU = 0.2
 """The intersection over union from which ISLES'24 counts two lesions as the same."""
+
+_SPECKLED = 0.03
+"""From this many runs a voxel on scipy is as fast, at 4 bytes a voxel; speckles would take hundreds by runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,20 +156,35 @@ def evaluate(truth: Region, prediction: Region) -> dict[str, float]:
 def components(mask: Region) -> Int[np.ndarray, "voxels"]:
     """The number of the lesion of each set voxel, in the order of `mask[mask]`; numbered from 0.
 
-    Voxels are joined into runs along the last axis, and runs into lesions where they touch over faces, edges and
-    corners; the same lesions, in the same order, as `scipy.ndimage.label` with all neighbours.
+    The same lesions, in the same order, as `scipy.ndimage.label` with all neighbours.
 
     >>> components(np.array([[1, 1, 0, 0, 1], [0, 0, 1, 0, 0]], bool))
     array([0, 0, 1, 0])
     """
     if not mask.any():
         return np.zeros(0, np.int64)
-    width = mask.shape[-1] + 1  # one more, so that no run goes on in the next line
+    voxel, first = _runs(mask)
+    return _by_label(mask) if first.size > _SPECKLED * mask.size else _by_runs(voxel, first, mask.shape)
+
+
+def _runs(mask: Region) -> tuple[Int[np.ndarray, "voxels"], Int[np.ndarray, "runs"]]:
+    """The set voxels by number, and which of them begin a run along the last axis."""
     line, position = np.divmod(np.flatnonzero(mask), mask.shape[-1])
-    voxel = line * width + position
-    first = np.flatnonzero(np.diff(voxel, prepend=-2) > 1)
+    voxel = line * (mask.shape[-1] + 1) + position  # one more, so that no run goes on in the next line
+    return voxel, np.flatnonzero(np.diff(voxel, prepend=-2) > 1)
+
+
+def _by_label(mask: Region) -> Int[np.ndarray, "voxels"]:
+    labels: np.ndarray = ndimage.label(mask, np.ones((3,) * mask.ndim))[0][mask]
+    return labels.astype(np.int64) - 1
+
+
+def _by_runs(
+    voxel: Int[np.ndarray, "voxels"], first: Int[np.ndarray, "runs"], shape: tuple[int, ...]
+) -> Int[np.ndarray, "voxels"]:
+    """Join runs into lesions where they touch over faces, edges and corners."""
     last = np.append(first[1:], voxel.size) - 1
-    source, target = _touching(voxel[first], voxel[last], mask.shape)
+    source, target = _touching(voxel[first], voxel[last], shape)
     graph = coo_array((np.ones(source.size, np.bool_), (source, target)), shape=(first.size, first.size))
     number = connected_components(graph, directed=False)[1]
     return np.repeat(number.astype(np.int64), last - first + 1)

@@ -194,6 +194,16 @@ def f1_pooled(counts: Iterable[Counts]) -> float:
     return sum(counts, start=Counts(0, 0, 0, 0)).dice
 
 
+def f1(tp: float, fp: float, fn: float) -> float:
+    """2 tp / (2 tp + fp + fn) of counts that may be means over a person's scans; NaN without any.
+
+    >>> f1(0.5, 0.5, 0.5), f1(0.0, 0.0, 0.0)
+    (0.5, nan)
+    """
+    total = 2 * tp + fp + fn
+    return 2 * tp / total if total else nan
+
+
 def f1_per_patient(counts: Iterable[Counts]) -> float:
     """The mean of each patient's Dice: every patient weighs the same.
 

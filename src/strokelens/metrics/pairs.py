@@ -1,8 +1,8 @@
 """The two masks that are compared: checked, and cut to the box that holds both.
 
 Conventions: `truth` comes first, then `prediction`. A mask is a boolean array of two or three axes. Voxel axes are at
-right angles, so that a tilted grid enters by `spacing_mm` alone, one edge length per axis. What lies outside of the
-image is background.
+right angles, so that a tilted grid enters by `spacing_mm` alone, one edge length per axis; `scores.evaluate` and
+`Distances.of` take other edges too. What lies outside of the image is background.
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ from strokelens.metrics import surface, volumes
 from strokelens.metrics.lesions import Lesions
 from strokelens.metrics.overlap import Counts
 from strokelens.metrics.pairs import Pair
-from strokelens.metrics.surface import Distances
+from strokelens.metrics.surface import Distances, Edges
 from strokelens.metrics.volumes import Volumes
 
 
@@ -80,8 +80,10 @@ class Summary:
         return f"{self.mean:.3f} ± {self.deviation:.3f} ({self.used} of {self.total})"
 
 
-def evaluate(truth: Region, prediction: Region, spacing_mm: Sequence[float]) -> Scores:
-    """Every score of one pair of masks.
+def evaluate(
+    truth: Region, prediction: Region, spacing_mm: Sequence[float], *, edges_mm: Edges | None = None
+) -> Scores:
+    """Every score of one pair of masks; `edges_mm` are the voxel's edges, one a column, if not at right angles.
 
     >>> nothing = np.zeros((8, 8), bool)
     >>> scores = evaluate(nothing, nothing, (1.0, 1.0))
@@ -93,11 +95,18 @@ def evaluate(truth: Region, prediction: Region, spacing_mm: Sequence[float]) -> 
     counts = Counts.of(pair)
     values = {
         **counts.evaluate(),
-        **Distances.of(pair, spacing_mm).evaluate(),
+        **Distances.of(pair, spacing_mm, edges_mm).evaluate(),
         **Lesions.of(pair).evaluate(),
-        **(Volumes.of(counts, spacing_mm).evaluate() if truth.ndim == 3 else {}),
+        **(volumes_of(counts, spacing_mm, edges_mm).evaluate() if truth.ndim == 3 else {}),
     }
     return _frozen(values, counts)
+
+
+def volumes_of(counts: Counts, spacing_mm: Sequence[float], edges_mm: Edges | None = None) -> Volumes:
+    """The volumes of counted voxels; by their edges, where these are not at right angles."""
+    if edges_mm is None:
+        return Volumes.of(counts, spacing_mm)
+    return Volumes.of_voxels(counts, abs(float(np.linalg.det(edges_mm))) / 1000)
 
 
 def isles22(truth: Mask, prediction: Mask, spacing_mm: Sequence[float]) -> dict[str, float]:

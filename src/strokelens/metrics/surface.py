@@ -19,6 +19,7 @@ References:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from math import hypot, nan
 
 import numpy as np
@@ -27,13 +28,19 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from strokelens.arrays import Region
+from strokelens.errors import UnitError
 from strokelens.metrics import pairs
 from strokelens.metrics.pairs import Pair
+
+Edges = Float[np.ndarray, "axes axes"]
+"""The edges of a voxel, one a column, in mm."""
 
 TOLERANCES_MM = (1.0, 2.0)
 """The tolerances of surface Dice that `evaluate` reports."""
 
 _ROUNDING_MM = 1e-6
+_BLOCK = 1 << 16
+"""How many voxels are measured at a time: distances of all of them at once would take several times the image."""
 _TREE_COST = 100
 """A search in a tree takes as long as this many voxels of a distance transform: 15 on balls that nearly coincide, 49 to
 217 on poor predictions of 512×512×16, because a search is the longer the farther it ends. 100 was fastest there."""
@@ -47,13 +54,20 @@ class Distances:
     from_prediction_mm: Float[np.ndarray, "m"]
 
     @classmethod
-    def of(cls, pair: Pair, spacing_mm: Sequence[float]) -> "Distances":
-        """Measure a pair in both directions; where one mask is empty, every distance is the image's diagonal."""
+    def of(cls, pair: Pair, spacing_mm: Sequence[float], edges_mm: Edges | None = None) -> "Distances":
+        """Measure a pair in both directions; where one mask is empty, every distance is the image's diagonal.
+
+        `edges_mm` are the voxel edges, one a column, where they are not at right angles; a search in a tree, which
+        knows any edges, then measures all.
+        """
         truth, prediction = _surface(pair.truth), _surface(pair.prediction)
         counts = np.count_nonzero(truth), np.count_nonzero(prediction)
         if not all(counts):
-            diagonal_mm = hypot(*(size * float(length) for size, length in zip(pair.shape, spacing_mm, strict=True)))
+            lengths = (size * float(length) for size, length in zip(pair.shape, spacing_mm, strict=True))
+            diagonal_mm = hypot(*lengths) if edges_mm is None else _diagonal_mm(pair.shape, edges_mm)
             return cls(*(np.full(count, diagonal_mm) for count in counts))
+        if edges_mm is not None:
+            return cls(*_by_tree(truth, prediction, edges_mm.T))
         searches = sum(counts) - 2 * np.count_nonzero(truth & prediction)
         measure = _by_tree if _TREE_COST * searches < 2 * truth.size else _by_transform
         return cls(*measure(truth, prediction, np.array(spacing_mm, np.float64)))
@@ -192,12 +206,15 @@ def surface_dice(truth: Region, prediction: Region, spacing_mm: Sequence[float],
     """The share of surface voxels of both masks that lie within a tolerance of the other surface.
 
     By voxels, as MONAI has it by default; surface-distance weighs them by area. NaN when both are empty, 0 when one is.
+    Raises `UnitError` for a tolerance below 0, or none.
 
     >>> a, b = np.zeros((2, 1, 21), bool)
     >>> a[0, 0] = b[0, :3] = True
     >>> surface_dice(a, b, (1.0, 1.0), tolerance_mm=1.0)  # the last of four is 2 mm away
     0.75
     """
+    if not tolerance_mm >= 0:
+        raise UnitError(f"tolerance_mm is {tolerance_mm:g}, and a distance is 0 or more; give mm")
     return _distances(truth, prediction, spacing_mm).surface_dice(tolerance_mm)
 
 
@@ -227,11 +244,21 @@ def _surface(mask: Region) -> Region:
     return inner
 
 
+def _diagonal_mm(shape: tuple[int, ...], edges_mm: Edges) -> float:
+    """The longest of an image's diagonals, from edge to edge."""
+    signs = np.array(list(product((-1.0, 1.0), repeat=len(shape))))
+    return float(np.linalg.norm((signs * shape) @ edges_mm.T, axis=1).max())
+
+
 def _by_tree(
-    truth: Region, prediction: Region, lengths_mm: Float[np.ndarray, "axes"]
+    truth: Region, prediction: Region, lengths_mm: Float[np.ndarray, "*by axes"]
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "m"]]:
-    """The distances of both directions by search in a tree; those of common voxels are 0 without a search."""
-    first, second = (_positions(surface) * lengths_mm for surface in (truth, prediction))
+    """The distances of both directions by search in a tree; those of common voxels are 0 without a search.
+
+    `lengths_mm` are those of edges at right angles, or the edges themselves, one a row.
+    """
+    places = (_positions(surface) for surface in (truth, prediction))
+    first, second = (each * lengths_mm if lengths_mm.ndim == 1 else each @ lengths_mm for each in places)
     return _nearest(first, second, ~prediction[truth]), _nearest(second, first, ~truth[prediction])
 
 
@@ -254,7 +281,18 @@ def _by_transform(
     truth: Region, prediction: Region, lengths_mm: Float[np.ndarray, "axes"]
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "m"]]:
     """The same by the distance of every voxel of the box, which is faster where most of it is surface."""
-    to_truth, to_prediction = (
-        ndimage.distance_transform_edt(~surface, sampling=lengths_mm) for surface in (truth, prediction)
-    )
-    return to_prediction[truth], to_truth[prediction]
+    return _to(prediction, truth, lengths_mm), _to(truth, prediction, lengths_mm)
+
+
+def _to(surface: Region, voxels: Region, lengths_mm: Float[np.ndarray, "axes"]) -> Float[np.ndarray, "n"]:
+    """From each of some voxels to the nearest of a surface; distances of no other voxel are ever in memory."""
+    nearest = ndimage.distance_transform_edt(
+        ~surface, sampling=lengths_mm, return_distances=False, return_indices=True
+    ).reshape(surface.ndim, -1)
+    where = np.flatnonzero(voxels)
+    distances = np.empty(where.size)
+    for start in range(0, where.size, _BLOCK):
+        block = where[start : start + _BLOCK]
+        apart = np.stack(np.unravel_index(block, surface.shape)) - nearest[:, block]
+        distances[start : start + _BLOCK] = np.sqrt(np.square(apart * lengths_mm[:, None]).sum(axis=0))
+    return distances

@@ -29,8 +29,12 @@ class Volumes:
 
     @classmethod
     def of(cls, counts: Counts, spacing_mm: Sequence[float]) -> "Volumes":
-        """The volumes of counted voxels."""
-        voxel_ml = prod(float(length) for length in spacing_mm) / 1000
+        """The volumes of counted voxels with edges at right angles."""
+        return cls.of_voxels(counts, prod(float(length) for length in spacing_mm) / 1000)
+
+    @classmethod
+    def of_voxels(cls, counts: Counts, voxel_ml: float) -> "Volumes":
+        """The volumes of counted voxels of any form."""
         return cls((counts.tp + counts.fn) * voxel_ml, (counts.tp + counts.fp) * voxel_ml)
 
     @property

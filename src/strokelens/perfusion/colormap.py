@@ -8,6 +8,7 @@ colours by more than a table is accurate.
    differ by at most 13 of 255 a channel, and read these bars within 0.7 % of the range.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -181,8 +182,35 @@ def decode_map(
     used = bar.table if bar is not None else table
     if used is None:
         raise FileError("the image has no colour bar; give the table of its vendor")
-    values = used.decode(picture, low=low, high=high)
+    return decode_by(used, picture, low=low, high=high, bar=bar)
+
+
+def decode_by(
+    table: ColourTable, picture: Picture, *, low: float, high: float, bar: Bar | None
+) -> Float[np.ndarray, "row column"]:
+    """The same by a table that is known; `bar` is where the image has its own, None for nowhere."""
+    values = table.decode(picture, low=low, high=high)
     return np.where(_islands(picture, np.isfinite(values), bar), values, np.float32(np.nan))
+
+
+def share_without_value(
+    stack: Sequence[Picture], values: Sequence[Float[np.ndarray, "row column"]], bars: Sequence[Bar | None]
+) -> float:
+    """How much of what is lit in some slices has no value, without bars, and text and marker; 0 where nothing is lit.
+
+    The latter are what lies outside the rows and columns of the largest island of each slice.
+    """
+    lit = bare = 0
+    for picture, shown, bar in zip(stack, values, bars, strict=True):
+        bright = picture.max(axis=2) > _DARKEST
+        if bar is not None:
+            bright[bar.rows, bar.columns] = False
+        islands, count = ndimage.label(bright, _EIGHT)
+        if count:
+            place = ndimage.find_objects(islands)[int(np.bincount(islands.ravel())[1:].argmax())]
+            lit += int(bright[place].sum())
+            bare += int((bright[place] & np.isnan(shown[place])).sum())
+    return bare / lit if lit else 0.0
 
 
 def _islands(

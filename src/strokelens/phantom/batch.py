@@ -5,27 +5,29 @@ that neither the number of workers nor the machine's cores change a bit.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
-from strokelens.cohorts.folder import SIMULATED, check_out, refusals, settle
-from strokelens.cohorts.written import Written, written
+from strokelens.cohorts.folder import SIMULATED, refusals, settle
+from strokelens.cohorts.written import written
 from strokelens.errors import OutputError, StrokelensError
 from strokelens.flags import RESEARCH_USE
 from strokelens.phantom.groups import Shares, group_in
 from strokelens.phantom.kinds import Job, Kind, volumes_ml
+from strokelens.phantom.made import STAGE, Made, alone_in, clear, earlier, places_in
 from strokelens.processes import how_many, pool
+
+__all__ = ["Made", "Plan", "make", "write_cohort"]
 
 _TABLES = ".tables"
 _TABLES_EVERY_S = 5.0
@@ -57,24 +59,6 @@ class Plan:
         return plain
 
 
-@dataclass(frozen=True)
-class Made:
-    """A case that is on disk, or why there is none."""
-
-    job: Job
-    row: Written | None
-    volumes_ml: Mapping[str, float]
-    failure: str | None = None
-
-    @property
-    def record(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        told: dict[str, object] = {"name": self.job.name, "seed": self.job.seed, "simulated": True}
-        if self.row is None:
-            return told | {"failure": self.failure}
-        return told | {"volumes_ml": dict(self.volumes_ml), "row": asdict(self.row)}
-
-
 def write_cohort(
     out: Path, plan: Plan, *, workers: int | None = None, overwrite: bool = False
 ) -> Generator[Made, None, None]:
@@ -85,14 +69,23 @@ def write_cohort(
     processes are started. Raises `OutputError` when `out` holds something else (without `overwrite`) or cannot be
     written. A case that cannot be made does not end the others.
     """
-    jobs = plan.jobs
-    kept = _kept(out, plan, overwrite=overwrite)
+    told = (out, plan.jobs, plan.recipe)
+    earlier(*told, overwrite=overwrite)  # refuses before anything is done
     with refusals(out, out):
         out.mkdir(parents=True, exist_ok=True)
-    with refusals(out, out), _stage(out) as stage, _Book(out, stage, plan) as book:
-        todo = [job for job in jobs if job.name not in kept]
+    with refusals(out, out), alone_in(out):
+        kept = earlier(*told, overwrite=overwrite)
+        if kept is None:
+            clear(out)
+        yield from _filled(out, plan, kept or {}, workers)
+
+
+def _filled(out: Path, plan: Plan, kept: Mapping[str, Made], workers: int | None) -> Generator[Made, None, None]:
+    """Make the cases that are not kept, and tell of all in order."""
+    with _stage(out) as stage, _Book(out, stage, plan, kept) as book:
+        todo = [job for job in plan.jobs if job.name not in kept]
         with _made(stage, plan.kind, todo, workers) as making:
-            for job in jobs:
+            for job in plan.jobs:
                 made = kept.get(job.name) or _result(making[job.name], job)
                 book.add(made)
                 yield made
@@ -113,84 +106,56 @@ def make(stage: Path, kind: Kind, job: Job) -> Made:
 class _Book:
     """Moves cases into place, and keeps the cohort's tables in step with them."""
 
-    def __init__(self, out: Path, stage: Path, plan: Plan) -> None:
+    def __init__(self, out: Path, stage: Path, plan: Plan, kept: Mapping[str, Made]) -> None:
         self._out, self._stage, self._plan = out, stage, plan
-        self._made: list[Made] = []
-        self._told_at = -_TABLES_EVERY_S
+        self._made = dict(kept)
+        self._told_at = monotonic()
 
     def __enter__(self) -> "_Book":
+        if not self._made:
+            self._tell()  # so that the folder is known as ours from now on
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._made:
             self._tell()
+        else:
+            (self._out / SIMULATED).unlink(missing_ok=True)
 
     def add(self, made: Made) -> None:
         folder = self._stage / made.job.name
         if made.row is not None and folder.is_dir():
+            made = replace(made, places=places_in(folder, made.job.name))
             settle(folder, self._out)
             shutil.rmtree(folder)
-        self._made.append(made)
+        self._made[made.job.name] = made
         if monotonic() - self._told_at >= _TABLES_EVERY_S:
             self._tell()
 
     def _tell(self) -> None:
         folder = self._stage / _TABLES
         folder.mkdir(exist_ok=True)
-        rows = [made.row for made in self._made if made.row is not None]
+        cases = [self._made[job.name] for job in self._plan.jobs if job.name in self._made]
+        rows = [made.row for made in cases if made.row is not None]
         if rows:
             self._plan.kind.write_tables(folder, rows)
         told = {
             "disclaimer": RESEARCH_USE,
             "simulated": True,
             "recipe": self._plan.recipe,
-            "cases": [made.record for made in self._made],
+            "cases": [made.record for made in cases],
         }
         write_json(folder / SIMULATED, told)
         settle(folder, self._out)
         self._told_at = monotonic()
 
 
-def _kept(out: Path, plan: Plan, *, overwrite: bool) -> dict[str, Made]:
-    """The cases of the same plan that are in `out`; something else in it is refused, or removed where that is asked."""
-    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
-        return {}
-    found = _read(out / SIMULATED) if not overwrite else None
-    of = {job.name: job for job in plan.jobs}
-    if found is None or found.get("recipe") != plan.recipe:
-        check_out(out, marker=SIMULATED, overwrite=overwrite)
-        with refusals(out, out):
-            shutil.rmtree(out)
-        return {}
-    cases = found["cases"]
-    assert isinstance(cases, list)
-    if not {case["name"] for case in cases} <= of.keys():
-        raise OutputError(f"{out} has {len(cases)} cases of this cohort; ask for as many --cases, or --overwrite it")
-    rows = {case["name"]: (case["row"], case["volumes_ml"]) for case in cases if "row" in case}
-    return {
-        name: Made(of[name], Written(**row | {key: tuple(row[key]) for key in _TUPLES}), volumes)
-        for name, (row, volumes) in rows.items()
-    }
-
-
-_TUPLES = ("spacing_mm", "channels", "classes")
-
-
-def _read(path: Path) -> dict[str, object] | None:
-    """What an earlier run told; None where there was none, or it is damaged."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return told if isinstance(told, dict) and isinstance(told.get("cases"), list) else None
-
-
 @contextmanager
 def _stage(out: Path) -> Iterator[Path]:
     """A hidden folder in `out` for what is not whole yet; what a killed run left of its own goes first."""
-    for old in out.glob(".phantom-*"):
+    for old in out.glob(f"{STAGE}*"):
         shutil.rmtree(old, ignore_errors=True)
-    stage = Path(tempfile.mkdtemp(prefix=".phantom-", dir=out))
+    stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=out))
     try:
         yield stage
     finally:

@@ -130,11 +130,13 @@ def generate(
     >>> sample.unhealthy.shape, sorted(set(np.nonzero(sample.label)[2].tolist()))
     ((6, 48, 48, 19), [7, 8, 9, 10, 11])
 
-    Raises `CaseError` when a side is shorter than 16, or there is no slice.
+    Raises `CaseError` when a side is shorter than 16, there is no slice, or there are two: none is in the middle.
     """
     plane, depth = (shape[0], shape[1]), shape[2]
     if min(plane) < 16 or depth < 1:
         raise CaseError(f"diffgen needs at least 16×16×1 voxels, not {'×'.join(map(str, shape))}")
+    if depth == 2:
+        raise CaseError("of 2 slices none is in the middle, where the lesion lies; take 1, or 3 and more")
     shared = lesion_of(rng, recipe, plane) if recipe.labels == "shared" else None
     slices = []
     for _ in range(recipe.channels):

@@ -74,7 +74,7 @@ class Layout:
 
     def place(self, index: int) -> str:
         """A slice's height (world z), for reading."""
-        return f"{self.view.height_mm(index):.0f} mm".replace("-", "−")
+        return f"{round(self.view.height_mm(index), 1) + 0.0:g} mm".replace("-", "−")
 
     def anatomy(self, backdrop: Volume, index: int, *, width: int) -> Image.Image:
         """A slice of the backdrop in grey."""

@@ -12,12 +12,32 @@ from strokelens.report.tiles import data_uri
 
 @dataclass(frozen=True)
 class Table:
-    """A title, a note below it, the names of the columns, and rows of as many cells."""
+    """A title, a note below it, the names of the columns, and rows of as many cells, in which a line feed may be.
+
+    The first `keys` cells name the row; the others are numbers, unless they are `words`. A table that is `folded` is
+    for looking up: a page shows it when it is asked for.
+    """
 
     title: str
     note: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    keys: int = 1
+    words: bool = False
+    folded: bool = False
+
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """For each row the first of its keys that differs from the row above; `keys` where none does.
+
+        >>> Table("T", "", ("a", "b", "n"), (("x", "y", "1"), ("x", "z", "2"), ("x", "z", "3")), keys=2).changes
+        (0, 1, 2)
+        """
+        pairs = zip((None, *self.rows), self.rows, strict=False)
+        return tuple(
+            0 if above is None else next((at for at in range(self.keys) if above[at] != row[at]), self.keys)
+            for above, row in pairs
+        )
 
 
 @dataclass(frozen=True)
