@@ -18,13 +18,14 @@ from strokelens.cohorts.cohort import Entry, Problem
 from strokelens.cohorts.ctp_slices import CtpSlices, numbered
 from strokelens.cohorts.grey import grey_labels
 from strokelens.cohorts.layouts import open_cohort
-from strokelens.cohorts.slice_reader import SCALES, SPACING_MM, SliceReader, read_pictures, without_marker
+from strokelens.cohorts.slice_reader import SPACING_MM, SliceReader, read_pictures, without_marker
 from strokelens.cohorts.slice_writer import coloured, slice_names, write_slices
-from strokelens.cohorts.slices import radiological, radiological_grid, read_grey, read_picture, write_picture
+from strokelens.cohorts.slices import read_grey, read_picture, write_picture
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import CaseError, FileError, StrokelensError
-from strokelens.grid import Grid
+from strokelens.grid import Grid, radiological, radiological_grid
 from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN
+from strokelens.perfusion.colormap import BAR_RANGES
 
 SHAPE = (60, 50, 3)
 OBLIQUE = np.array([[0.0, 0.9, 0, -20], [-0.8, 0, 0, 30], [0, 0, -5.0, 10], [0, 0, 0, 1]])
@@ -45,7 +46,7 @@ def patient(
     channels = {}
     for name in ("CBF", "CBV", "TTP", "Tmax"):
         values = np.zeros(SHAPE)
-        values[5:55, 5:45] = rng.uniform(0.05, 1, (50, 40, 3)) * SCALES[name][1]
+        values[5:55, 5:45] = rng.uniform(0.05, 1, (50, 40, 3)) * BAR_RANGES[name][1]
         channels[name] = values.astype(np.float32)
     channels["MIP"] = (channels["CBF"] * 3).astype(np.float32)
     labels = np.zeros(SHAPE, np.uint8)
@@ -77,7 +78,7 @@ def test_a_written_cohort_comes_back_within_1_of_254(cohort: Path) -> None:
     given_case = patient()
     assert opened.layout == "ctp_slices"
     assert (case.group, dict(case.clinical), case.simulated) == ("LVO", dict(given_case.clinical), True)
-    for name, (low, high) in {name: SCALES[name] for name in ("CBF", "CBV", "TTP", "Tmax")}.items():
+    for name, (low, high) in {name: BAR_RANGES[name] for name in ("CBF", "CBV", "TTP", "Tmax")}.items():
         back = case[name][226:286, 231:281]
         inside = np.isfinite(back)
         assert inside.sum() == np.isfinite(case[name]).sum() == (given_case[name] != 0).sum()
@@ -415,7 +416,7 @@ def test_what_cohort_json_may_not_say_is_told(about: dict[str, object], text: st
 def test_what_cohort_json_says_is_used() -> None:
     reader = SliceReader().told({"spacing_mm": [1, 2, 3], "scales": {"CBF": [0, 60]}}, "cohort.json")
     assert reader.spacing_mm == (1.0, 2.0, 3.0)
-    assert reader.scales == {**SCALES, "CBF": (0.0, 60.0)}
+    assert reader.scales == {**BAR_RANGES, "CBF": (0.0, 60.0)}
 
 
 def test_the_grid_of_pictures_is_centred() -> None:

@@ -187,5 +187,23 @@ def resample(
     return np.where(missing, np.array(np.nan, array.dtype), values)
 
 
+def radiological_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Grid:
+    """The grid of slices as a radiologist sees them, i to the patient's left, j to posterior, k up; 0 is its centre.
+
+    Pictures have no position, so that only sizes and directions of this grid mean something.
+    """
+    affine = np.diag([-spacing_mm[0], -spacing_mm[1], spacing_mm[2], 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Grid(shape, affine)
+
+
+def radiological(array: Shaped[np.ndarray, "i j k"], grid: Grid) -> Shaped[np.ndarray, "x y z"]:
+    """A volume of any orientation with its nearest axes as `radiological_grid` has them, without a copy."""
+    x, y, z = grid.axes
+    turned: np.ndarray = np.transpose(array, (x, y, z))
+    flips = (grid.affine[0, x] > 0, grid.affine[1, y] > 0, grid.affine[2, z] < 0)
+    return turned[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+
+
 def _times(shape: tuple[int, ...]) -> str:
     return "×".join(str(size) for size in shape)

@@ -8,9 +8,8 @@ from jaxtyping import Float
 
 from strokelens.cohorts.dicom_plane import Plane
 from strokelens.cohorts.slice_reader import SPACING_MM
-from strokelens.cohorts.slices import radiological_grid
 from strokelens.errors import GridError
-from strokelens.grid import Grid, resample
+from strokelens.grid import Grid, radiological_grid, resample
 
 SAME_PLACE_MM = 0.02
 """Planes that lie nearer together along their normal are at one position."""

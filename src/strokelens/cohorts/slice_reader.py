@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -15,14 +14,13 @@ from scipy import ndimage
 from strokelens.case import Case, Segmentation, Source
 from strokelens.cohorts.cohort import COHORT, Entry, Problem, Truth
 from strokelens.cohorts.grey import FARTHEST, GREY_LEVELS, grey_labels, numbered_labels, predicted_labels, renamed
-from strokelens.cohorts.slices import picture_size, radiological_grid, read_grey, read_picture, volume_of
+from strokelens.cohorts.slices import picture_size, read_grey, read_picture, volume_of
 from strokelens.errors import CaseError, FileError, StrokelensError
-from strokelens.grid import Grid
+from strokelens.grid import Grid, radiological_grid
 from strokelens.perfusion.colormap import (
-    FLOW,
-    TIME,
+    BAR_RANGES,
+    VENDOR_TABLES,
     Bar,
-    ColourTable,
     Picture,
     decode_by,
     find_bar,
@@ -33,21 +31,11 @@ from strokelens.perfusion.colormap import (
 SPACING_MM: Final = (0.43664551, 0.43664551, 5.0)
 """The voxels of the published cohort."""
 
-SCALES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
-    {"CBF": (0.0, 100.0), "CBV": (0.0, 6.0), "MTT": (0.0, 20.0), "TTP": (0.0, 20.0), "Tmax": (0.0, 12.0)}
-)
-"""The values at the ends of the bars of the published cohort; that of MTT is not published, and taken from TTP."""
-
 NO_BAR: Final = "the vendor's table, as no slice has a bar"
 """What the note of a map says that has no bar of its own."""
 
 BAR_ROWS: Final = slice(129, 385)
 """Where the bar lies in a picture of 512 rows."""
-
-TABLES: Final[Mapping[str, ColourTable]] = MappingProxyType(
-    {"CBF": FLOW, "CBV": FLOW, "MTT": TIME, "TTP": TIME, "Tmax": TIME}
-)
-"""The vendor's tables, for a map none of whose slices has a bar."""
 
 _MOST_WITHOUT_VALUE = 0.1
 _LEAST_MM, _MOST_MM = 0.05, 50.0
@@ -73,7 +61,7 @@ class SliceReader:
     """
 
     spacing_mm: tuple[float, float, float] = SPACING_MM
-    scales: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(SCALES))
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(BAR_RANGES))
     simulated: bool = False
 
     def told(self, about: Mapping[str, object], name: str) -> "SliceReader":
@@ -86,8 +74,8 @@ class SliceReader:
             shown = ", ".join(f"{each:g}" for each in spacing)
             raise FileError(f"{name}: spacing_mm is {shown}, not {_LEAST_MM:g} to {_MOST_MM:g} mm each; correct it")
         scales = about.get("scales", {})
-        if not isinstance(scales, dict) or not set(scales) <= set(SCALES):
-            raise FileError(f"{name}: scales must give two numbers for any of {', '.join(SCALES)}; correct it")
+        if not isinstance(scales, dict) or not set(scales) <= set(BAR_RANGES):
+            raise FileError(f"{name}: scales must give two numbers for any of {', '.join(BAR_RANGES)}; correct it")
         given = {channel: _numbers(ends, 2, f"{name}: scale of {channel}") for channel, ends in scales.items()}
         for channel, (low, high) in given.items():
             if not (isfinite(low) and isfinite(high) and low < high):
@@ -156,7 +144,7 @@ class SliceReader:
             return [without_marker(picture).astype(np.float32) for picture in stack], f"{name} in grey levels"
         low, high = self.scales[name]
         bars = bars_of(stack)
-        table = next((bar.table for bar in bars if bar is not None), TABLES[name])
+        table = next((bar.table for bar in bars if bar is not None), VENDOR_TABLES[name])
         source = "its bar" if any(bars) else NO_BAR
         slices = [
             decode_by(bar.table if bar is not None else table, picture, low=low, high=high, bar=bar)
@@ -234,11 +222,11 @@ def bars_of(stack: Sequence[Picture]) -> list[Bar | None]:
 
 def _bare(name: str, stack: Sequence[Picture]) -> list[Picture]:
     """The pictures without bar, text and marker."""
-    if name not in TABLES:
+    if name not in VENDOR_TABLES:
         greys = [without_marker(picture) for picture in stack]
         return [np.repeat(grey[..., None], 3, axis=2) for grey in greys]
     bars = bars_of(stack)
-    table = next((bar.table for bar in bars if bar is not None), TABLES[name])
+    table = next((bar.table for bar in bars if bar is not None), VENDOR_TABLES[name])
     kept = [map_pixels(picture, table, bar) for picture, bar in zip(stack, bars, strict=True)]
     return [picture * mask[..., None].astype(np.uint8) for picture, mask in zip(stack, kept, strict=True)]
 

@@ -15,13 +15,14 @@ from strokelens.arrays import Mask, Volume
 from strokelens.case import Case
 from strokelens.cohorts.ctp_slices import ABOUT, GROUPS, MAPS, SCORES
 from strokelens.cohorts.encode import write_json
-from strokelens.cohorts.slice_reader import BAR_ROWS, SCALES, TABLES
-from strokelens.cohorts.slices import radiological, write_picture
+from strokelens.cohorts.slice_reader import BAR_ROWS
+from strokelens.cohorts.slices import write_picture
 from strokelens.cohorts.written import Written, written
 from strokelens.errors import CaseError
 from strokelens.flags import RESEARCH_USE
+from strokelens.grid import radiological
 from strokelens.labels import CORE_PENUMBRA_BRAIN
-from strokelens.perfusion.colormap import Picture, with_bar
+from strokelens.perfusion.colormap import BAR_RANGES, VENDOR_TABLES, Picture, with_bar
 
 NO_DATE: Final = "no_date"
 """The folder of a day that is not known."""
@@ -94,7 +95,7 @@ def write_tables(folder: Path, rows: Sequence[Written]) -> None:
     about = {
         "software": f"strokelens {__version__}",
         "spacing_mm": list(rows[0].spacing_mm),
-        "scales": {name: list(ends) for name, ends in SCALES.items()},
+        "scales": {name: list(ends) for name, ends in BAR_RANGES.items()},
         "simulated": any(row.simulated for row in rows),
         "cases": {row.name: row.id for row in rows},
         "disclaimer": RESEARCH_USE,
@@ -104,11 +105,11 @@ def write_tables(folder: Path, rows: Sequence[Written]) -> None:
 
 def coloured(values: Float[np.ndarray, "row column"], channel: str) -> Picture:
     """A slice of 512×512 as the vendor shows it; NaN is black."""
-    low, high = SCALES[channel]
-    picture = TABLES[channel].paint(values, low=low, high=high)
+    low, high = BAR_RANGES[channel]
+    picture = VENDOR_TABLES[channel].paint(values, low=low, high=high)
     if picture[:, _BAR_COLUMNS].any():
         raise CaseError(f"{channel} reaches under the colour bar; crop the image to the head")
-    image = Image.fromarray(with_bar(picture, TABLES[channel], rows=BAR_ROWS, columns=_BAR_COLUMNS))
+    image = Image.fromarray(with_bar(picture, VENDOR_TABLES[channel], rows=BAR_ROWS, columns=_BAR_COLUMNS))
     draw = ImageDraw.Draw(image)
     draw.text((430, BAR_ROWS.start - 16), f"{high:.2f}".replace(".", ","), fill=_TEXT)
     draw.text((432, BAR_ROWS.stop + 4), f"{low:.2f}".replace(".", ","), fill=_TEXT)
@@ -133,7 +134,7 @@ def _write_maps(day: Path, case: Case) -> None:
         top = float(np.nanmax(shown, initial=0.0))
         for k in range(shown.shape[2]):
             values = _centred(shown[:, :, k].T, np.nan, case.id)
-            picture = coloured(values, channel) if channel in SCALES else _grey(values, top)
+            picture = coloured(values, channel) if channel in BAR_RANGES else _grey(values, top)
             write_picture(day / name / f"{k + 1:02d}.png", picture)
 
 

@@ -13,7 +13,6 @@ from PIL import Image, UnidentifiedImageError
 
 from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError
-from strokelens.grid import Grid
 
 SUFFIXES = (".png", ".tif", ".tiff")
 """How the name of a slice ends, in lower case."""
@@ -82,24 +81,6 @@ def write_picture(path: Path, pixels: Shaped[np.ndarray, "row column *colour"]) 
 def volume_of(slices: Sequence[Shaped[np.ndarray, "row column *colour"]]) -> Shaped[np.ndarray, "i j k *colour"]:
     """Slices from below to above as a volume: i runs along columns, j along rows."""
     return np.stack([np.swapaxes(each, 0, 1) for each in slices], axis=2)
-
-
-def radiological_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Grid:
-    """The grid of slices as a radiologist sees them, i to the patient's left, j to posterior, k up; 0 is its centre.
-
-    Pictures have no position, so that only sizes and directions of this grid mean something.
-    """
-    affine = np.diag([-spacing_mm[0], -spacing_mm[1], spacing_mm[2], 1.0])
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    return Grid(shape, affine)
-
-
-def radiological(array: Shaped[np.ndarray, "i j k"], grid: Grid) -> Shaped[np.ndarray, "x y z"]:
-    """A volume of any orientation with its nearest axes as `radiological_grid` has them, without a copy."""
-    x, y, z = grid.axes
-    turned: np.ndarray = np.transpose(array, (x, y, z))
-    flips = (grid.affine[0, x] > 0, grid.affine[1, y] > 0, grid.affine[2, z] < 0)
-    return turned[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
 
 
 @contextmanager

@@ -8,9 +8,11 @@ colours by more than a table is accurate.
    differ by at most 13 of 255 a channel, and read these bars within 0.7 % of the range.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -130,6 +132,16 @@ TIME = _between(
     (1.0, (254, 1, 0)),
 )
 """Magenta, blue, green, yellow, red: what the vendor colours times with."""
+
+BAR_RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {"CBF": (0.0, 100.0), "CBV": (0.0, 6.0), "MTT": (0.0, 20.0), "TTP": (0.0, 20.0), "Tmax": (0.0, 12.0)}
+)
+"""The values at the ends of the bars of the published cohort; that of MTT is not published, and taken from TTP."""
+
+VENDOR_TABLES: Final[Mapping[str, ColourTable]] = MappingProxyType(
+    {"CBF": FLOW, "CBV": FLOW, "MTT": TIME, "TTP": TIME, "Tmax": TIME}
+)
+"""The vendor's tables, for a map none of whose slices has a bar."""
 
 
 def with_bar(picture: Picture, table: ColourTable, *, rows: slice, columns: slice) -> Picture:

@@ -16,10 +16,11 @@ from strokelens.cohorts.bids import case_prefix
 from strokelens.cohorts.dicom_layout import write_truth
 from strokelens.cohorts.dicom_writer import write_dicom
 from strokelens.cohorts.participants import write_participants
-from strokelens.cohorts.slice_reader import SCALES, SPACING_MM
-from strokelens.cohorts.slices import radiological_grid
+from strokelens.cohorts.slice_reader import SPACING_MM
 from strokelens.cohorts.written import Written
+from strokelens.grid import radiological_grid
 from strokelens.labels import LESION_ONLY
+from strokelens.perfusion.colormap import BAR_RANGES
 from strokelens.perfusion.maps import MapSettings, compute_maps
 from strokelens.phantom.clinical import draw_sex
 from strokelens.phantom.cohort import protocol_of
@@ -296,7 +297,7 @@ class Diffgen:
 
 DIFFGEN_FOLDER: Final = "Dataset901_Diffgen"
 _RELATIVE = tuple(isles2017.TOKEN_OF)
-_TOP = {"ADC": np.float32(HIGHEST)} | {name: np.float32(high) for name, (_, high) in SCALES.items()}
+_TOP = {"ADC": np.float32(HIGHEST)} | {name: np.float32(high) for name, (_, high) in BAR_RANGES.items()}
 
 
 def volumes_ml(case: Case) -> Mapping[str, float]:
