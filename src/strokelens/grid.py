@@ -205,5 +205,20 @@ def radiological(array: Shaped[np.ndarray, "i j k"], grid: Grid) -> Shaped[np.nd
     return turned[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
 
 
+def from_radiological(array: Shaped[np.ndarray, "x y z"], grid: Grid) -> Shaped[np.ndarray, "i j k"]:
+    """The inverse of `radiological`: a volume as it is shown, back in the order of the grid's own axes.
+
+    >>> grid = Grid((2, 3, 4), np.diag([1.0, -1.0, -2.0, 1.0]))
+    >>> array = np.arange(24).reshape(2, 3, 4)
+    >>> bool((from_radiological(radiological(array, grid), grid) == array).all())
+    True
+    """
+    x, y, z = grid.axes
+    flips = (grid.affine[0, x] > 0, grid.affine[1, y] > 0, grid.affine[2, z] < 0)
+    flipped = array[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+    back: np.ndarray = np.transpose(flipped, np.argsort(grid.axes))
+    return back
+
+
 def _times(shape: tuple[int, ...]) -> str:
     return "×".join(str(size) for size in shape)

@@ -24,7 +24,7 @@ class Input(Part):
     maps: tuple[str, ...] = ("CBF", "CBV", "TTP", "Tmax")
     """Channels in order."""
 
-    clinical: tuple[Literal["nihss", "age_years", "sex"], ...] = ()
+    clinical: tuple[Literal["nihss", "age_years", "female"], ...] = ()
     """Clinical values beside the maps. A missing one is masked out, not taken for 0."""
 
     form: Literal["colours", "values"] = "colours"
