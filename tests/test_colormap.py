@@ -176,6 +176,15 @@ def test_brain_beside_the_bar_and_in_its_columns_is_not_cleared() -> None:
     assert not kept[430:, 460:].any()
 
 
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_a_bar_that_is_off_by_one_leaves_no_stripe(off: int) -> None:
+    rows = slice(ROWS.start + off, ROWS.stop + off)
+    picture = with_bar(np.zeros((512, 512, 3), np.uint8), FLOW, rows=rows, columns=COLUMNS)
+    bar = find_bar(picture, rows=ROWS)
+    assert bar is not None
+    assert not map_pixels(picture, bar.table, bar).any()
+
+
 def test_an_empty_picture_has_no_map() -> None:
     assert not map_pixels(np.zeros((64, 64, 3), np.uint8), FLOW).any()
 

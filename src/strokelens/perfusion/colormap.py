@@ -230,8 +230,8 @@ def _islands(
 ) -> Bool[np.ndarray, "row column"]:
     """The islands of lit pixels, without the bar, of which at least half `shows` colours of the table."""
     lit: Bool[np.ndarray, "row column"] = picture.max(axis=2) > _DARKEST
-    if bar is not None:
-        lit[bar.rows, bar.columns] = False
+    if bar is not None:  # whose rows may be known, and a crop be off by one
+        lit[max(bar.rows.start - 1, 0) : bar.rows.stop + 1, bar.columns] = False
     islands, count = ndimage.label(lit, _EIGHT)
     if not count:
         return lit
