@@ -1,0 +1,153 @@
+"""Prepared cases on disk: decoded once, read by mapping, keyed by what is in their files and by the recipe.
+
+A case is three files in the store's folder: `KEY.x.npy`, `KEY.y.npy` where there is a truth, and `KEY.json`, which is
+written last. Nothing in them is ever unpickled. What has changed has another key.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float32, Shaped, UInt8
+
+from strokelens.case import Case
+from strokelens.cohorts.cohort import Entry
+from strokelens.cohorts.slice_reader import SliceReader, read_pictures
+from strokelens.errors import StrokelensError
+from strokelens.grid import Grid
+from strokelens.prepare import Frame, Recipe, Sample, prepare
+from strokelens.processes import how_many, in_order
+
+FORMAT: Final = "strokelens prepared 1"
+"""Part of every key: another way to prepare makes other keys."""
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case of the store; its arrays are mapped, not read."""
+
+    case_id: str
+    person: str
+    group: str | None
+    x: Shaped[np.ndarray, "z c s s"]
+    y: UInt8[np.ndarray, "z s s"] | None
+    values: Float32[np.ndarray, "v"]
+    known: Bool[np.ndarray, "v"]
+    frame: Frame
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A case that could not be prepared, and why."""
+
+    case_id: str
+    message: str
+
+
+def prepared(
+    entries: Iterable[Entry], recipe: Recipe, folder: Path, *, workers: int | None = None
+) -> Iterator[Prepared | Refused]:
+    """Each case from the store, prepared now where it is not there yet; by several processes, in the entries' order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(entry, recipe, folder) for entry in entries]
+    with closing(in_order(_stored, jobs, workers=how_many(workers, len(jobs)))) as done:
+        for (entry, _, _), stored in done:
+            key = stored.result()
+            yield _opened(entry, folder, key) if isinstance(key, str) else key
+
+
+def key_of(entry: Entry, recipe: Recipe) -> str:
+    """The SHA-256 of the recipe, of how the case is read, and of the bytes of all its files.
+
+    Raises `OSError` where a file cannot be read.
+    """
+    digest = sha256()
+    told = (
+        FORMAT,
+        repr(recipe),
+        repr(entry.reader),
+        sorted(entry.numbers.items()),
+        entry.truth and entry.truth.scheme.names,
+    )
+    digest.update(repr(told).encode())
+    named = {name: entry.files[name] for name in recipe.maps if name in entry.files}
+    truth = {"truth": entry.truth.files} if entry.truth is not None else {}
+    for name, files in sorted((named | truth).items()):
+        for file in files:
+            digest.update(f"{name} {file.stat().st_size} ".encode())
+            with file.open("rb") as opened:
+                while block := opened.read(_BLOCK):
+                    digest.update(block)
+    return digest.hexdigest()[:32]
+
+
+def _stored(job: tuple[Entry, Recipe, Path]) -> str | Refused:
+    """The key of a case that is in the store when this returns."""
+    entry, recipe, folder = job
+    try:
+        key = key_of(entry, recipe)
+        if not (folder / f"{key}.json").is_file():
+            _write(folder, key, *_sample(entry, recipe))
+    except (StrokelensError, OSError, MemoryError) as error:
+        return Refused(entry.id, str(error))
+    return key
+
+
+def _sample(entry: Entry, recipe: Recipe) -> tuple[Sample, bool]:
+    """The case as the recipe wants it, and whether there is no such patient."""
+    if recipe.form == "colours" and isinstance(entry.reader, SliceReader):
+        shown = read_pictures(entry, channels=recipe.maps)
+        case = Case(shown.id, shown.grid, {}, shown.truth, shown.clinical, shown.group)
+        return prepare(case, recipe, shown.channels), entry.reader.simulated
+    case = entry.read(channels=recipe.maps)
+    return prepare(case, recipe), case.simulated
+
+
+def _write(folder: Path, key: str, sample: Sample, simulated: bool) -> None:
+    """Write a sample under its key, each file whole or not at all, and the one that tells that it is there last."""
+    arrays = {"x": sample.x} | ({} if sample.y is None else {"y": sample.y})
+    for name, array in arrays.items():
+        part = folder / f".{key}.{name}.{os.getpid()}.npy"
+        np.save(part, array, allow_pickle=False)
+        part.replace(folder / f"{key}.{name}.npy")
+    frame = sample.frame
+    about = {
+        "format": FORMAT,
+        "shape": list(frame.grid.shape),
+        "affine": frame.grid.affine.tolist(),
+        "factor": frame.factor,
+        "size": frame.size,
+        "values": sample.values.tolist(),
+        "known": sample.known.tolist(),
+        "truth": sample.y is not None,
+        "simulated": simulated,
+    }
+    part = folder / f".{key}.{os.getpid()}.json"
+    part.write_text(json.dumps(about), encoding="utf-8")
+    part.replace(folder / f"{key}.json")
+
+
+def _opened(entry: Entry, folder: Path, key: str) -> Prepared:
+    about = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+    i, j, k = about["shape"]
+    frame = Frame(Grid((i, j, k), np.array(about["affine"])), about["factor"], about["size"])
+    return Prepared(
+        entry.id,
+        entry.person,
+        entry.group,
+        np.load(folder / f"{key}.x.npy", mmap_mode="r", allow_pickle=False),
+        np.load(folder / f"{key}.y.npy", mmap_mode="r", allow_pickle=False) if about["truth"] else None,
+        np.array(about["values"], np.float32),
+        np.array(about["known"], bool),
+        frame,
+        about["simulated"],
+    )
