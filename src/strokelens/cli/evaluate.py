@@ -90,7 +90,7 @@ def evaluate(
     from strokelens.cohorts.predictions import find_predictions
     from strokelens.evaluation.ancestors import measure
     from strokelens.evaluation.delivery import MARKER, deliver
-    from strokelens.evaluation.probabilities import with_probabilities
+    from strokelens.evaluation.probabilities import probabilities_of, with_probabilities
     from strokelens.evaluation.scoring import cases, collected
     from strokelens.evaluation.tables import headline
     from strokelens.flags import RESEARCH_USE
@@ -106,10 +106,11 @@ def evaluate(
     found = find_predictions(predictions, opened, name=name, numbering=numbering.of(name or predictions.resolve().name))
     plan = _plan(found, model or [], annotator, opened, measure if legacy else None, numbering)
     given = _given(probabilities or [], [each.name for each in plan.models])
+    likely = probabilities_of(plan.models, opened, given=given)
     processes = _processes(workers, len(entries))
     with closing(cases(plan, entries, workers=processes)) as scored:
         evaluation = collected(plan, counted(f"evaluating {predictions.name}", scored, total=len(entries)), part=what)
-    evaluation = with_probabilities(evaluation, plan.models, entries, given=given, workers=processes)
+    evaluation = with_probabilities(evaluation, likely, entries, workers=processes)
     text = deliver(evaluation, out, overwrite=overwrite, with_legacy=legacy)
     if json:
         typer.echo(text, nl=False)
