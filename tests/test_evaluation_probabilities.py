@@ -1,7 +1,5 @@
 """Probabilities beside the masks or in a folder of their own: found by name, scored within the brain, added up."""
 
-import csv
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from strokelens.case import Segmentation
-from strokelens.cli import app
 from strokelens.cohorts.bids import write_labels
 from strokelens.cohorts.case_names import case_names, submitted
 from strokelens.cohorts.cohort import Cohort
@@ -36,7 +32,6 @@ from tests.test_evaluation import GROUPS, SHAPE, cohort, labels
 
 __all__ = ["cohort"]
 
-runner = CliRunner()
 GRID = Grid(SHAPE, PLAIN)
 
 
@@ -319,40 +314,3 @@ def test_a_folder_without_any_is_told(cohort: Cohort, tmp_path: Path) -> None:
     with pytest.raises(CohortError, match=r"holds no probabilities of a case; looked for <case>\.nii\.gz with"):
         find_probabilities(tmp_path / "empty", cohort)
     assert beside(tmp_path / "nowhere", cohort).cases == {}
-
-
-def run(tmp_path: Path, *words: str) -> tuple[int, str]:
-    command = ["evaluate", str(tmp_path / "ours"), str(tmp_path / "cohort"), "-o", str(tmp_path / "out"), *words]
-    done = runner.invoke(app, command)
-    return done.exit_code, done.output
-
-
-def test_the_command_tells_probabilities_everywhere(cohort: Cohort, tmp_path: Path) -> None:
-    code, _ = run(tmp_path, "--probabilities", str(whole(tmp_path / "likely")), "--workers", "1")
-    assert code == 0
-    page = (tmp_path / "out/tables.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 3
-    assert "Brier score" in page
-    text = (tmp_path / "out/evaluation.json").read_bytes()
-    told = json.loads(text)
-    assert len(told["probabilities"]) == 4 * 3
-    assert len(told["probabilities"][0]["bins"]) == 10
-    assert told["calibrations"][1]["classes"]["core"]["auc"] > 0.8
-    with (tmp_path / "out/cases.csv").open(newline="") as file:
-        assert {bool(line["brier"]) for line in csv.DictReader(file)} == {True}
-    run(tmp_path, "--probabilities", f"ours={tmp_path / 'likely'}", "--workers", "2", "--overwrite")
-    assert (tmp_path / "out/evaluation.json").read_bytes() == text
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--probabilities", "theirs=x"), "strokelens: --probabilities names no model 'theirs'; known: ours"),
-        (
-            ("--probabilities", "x", "--probabilities", "ours=y"),
-            "strokelens: --probabilities gives two folders for 'ours'; give one",
-        ),
-    ],
-)
-def test_probabilities_are_of_one_model(words: tuple[str, ...], message: str, cohort: Cohort, tmp_path: Path) -> None:
-    assert run(tmp_path, *words) == (2, f"{message}\n")

@@ -1,5 +1,6 @@
 """`strokelens evaluate`: how well predictions agree with the truth of a cohort."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from strokelens.cohorts.cohort import Cohort, Entry
     from strokelens.cohorts.numbering import Numbering
     from strokelens.cohorts.predictions import Predictions
+    from strokelens.cohorts.probabilities import ProbabilityFiles
     from strokelens.evaluation.ancestors import Measure
     from strokelens.evaluation.scoring import Plan
 
@@ -92,21 +94,23 @@ def evaluate(
     from strokelens.evaluation.delivery import MARKER, deliver
     from strokelens.evaluation.probabilities import probabilities_of, with_probabilities
     from strokelens.evaluation.scoring import cases, collected
-    from strokelens.evaluation.tables import headline
+    from strokelens.evaluation.tables import each_failure, headline
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
-    asked = (*(model or ()), *(probabilities or ()), *filter(None, [annotator]))
-    others = [Path(each.partition("=")[2] or each) for each in asked]
-    for source in (predictions, cohort, *others):
+    asked = [Path(each.partition("=")[2] or each) for each in (*(model or ()), *filter(None, [annotator]))]
+    asked += [_folder_of(each)[1] for each in probabilities or ()]
+    for source in (predictions, cohort, *asked):
         check_out(out, marker=MARKER, overwrite=overwrite, source=source)
     opened = open_cohort(cohort, layout)
     entries, what = _part(opened, split, part)
     numbering = _Told(labels or [], counted_as or [])
     found = find_predictions(predictions, opened, name=name, numbering=numbering.of(name or predictions.resolve().name))
-    plan = _plan(found, model or [], annotator, opened, measure if legacy else None, numbering)
+    measured = measure if legacy else None
+    plan = _plan(found, opened, others=model or [], annotator=annotator, measure=measured, numbering=numbering)
     given = _given(probabilities or [], [each.name for each in plan.models])
     likely = probabilities_of(plan.models, opened, given=given)
+    _check_part(likely, given, entries)
     processes = _processes(workers, len(entries))
     with closing(cases(plan, entries, workers=processes)) as scored:
         evaluation = collected(plan, counted(f"evaluating {predictions.name}", scored, total=len(entries)), part=what)
@@ -115,12 +119,21 @@ def evaluate(
     if json:
         typer.echo(text, nl=False)
     else:
-        for row in evaluation.failed:
-            for failure in row.failures:
-                say(f"{row.model}, {row.case_id}: {failure.code}: {failure.message}")
+        for named, case, code, message in each_failure(evaluation):
+            say(f"{named}, {case}: {code}: {message}")
         say(f"{out / 'tables.md'}: {headline(evaluation)} {RESEARCH_USE}")
     if not evaluation.complete:
         raise typer.Exit(2 if strict else 1)
+
+
+def _check_part(found: "Mapping[str, ProbabilityFiles]", given: dict[str, Path], part: "Sequence[Entry]") -> None:
+    """Raise `CohortError` when a folder that was asked for has no probabilities of the cases that are scored."""
+    from strokelens.errors import CohortError
+
+    cases = {entry.id for entry in part}
+    for name, folder in given.items():
+        if not cases & found[name].cases.keys():
+            raise CohortError(f"{folder} holds no probabilities of the part that is scored; give another folder")
 
 
 def _processes(workers: int | None, cases: int) -> int:
@@ -175,9 +188,10 @@ def _of_model(given: str) -> tuple[str, str]:
 
 def _plan(
     first: "Predictions",
+    cohort: "Cohort",
+    *,
     others: list[str],
     annotator: str | None,
-    cohort: "Cohort",
     measure: "Measure | None",
     numbering: _Told,
 ) -> "Plan":
@@ -204,14 +218,21 @@ def _given(probabilities: list[str], models: list[str]) -> dict[str, Path]:
 
     found: dict[str, Path] = {}
     for each in probabilities:
-        name, sign, folder = each.partition("=")
-        name, folder = (name, folder) if sign else (models[0], each)
+        told, folder = _folder_of(each)
+        name = models[0] if told is None else told
         if name not in models:
             raise CohortError(f"--probabilities names no model {name!r}; {hint(name, models)}")
         if name in found:
             raise CohortError(f"--probabilities gives two folders for {name!r}; give one")
-        found[name] = Path(folder)
+        found[name] = folder
     return found
+
+
+def _folder_of(probabilities: str) -> tuple[str | None, Path]:
+    """The name of [NAME=]FOLDER, if it has one, and the folder; one that exists is taken whole, whatever its name."""
+    name, sign, folder = probabilities.partition("=")
+    whole = Path(probabilities)
+    return (name, Path(folder)) if sign and not whole.exists() else (None, whole)
 
 
 def _named(option: str, given: str, cohort: "Cohort", numbering: _Told) -> "Predictions":
