@@ -61,7 +61,11 @@ def evaluate(
     ] = None,
     counted_as: Annotated[
         list[str] | None,
-        typer.Option("--as", metavar="CLASS=CLASS", help="Count a class of predictions as another: core=lesion."),
+        typer.Option(
+            "--as",
+            metavar="CLASS=CLASS",
+            help="Count a class as another, of all models and the annotator: core=lesion.",
+        ),
     ] = None,
     split: Annotated[
         str | None,
@@ -162,7 +166,9 @@ class _Told:
     """What the user tells of the integers and classes of each model."""
 
     def __init__(self, labels: list[str], counted_as: list[str]) -> None:
-        self._labels = {name.strip(): given for name, given in map(_of_model, labels)}
+        self._labels: dict[str, str] = {}
+        for name, given in map(_of_model, labels):
+            self._labels[name.strip()] = ",".join(filter(None, [self._labels.get(name.strip()), given]))
         self._counted_as = counted_as
 
     def of(self, model: str) -> "Numbering":
@@ -171,13 +177,16 @@ class _Told:
 
         return Numbering.told(self._labels.get(model, self._labels.get("")), self._counted_as)
 
-    def check(self, names: list[str]) -> None:
-        """Raise `CohortError` when a model is named that is not there."""
+    def check(self, found: "Sequence[Predictions]") -> None:
+        """Raise `CohortError` when a model is named that is not there, or a class that nobody has."""
         from strokelens.errors import CohortError, hint
 
+        names = [each.name for each in found]
         strange = sorted(self._labels.keys() - {"", *names})
         if strange:
             raise CohortError(f"--labels names {strange[0]!r}, which is no model; {hint(strange[0], names)}")
+        every = (entry.truth for each in found for entry in each.entries.values())
+        self.of("").check_used(truth for truth in every if truth is not None)
 
 
 def _of_model(given: str) -> tuple[str, str]:
@@ -202,8 +211,9 @@ def _plan(
 
     models = (first, *(_named("--model", other, cohort, numbering) for other in others))
     second = None if annotator is None else _named("--annotator", annotator, cohort, numbering)
-    names = [each.name for each in (*models, *([second] if second is not None else []))]
-    numbering.check(names)
+    every = (*models, *([second] if second is not None else []))
+    names = [each.name for each in every]
+    numbering.check(every)
     twice = next((each for each in names if names.count(each) > 1), None)
     if twice is not None:
         raise CohortError(f"two models are called {twice!r}; give each a name with --name and --model NAME=FOLDER")
