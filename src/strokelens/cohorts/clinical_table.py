@@ -20,7 +20,7 @@ KNOWN_GROUPS: Mapping[str, str] = MappingProxyType({name.casefold(): name for na
 
 
 @dataclass(frozen=True)
-class Scores:
+class ClinicalTable:
     """The rows of the table `name` by person, how many name nobody, and why it cannot be read."""
 
     name: str
@@ -63,13 +63,13 @@ def shortened(names: Sequence[str]) -> str:
     return ", ".join(name[:20] for name in names[:_SHOWN]) + more
 
 
-def read_scores(
+def read_clinical_table(
     path: Path,
     person_of: Callable[[str], str | None],
     *,
     key: str = "",
     columns: Callable[[Sequence[str]], Sequence[str]] = list,
-) -> Scores:
+) -> ClinicalTable:
     """The table in a file; `person_of` tells who the cell in the column `key` or the first is, None for nobody.
 
     `columns` gives our names of columns, by their titles; an empty one is passed over.
@@ -77,9 +77,9 @@ def read_scores(
     try:
         header, *table = read_table(path)
     except FileError as error:
-        return Scores(path.name, problems=(Problem("clinical", str(error)),))
+        return ClinicalTable(path.name, problems=(Problem("clinical", str(error)),))
     if key and key not in header:
-        return Scores(path.name, problems=(Problem("clinical", f"{path.name} has no column {key}; correct it"),))
+        return ClinicalTable(path.name, problems=(Problem("clinical", f"{path.name} has no column {key}; correct it"),))
     names, place = columns(header), header.index(key) if key else 0
     rows: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     unknown = 0
@@ -90,4 +90,4 @@ def read_scores(
             unknown += 1
         else:
             rows[person].append({name: cell for name, cell in zip(names, cells, strict=False) if name})
-    return Scores(path.name, dict(rows), unknown)
+    return ClinicalTable(path.name, dict(rows), unknown)
