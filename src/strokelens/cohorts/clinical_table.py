@@ -44,8 +44,7 @@ class ClinicalTable:
     def group(self, person: str) -> str | None:
         """What the column `group` says of a person."""
         rows = self.rows.get(person, [])
-        said = rows[0].get("group", "") if rows and self._agree(rows) else ""
-        return None if said.casefold() in MISSING else KNOWN_GROUPS.get(said.casefold(), said[:40])
+        return group_named(rows[0].get("group", "")) if rows and self._agree(rows) else None
 
     @staticmethod
     def _agree(rows: Sequence[Mapping[str, str]]) -> bool:
@@ -55,6 +54,37 @@ class ClinicalTable:
         """Who has rows and is not among these persons; rows without an id are counted, as they may hold names."""
         without = (f"{self.unknown} without an id",) if self.unknown else ()
         return (*without, *sorted(self.rows.keys() - set(persons)))
+
+
+def group_named(said: str) -> str | None:
+    """The group that a word names, in our spelling where it is a known one.
+
+    >>> group_named("lvo"), group_named("control"), group_named("unknown")
+    ('LVO', 'control', None)
+    """
+    said = said.strip()
+    return None if said.casefold() in MISSING else KNOWN_GROUPS.get(said.casefold(), said[:40])
+
+
+def told_of(name: str, tables: Iterable[ClinicalTable]) -> tuple[Values, tuple[Problem, ...]]:
+    """The values of a person in all tables that have rows of them; a value in which tables differ is none.
+
+    Tables that cannot be read give their problem only.
+    """
+    problems: list[Problem] = []
+    said: dict[str, dict[str, float | str]] = defaultdict(dict)  # by the name of the value, then by table
+    for table in tables:
+        if table.problems or name in table.rows:
+            values, more = table.of(name)
+            problems += more
+            for value_name, value in values.items():
+                said[value_name][table.name] = value
+    for value_name, by_table in said.items():
+        if len(set(by_table.values())) > 1:
+            shown = " and ".join(f"{value} in {table}" for table, value in by_table.items())
+            problems.append(Problem("clinical", f"{value_name} is {shown}; none is taken; correct the tables"))
+    agreed = {each: next(iter(found.values())) for each, found in said.items() if len(set(found.values())) == 1}
+    return agreed, tuple(problems)
 
 
 def shortened(names: Sequence[str]) -> str:
