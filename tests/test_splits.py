@@ -254,6 +254,12 @@ def test_leaks_are_found(tmp_path: Path) -> None:
         CohortError, match=r"^the split does not fit: a2 \(test\) is the same person as a1 \(train\); draw it"
     ):
         checked(Split({TRAIN: ("a1",), TEST: ("a2", "b", "c", "e", "f")}), cohort)
+    for parts, cure in (
+        ({TRAIN: ("a1", "a2", "c", "e"), TEST: ("b", "f", "d")}, "is not in .*; give the cohort that was split$"),
+        ({TRAIN: ("a1", "a2", "c"), TEST: ("b", "f")}, "e is in no part; draw it anew with all cases$"),
+    ):
+        with pytest.raises(CohortError, match=cure):
+            checked(Split(parts), cohort)
     clean = Split({TRAIN: ("a1", "a2", "c", "e"), TEST: ("b", "f")})
     assert checked(clean, cohort) is clean
 
@@ -269,14 +275,14 @@ def test_leaks_are_found(tmp_path: Path) -> None:
             lambda cases: split(cases, validation=-0.1, seed=1),
             "shares of -0.1 and 0.2 leave nobody to train; give less than 1 together",
         ),
-        (lambda cases: split([], seed=1), "there is nobody to split"),
+        (lambda cases: split([], seed=1), "there is nobody to split: of 0 cases none can be used; inspect the cohort"),
         (lambda cases: split(cases[:1], test=0.7, seed=1), "nobody is left to train of 1 persons; give smaller shares"),
         (lambda cases: folds(cases, 1, seed=1), "1 folds of 4 persons are not possible; give 2 to 4"),
         (lambda cases: folds(cases, 5, seed=1), "5 folds of 4 persons are not possible; give 2 to 4"),
         (lambda cases: split(cases, seed=1)["tets"], "the split has no part 'tets'; it has train, validation, test"),
         (
             lambda cases: Split({TRAIN: ("a",), TEST: ("a",)}),
-            "a is in two parts of the split, train and test",
+            "a is in two parts of the split, train and test; leave it in one",
         ),
         (lambda cases: Split({TRAIN: ("a", "a")}), "a is twice in train; give each case once"),
     ],

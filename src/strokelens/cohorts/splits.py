@@ -17,7 +17,7 @@ from random import Random
 from typing import Final
 
 from strokelens.cohorts.cohort import Cohort, Entry
-from strokelens.cohorts.copies import copies
+from strokelens.cohorts.copies import persons
 from strokelens.cohorts.encode import write_json
 from strokelens.errors import CohortError, FileError
 
@@ -28,6 +28,7 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 _LARGEST_BYTES = 16 << 20
 _PUBLISHED = "stavanger.json"
+_BY_PERSON = "draw it by person"
 _COPY = "a copy, byte for byte, of"
 
 
@@ -51,7 +52,9 @@ class Split:
                 if seen.get(case_id) == name:
                     raise CohortError(f"{case_id} is twice in {name}; give each case once")
                 if case_id in seen:
-                    raise CohortError(f"{case_id} is in two parts of the split, {seen[case_id]} and {name}")
+                    raise CohortError(
+                        f"{case_id} is in two parts of the split, {seen[case_id]} and {name}; leave it in one"
+                    )
                 seen[case_id] = name
         object.__setattr__(self, "parts", parts)
 
@@ -111,20 +114,31 @@ def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
 
     Then the cases that are in no part and not left out, for nobody would miss them; mirrored copies need no part.
     """
-    known = {entry.id for entry in cohort}
-    strange = [f"{name} ({part}) is not in {cohort.folder}" for name, part in _placed(drawn) if name not in known]
-    placed = {name for name, _ in _placed(drawn)} | set(drawn.left_out)
-    lost = [f"{entry.id} is in no part" for entry in cohort if not entry.mirrored and entry.id not in placed]
-    return (*_twice(drawn, cohort), *strange, *lost)
+    return tuple(said for said, _ in _wrong(drawn, cohort))
 
 
 def checked(drawn: Split, cohort: Cohort) -> Split:
     """The split, if it fits the cohort and does not leak; `CohortError` tells the first of what is wrong."""
-    found = leaks(drawn, cohort)
+    found = _wrong(drawn, cohort)
     if found:
+        said, cure = found[0]
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        raise CohortError(f"the split does not fit: {found[0]}{more}; draw it by person")
+        raise CohortError(f"the split does not fit: {said}{more}; {cure}")
     return drawn
+
+
+def _wrong(drawn: Split, cohort: Cohort) -> list[tuple[str, str]]:
+    """What `leaks` tells, each with its cure."""
+    known = {entry.id for entry in cohort}
+    strange = [f"{name} ({part}) is not in {cohort.folder}" for name, part in _placed(drawn) if name not in known]
+    placed = {name for name, _ in _placed(drawn)} | set(drawn.left_out)
+    lost = [f"{entry.id} is in no part" for entry in cohort if not entry.mirrored and entry.id not in placed]
+    kinds = (
+        (_twice(drawn, cohort), _BY_PERSON),
+        (strange, "give the cohort that was split"),
+        (lost, "draw it anew with all cases"),
+    )
+    return [(said, cure) for findings, cure in kinds for said in findings]
 
 
 def cases_of(drawn: Split, part: str, cohort: Cohort) -> tuple[Entry, ...]:
@@ -139,7 +153,7 @@ def cases_of(drawn: Split, part: str, cohort: Cohort) -> tuple[Entry, ...]:
         told = f"{len(lacking)} of {len(ids)} cases of the part {part} are not in {cohort.folder} ({shown})"
         raise CohortError(f"{told}; give the cohort that was split")
     if twice := _twice(drawn, cohort):
-        raise CohortError(f"the split leaks: {twice[0]}; draw it by person")
+        raise CohortError(f"the split leaks: {twice[0]}; {_BY_PERSON}")
     return tuple(entry for entry in cohort if entry.id in ids)
 
 
@@ -153,7 +167,7 @@ def _twice(drawn: Split, cohort: Cohort) -> list[str]:
     found = []
     first_of: dict[str, tuple[Entry, str]] = {}
     entries = {entry.id: entry for entry in cohort}
-    person_of = _person_of(cohort)
+    person_of = persons(cohort)
     for name, part in _placed(drawn):
         if name not in entries:
             continue
@@ -232,28 +246,18 @@ def _is_names(value: object) -> bool:
 
 def _persons(cohort: Cohort | Iterable[Entry]) -> tuple[dict[str, list[Entry]], list[str]]:
     """The usable entries of each person, sorted by name, and the ids of the others; copies are of one person."""
-    persons: dict[str, list[Entry]] = defaultdict(list)
+    found: dict[str, list[Entry]] = defaultdict(list)
     unusable = []
     entries = list(cohort)
-    person_of = _person_of(entries)
+    person_of = persons(entries)
     for entry in entries:
         if entry.usable:
-            persons[person_of[entry.id]].append(entry)
+            found[person_of[entry.id]].append(entry)
         else:
             unusable.append(entry.id)
-    if not persons:
-        raise CohortError("there is nobody to split")
-    return {name: sorted(persons[name], key=lambda entry: entry.id) for name in sorted(persons)}, unusable
-
-
-def _person_of(entries: Iterable[Entry]) -> dict[str, str]:
-    """The person of each case; a case that is a copy of another is of its person, and so are all others of its own."""
-    every = list(entries)
-    same = {entry.person: entry.person for entry in every}
-    for entry, copy in copies(every):
-        one, other = same[copy.first.person], same[entry.person]
-        same = {name: one if of == other else of for name, of in same.items()}
-    return {entry.id: same[entry.person] for entry in every}
+    if not found:
+        raise CohortError(f"there is nobody to split: of {len(entries)} cases none can be used; inspect the cohort")
+    return {name: sorted(found[name], key=lambda entry: entry.id) for name in sorted(found)}, unusable
 
 
 def _groups(persons: Mapping[str, list[Entry]], order: Random) -> dict[str, list[str]]:
