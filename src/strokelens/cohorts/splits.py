@@ -180,9 +180,9 @@ def _twice(drawn: Split, cohort: Cohort) -> list[str]:
     return found
 
 
-def write_split(path: Path, drawn: Split) -> None:
-    """Write a split as JSON with its hash."""
-    content: dict[str, object] = {
+def content_of(drawn: Split) -> dict[str, object]:
+    """A split as plain values for JSON, with its hash."""
+    return {
         "format": FORMAT,
         "method": drawn.method,
         "seed": drawn.seed,
@@ -190,7 +190,11 @@ def write_split(path: Path, drawn: Split) -> None:
         "parts": {name: list(ids) for name, ids in drawn.parts.items()},
         "left_out": list(drawn.left_out),
     }
-    write_json(path, content)
+
+
+def write_split(path: Path, drawn: Split) -> None:
+    """Write a split as JSON with its hash."""
+    write_json(path, content_of(drawn))
 
 
 def read_split(path: Path) -> Split:
