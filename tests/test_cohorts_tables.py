@@ -123,7 +123,7 @@ def test_participants_may_be_numbers_and_are_checked(tmp_path: Path) -> None:
         "sub-1": ("control", {"age_years": 64}, ["participants.tsv: nihss is '-3', not 0 to 42, and left out"]),
         "sub-2": ("LVO", {"nihss": 9}, ["participants.tsv: age_years is '7O', not 0 to 120, and left out"]),
         "sub-3": (None, {}, ["participants.tsv has 2 rows of sub-3 that differ; none is taken; correct the table"]),
-        "sub-4": (None, {}, ["participants.tsv has no row of sub-4"]),
+        "sub-4": (None, {}, ["participants.tsv has no row of sub-4; add it"]),
     }
     assert cohort.notes == (
         "participants.tsv has groups other than LVO, Non-LVO, WIS: control (1); splits part by them",

@@ -159,7 +159,7 @@ def test_a_truth_and_a_table_may_lie_beside_any_studies(study: Path) -> None:
         (["lvo\t64\t5"], "LVO", {"age_years": 64, "nihss": 5}, []),
         (["unknown\t64\t-3"], None, {"age_years": 64}, [": nihss is '-3', not 0 to 42, and left out"]),
         (["LVO\t1\t1", "WIS\t1\t1"], None, {}, [" has 2 rows of {} that differ; none is taken; correct the table"]),
-        ([], None, {}, [" has no row of {}"]),
+        ([], None, {}, [" has no row of {}; add it"]),
     ],
 )
 def test_the_table_is_read_by_the_rules_of_bids(

@@ -14,7 +14,7 @@ Values = Mapping[str, float | str]
 """The clinical values of one person under our names."""
 
 
-_SHOWN = 6
+_SHOWN = 20  # letters of a name
 KNOWN_GROUPS: Mapping[str, str] = MappingProxyType({name.casefold(): name for name in ("LVO", "Non-LVO", "WIS")})
 """The groups that results are told by, by their names in lower case; any other word is a stratum of its own."""
 
@@ -34,7 +34,7 @@ class ClinicalTable:
             return {}, self.problems
         rows = self.rows.get(person, [])
         if not rows:
-            return {}, (Problem("clinical", f"{self.name} has no row of {person}"),)
+            return {}, (Problem("clinical", f"{self.name} has no row of {person}; add it"),)
         values = [clinical(row) for row in rows]
         if not self._agree(rows):
             said = f"{self.name} has {len(rows)} rows of {person} that differ; none is taken; correct the table"
@@ -53,7 +53,7 @@ class ClinicalTable:
     def strangers(self, persons: Iterable[str]) -> tuple[str, ...]:
         """Who has rows and is not among these persons; rows without an id are counted, as they may hold names."""
         without = (f"{self.unknown} without an id",) if self.unknown else ()
-        return (*without, *sorted(self.rows.keys() - set(persons)))
+        return (*without, *(name[:_SHOWN] for name in sorted(self.rows.keys() - set(persons))))
 
 
 def group_named(said: str) -> str | None:
@@ -85,12 +85,6 @@ def told_of(name: str, tables: Iterable[ClinicalTable]) -> tuple[Values, tuple[P
             problems.append(Problem("clinical", f"{value_name} is {shown}; none is taken; correct the tables"))
     agreed = {each: next(iter(found.values())) for each, found in said.items() if len(set(found.values())) == 1}
     return agreed, tuple(problems)
-
-
-def shortened(names: Sequence[str]) -> str:
-    """Some names in words, the first six of many."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(name[:20] for name in names[:_SHOWN]) + more
 
 
 def read_clinical_table(

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from strokelens.cohorts.clinical_table import ClinicalTable, read_clinical_table, shortened
+from strokelens.cohorts.clinical_table import ClinicalTable, read_clinical_table
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.grey import GREY_LEVELS
+from strokelens.cohorts.json_files import read_object
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
-from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.slices import SUFFIXES
-from strokelens.errors import CaseError, FileError, StrokelensError
+from strokelens.errors import CaseError, FileError, StrokelensError, shortened
 from strokelens.labels import CORE_PENUMBRA_BRAIN
 
 GROUPS: Final[Mapping[str, str]] = MappingProxyType({"00": "LVO", "01": "LVO", "02": "Non-LVO", "03": "WIS"})

@@ -23,7 +23,7 @@ from strokelens.cohorts.participants import PARTICIPANTS, participants, particip
 from strokelens.cohorts.parts import Reading
 from strokelens.cohorts.study import phantom_of
 from strokelens.cohorts.volumes import VolumeReader, look_at_truth, read_truth
-from strokelens.errors import FileError, StrokelensError
+from strokelens.errors import FileError, StrokelensError, shortened
 from strokelens.grid import Grid, difference
 
 TRUTH: Final = "truth"
@@ -131,7 +131,7 @@ class DicomStudies:
         stray = [path.name for name, path in _truths(folder).items() if name not in known]
         if not stray:
             return noted
-        shown = ", ".join(stray[:_SHOWN]) + (f" and {len(stray) - _SHOWN} more" if len(stray) > _SHOWN else "")
+        shown = shortened(stray, _SHOWN)
         verb = "is the truth of no study" if len(stray) == 1 else "are truths of no study"
         called = f"a truth is called by the id that `inspect` shows, <id>{TRUTH_ENDING}"
         return (*noted, f"{TRUTH}/{shown} {verb} here: {called}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts.channels import parse
-from strokelens.cohorts.clinical_table import ClinicalTable, read_clinical_table, shortened
+from strokelens.cohorts.clinical_table import ClinicalTable, read_clinical_table
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.encode import compact, write_image
@@ -19,7 +19,7 @@ from strokelens.cohorts.images import read_header
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
 from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth
 from strokelens.cohorts.written import Written, written
-from strokelens.errors import CaseError, FileError, GridError, LabelError, StrokelensError
+from strokelens.errors import CaseError, FileError, GridError, LabelError, StrokelensError, shortened
 from strokelens.grid import difference
 from strokelens.labels import LESION_ONLY
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from strokelens.cohorts.bids_tree import Found, entry_of, home_of, images, labelled, subject_id, subjects
 from strokelens.cohorts.channels import entities, parse
-from strokelens.cohorts.clinical_table import ClinicalTable, shortened, told_of
+from strokelens.cohorts.clinical_table import ClinicalTable, told_of
 from strokelens.cohorts.cohort import Entry, Problem
 from strokelens.cohorts.decode import stem
 from strokelens.cohorts.listing import files_below
 from strokelens.cohorts.tables import read_rows
 from strokelens.cohorts.volumes import VolumeReader
-from strokelens.errors import CaseError, FileError
+from strokelens.errors import CaseError, FileError, shortened
 
 _SUBJECT = re.compile(r"sub-stroke\d+")
 _PHENOTYPE = "phenotype"

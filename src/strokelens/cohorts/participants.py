@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from strokelens.cohorts.clinical_table import KNOWN_GROUPS, ClinicalTable, read_clinical_table, shortened
+from strokelens.cohorts.clinical_table import KNOWN_GROUPS, ClinicalTable, read_clinical_table
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.identity import own_label
 from strokelens.cohorts.written import Written
+from strokelens.errors import shortened
 
 PARTICIPANTS = "participants.tsv"
 """The name of the table."""

@@ -19,14 +19,15 @@ from typing import Final
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.copies import persons
 from strokelens.cohorts.encode import write_json
-from strokelens.errors import CohortError, FileError
+from strokelens.cohorts.json_files import is_names, read_json
+from strokelens.errors import CohortError, FileError, shortened
 
 FORMAT: Final = "strokelens split 2"
 """What a file of a split calls itself."""
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
-_LARGEST_BYTES = 16 << 20
+_NO_SPLIT = "{} is no split by strokelens; give the file that it wrote"
 _PUBLISHED = "stavanger.json"
 _BY_PERSON = "draw it by person"
 _COPY = "a copy, byte for byte, of"
@@ -149,7 +150,7 @@ def cases_of(drawn: Split, part: str, cohort: Cohort) -> tuple[Entry, ...]:
     ids, known = set(drawn[part]), {entry.id for entry in cohort}
     lacking = sorted(ids - known)
     if lacking:
-        shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        shown = shortened(lacking, most=3)
         told = f"{len(lacking)} of {len(ids)} cases of the part {part} are not in {cohort.folder} ({shown})"
         raise CohortError(f"{told}; give the cohort that was split")
     if twice := _twice(drawn, cohort):
@@ -202,15 +203,7 @@ def read_split(path: Path) -> Split:
 
     Raises `FileError` when it is none, `CohortError` when it is not what was written.
     """
-    try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise FileError(f"{path.name} is larger than 16 MiB, which no split is; give another file")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"{path.name} cannot be read: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path.name} is no split by strokelens; give the file that it wrote") from error
-    return _parsed(text, path.name)
+    return _parsed(read_json(path, what="split", otherwise=_NO_SPLIT.format(path.name)), path.name)
 
 
 @cache
@@ -220,18 +213,14 @@ def published_split() -> Split:
     The testing patients are those that two neuroradiologists annotated. The validating ones are reproduced from the
     others by Python's random numbers: sorted, shuffled and sampled with seed 2; a test does so.
     """
-    return _parsed((files("strokelens.cohorts") / _PUBLISHED).read_text(encoding="utf-8"), _PUBLISHED)
+    return _parsed(json.loads((files("strokelens.cohorts") / _PUBLISHED).read_text(encoding="utf-8")), _PUBLISHED)
 
 
-def _parsed(text: str, name: str) -> Split:
-    wanted = f"{name} is no split by strokelens; give the file that it wrote"
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileError(wanted) from error
-    parts = content.get("parts") if isinstance(content, dict) and content.get("format") == FORMAT else None
-    if not isinstance(parts, dict) or not all(_is_names(ids) for ids in (*parts.values(), content.get("left_out", []))):
-        raise FileError(wanted)
+def _parsed(content: object, name: str) -> Split:
+    content = content if isinstance(content, dict) and content.get("format") == FORMAT else {}
+    parts = content.get("parts")
+    if not isinstance(parts, dict) or not all(is_names(ids) for ids in (*parts.values(), content.get("left_out", []))):
+        raise FileError(_NO_SPLIT.format(name))
     seed = content.get("seed")
     found = Split(
         {str(part): tuple(ids) for part, ids in parts.items()},
@@ -242,10 +231,6 @@ def _parsed(text: str, name: str) -> Split:
     if content.get("sha256") != found.sha256:
         raise CohortError(f"{name} was changed after it was written: its hash is {found.sha256[:12]}…; draw it anew")
     return found
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _persons(cohort: Cohort | Iterable[Entry]) -> tuple[dict[str, list[Entry]], list[str]]:
