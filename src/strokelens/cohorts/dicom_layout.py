@@ -15,7 +15,7 @@ from strokelens.cohorts.dicom_files import Member, is_dicom_file, is_named_zip, 
 from strokelens.cohorts.dicom_plane import Plane
 from strokelens.cohorts.dicom_series import DIFFUSION, Series, chosen, series_of
 from strokelens.cohorts.dicom_survey import Survey, surveyed
-from strokelens.cohorts.dicom_walk import files_below
+from strokelens.cohorts.dicom_walk import every_file
 from strokelens.cohorts.encode import write_segmentation
 from strokelens.cohorts.listing import files_in
 from strokelens.cohorts.nifti_folders import truth_of
@@ -88,7 +88,7 @@ class DicomStudies:
     def recognises(self, folder: Path) -> bool:
         """Whether a file is DICOM or an archive, and none of the first ones is a NIfTI image."""
         found = False
-        for count, place in enumerate(files_below(folder, lambda _: None)):
+        for count, place in enumerate(every_file(folder, lambda _: None)):
             if is_nifti(Path(place)):
                 if not MASK_WORDS.isdisjoint(part.casefold() for part in Path(place).relative_to(folder).parts[:-1]):
                     continue
@@ -142,7 +142,7 @@ def _survey(folder: Path, refused: list[OSError]) -> tuple[Survey, list[tuple[Pa
     files: list[Member] = []
     archives: list[tuple[Path, FileError]] = []
     with ExitStack() as stack:
-        for place in files_below(folder, refused.append):
+        for place in every_file(folder, refused.append):
             if not is_named_zip(place):
                 files.append(Member(place))
                 continue
