@@ -82,7 +82,7 @@ def test_tables_of_isles_2024_that_contradict_themselves_or_each_other_give_noth
     assert cohort["sub-stroke0001"].clinical == {"mrs": 2, "nihss": 7}
     assert remarks(cohort, "sub-stroke0001") == [
         "a.csv has 2 rows of sub-stroke0001 that differ; none is taken; correct the table",
-        "age_years is 65.0 in b.csv and 66.0 in c.csv; none is taken; correct the tables",
+        "age_years is 65 in b.csv and 66 in c.csv; none is taken; correct the tables",
     ]
     assert cohort.notes == ("a.csv has rows of nobody here: 1 without an id, sub-stroke0002",)
 

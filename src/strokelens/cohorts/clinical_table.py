@@ -81,7 +81,7 @@ def told_of(name: str, tables: Iterable[ClinicalTable]) -> tuple[Values, tuple[P
                 said[value_name][table.name] = value
     for value_name, by_table in said.items():
         if len(set(by_table.values())) > 1:
-            shown = " and ".join(f"{value} in {table}" for table, value in by_table.items())
+            shown = " and ".join(f"{str(value).removesuffix('.0')} in {table}" for table, value in by_table.items())
             problems.append(Problem("clinical", f"{value_name} is {shown}; none is taken; correct the tables"))
     agreed = {each: next(iter(found.values())) for each, found in said.items() if len(set(found.values())) == 1}
     return agreed, tuple(problems)
