@@ -18,10 +18,9 @@ from strokelens.cohorts import volumes
 from strokelens.cohorts.cohort import Cohort, Problem
 from strokelens.cohorts.images import read_header
 from strokelens.cohorts.inspection import by_headers, by_voxels, inspect
-from strokelens.cohorts.json_files import read_object
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.nifti import read_study
-from strokelens.cohorts.sidecar import read_sidecar
+from strokelens.cohorts.sidecar import read_object, read_sidecar
 from strokelens.cohorts.slices import read_picture, write_picture
 from strokelens.cohorts.splits import checked, folds, read_split, split
 from strokelens.cohorts.tables import read_table

@@ -10,10 +10,10 @@ from strokelens.cohorts.channels import entities, parse
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.identity import own_label
-from strokelens.cohorts.json_files import read_object
 from strokelens.cohorts.labelling import label_values, scheme_of
 from strokelens.cohorts.listing import files_below, files_in, folders_in, folders_seen
 from strokelens.cohorts.nifti_folders import is_mask, truth_of
+from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.tables import read_rows
 from strokelens.cohorts.volumes import VolumeReader, ordered
 from strokelens.errors import CaseError, FileError, StrokelensError

@@ -11,8 +11,8 @@ from typing import Final
 from strokelens.cohorts.clinical_table import ClinicalTable, read_clinical_table
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.grey import GREY_LEVELS
-from strokelens.cohorts.json_files import read_object
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
+from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.slices import SUFFIXES
 from strokelens.errors import CaseError, FileError, StrokelensError, shortened

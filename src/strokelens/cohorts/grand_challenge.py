@@ -12,9 +12,9 @@ from strokelens.case import Segmentation
 from strokelens.cohorts.channels import parse
 from strokelens.cohorts.cohort import Entry, Problem, broken
 from strokelens.cohorts.identity import hashed
-from strokelens.cohorts.json_files import read_object
 from strokelens.cohorts.listing import files_in, folders_in
 from strokelens.cohorts.metaimage import is_mha, write_labels
+from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.tables import clinical, doubts
 from strokelens.cohorts.volumes import VolumeReader, ordered
 from strokelens.errors import CaseError, FileError, StrokelensError

@@ -1,7 +1,6 @@
 """Reads JSON that others wrote: whatever lies there, it is an error in one line, and never a reader that waits."""
 
 import json
-import os
 from pathlib import Path
 from typing import TypeGuard
 
@@ -26,16 +25,6 @@ def read_json(path: Path, *, what: str, otherwise: str = "") -> object:
     except (ValueError, RecursionError) as error:
         line = f"{path.name} is not JSON ({str(error).splitlines()[0]}); correct or remove it"
         raise FileError(otherwise or line) from error
-
-
-def read_object(path: Path) -> dict[str, object] | None:
-    """The JSON object in a file, None where there is no file; `FileError` when it holds something else."""
-    if not os.path.exists(path):
-        return None
-    found = read_json(path, what="sidecar")
-    if not isinstance(found, dict):
-        raise FileError(f"{path.name} holds a {type(found).__name__}, not a JSON object; correct or remove it")
-    return found
 
 
 def is_names(value: object) -> TypeGuard[list[str]]:

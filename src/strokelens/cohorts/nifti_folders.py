@@ -11,10 +11,9 @@ from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.folder import MAPS, PATIENT, RESULT
 from strokelens.cohorts.identity import hashed, public_id
-from strokelens.cohorts.json_files import read_object
 from strokelens.cohorts.labelling import label_values, scheme_of
 from strokelens.cohorts.listing import files_below, files_in, folders_in
-from strokelens.cohorts.sidecar import read_sidecar
+from strokelens.cohorts.sidecar import read_object, read_sidecar
 from strokelens.cohorts.study import find_study
 from strokelens.cohorts.tables import doubt, possible
 from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth

@@ -14,9 +14,10 @@ from strokelens.cohorts.channels import CHANNEL_OF
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.encode import write_image, write_json
 from strokelens.cohorts.identity import own_id
-from strokelens.cohorts.json_files import is_names, read_json, read_object
+from strokelens.cohorts.json_files import is_names, read_json
 from strokelens.cohorts.labelling import CLASS_OF, class_named, is_whole, scheme_of
 from strokelens.cohorts.listing import files_in
+from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.volumes import VolumeReader, ordered
 from strokelens.errors import CohortError, FileError, LabelError, StrokelensError, hint
 from strokelens.labels import LabelScheme

@@ -10,9 +10,9 @@ from strokelens.cohorts.bids_tree import labelled
 from strokelens.cohorts.cohort import AS_TRUTH, COHORT, GREY, Truth
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.grey import GREY_LEVELS
-from strokelens.cohorts.json_files import read_object
 from strokelens.cohorts.labelling import class_named, label_values, scheme_of
 from strokelens.cohorts.nnunet import DATASET, classes_of
+from strokelens.cohorts.sidecar import read_object
 from strokelens.errors import CohortError
 from strokelens.labels import BACKGROUND, CORE_PENUMBRA_BRAIN
 

@@ -4,6 +4,7 @@ Only the keys that are named here are read; a patient's name in a sidecar never 
 """
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
@@ -14,7 +15,7 @@ import numpy as np
 
 from strokelens.arrays import Curve
 from strokelens.cohorts.decode import Header, is_nifti, stem
-from strokelens.cohorts.json_files import read_object
+from strokelens.cohorts.json_files import read_json
 from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError, SeriesError
 
@@ -149,6 +150,16 @@ def _factor(interval: float, units: tuple[str, ...]) -> float | None:
     """Seconds per unit, of the first unit that makes this a possible frame interval; s and ms cannot both."""
     low, high = FRAME_INTERVAL_LIMITS_S
     return next((_SECONDS[unit] for unit in units if low <= interval * _SECONDS[unit] <= high), None)
+
+
+def read_object(path: Path) -> dict[str, object] | None:
+    """The JSON object in a file, None where there is no file; `FileError` when it holds something else."""
+    if not os.path.exists(path):
+        return None
+    found = read_json(path, what="sidecar")
+    if not isinstance(found, dict):
+        raise FileError(f"{path.name} holds a {type(found).__name__}, not a JSON object; correct or remove it")
+    return found
 
 
 def _modality(found: dict[str, object]) -> Literal["CT", "MR"] | None:
