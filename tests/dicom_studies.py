@@ -15,9 +15,18 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from strokelens.cohorts.dicom_files import Member
+from strokelens.cohorts.dicom_header import Headers
+from strokelens.cohorts.dicom_plane import Plane
+
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SECRETS = ("Doe^Jane", "MRN4711", "19610203", "St. Nowhere", "Dr^Strange", "ACC998", "Doe perfusion after fall")
+
+
+def planes_of(member: Member) -> tuple[Plane, ...]:
+    """The planes of one file by itself; none where it is no DICOM."""
+    return Headers().planes(member) or ()
 
 
 def clock(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """`strokelens split`: drawn by person, kept as a file, and never replaced unasked."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,38 @@ def test_a_split_that_is_there_stays(cohort: Path, tmp_path: Path) -> None:
     assert output.endswith("exists; a split is never drawn anew unasked: give another file, or --overwrite\n")
     assert run(cohort, "-o", str(out), "--seed", "9", "--overwrite")[0] == 0
     assert out.read_bytes() != before
+
+
+def test_of_folds_one_of_which_is_there_none_is_written(cohort: Path, tmp_path: Path) -> None:
+    write_split(tmp_path / "f-2.json", Split({"train": ("a",)}))
+    code, output = run(cohort, "-o", str(tmp_path / "f.json"), "--folds", "2")
+    assert code == 2
+    assert "f-2.json exists" in output
+    assert not (tmp_path / "f-1.json").exists()
+
+
+def test_a_split_is_told_as_json(cohort: Path, tmp_path: Path) -> None:
+    code, output = run(cohort, "-o", str(tmp_path / "f.json"), "--folds", "2", "--json")
+    assert code == 0
+    first, second = json.loads(output)
+    assert first == {"file": str(tmp_path / "f-1.json"), **json.loads((tmp_path / "f-1.json").read_text())}
+    assert second["file"] == str(tmp_path / "f-2.json")
+    _, checked = run(cohort, "--check", str(tmp_path / "f-1.json"), "--json")
+    assert json.loads(checked) == [first]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-o", "s.json", "--folds", "2", "--parts", "60:20:20"), "--folds has no use for --parts 60:20:20"),
+        (("--check", "s.json", "--folds", "2"), "--check has no use for --folds 2"),
+        (("--check", "s.json", "--seed", "0"), "--check has no use for --seed 0"),
+        (("--check", "s.json", "--parts", "60:20:20"), "--check has no use for --parts 60:20:20"),
+        (("--check", "s.json", "--overwrite"), "--check has no use for --overwrite"),
+    ],
+)
+def test_what_has_no_use_is_refused(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    assert run(tmp_path, *arguments) == (2, f"strokelens: {message}; leave it out\n")
 
 
 def test_a_file_that_is_no_split_is_not_replaced(cohort: Path, tmp_path: Path) -> None:

@@ -236,7 +236,10 @@ def test_labels_of_a_sidecar_give_the_classes(tmp_path: Path) -> None:
     ("rows", "text"),
     [
         ("core", "seg.nii: its labels must be rows of index and name; correct or remove them"),
-        ([{"index": "x", "name": "core"}], "seg.nii: a label's index is 'x', not a whole number from 0 to 65535"),
+        (
+            [{"index": "x", "name": "core"}],
+            "seg.nii: a label's index is 'x', not a whole number from 0 to 65535; correct the table",
+        ),
         ([{"index": 1, "name": "cores"}], "seg.nii names a class 'cores'; did you mean 'core'?"),
         ([{"index": 0, "name": "background"}], "seg.nii names no class but the background; name the lesion"),
     ],
@@ -280,9 +283,9 @@ def test_a_truth_with_frames_is_told(tmp_path: Path) -> None:
     adc(tmp_path / "case_1")
     save(tmp_path / "case_1/lesion.nii", np.zeros((12, 10, 4, 2), np.uint8))
     entry = open_cohort(tmp_path)["case_1"]
-    with pytest.raises(CaseError, match=r"^lesion\.nii has 2 volumes; a truth has one$"):
+    with pytest.raises(CaseError, match=r"^lesion\.nii has 2 volumes; a truth has one: give it$"):
         entry.read()
-    assert entry.look() == (Problem("truth", "lesion.nii has 2 volumes; a truth has one", True),)
+    assert entry.look() == (Problem("truth", "lesion.nii has 2 volumes; a truth has one: give it", True),)
 
 
 def test_headers_tell_of_frames_grids_and_damage(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.nifti import read_study
 from strokelens.cohorts.sidecar import read_object, read_sidecar
 from strokelens.cohorts.slices import read_picture, write_picture
-from strokelens.cohorts.splits import checked, folds, split
+from strokelens.cohorts.splits import checked, folds, read_split, split
 from strokelens.cohorts.tables import read_table
 from strokelens.errors import CohortError, FileError
 from tests.dicom_studies import head, perfusion
@@ -112,7 +112,7 @@ def test_folders_that_are_nearly_patients_and_rows_of_nobody_are_noted(tmp_path:
         ),
         ("CTP_01_001;-3\n", {}, "nihss_score.csv: nihss is '-3', not 0 to 42, and left out"),
         ("CTP_01_001;-\n", {}, None),
-        ("CTP_01_002;4\n", {}, "nihss_score.csv has no row of CTP_01_001"),
+        ("CTP_01_002;4\n", {}, "nihss_score.csv has no row of CTP_01_001; add it"),
     ],
 )
 def test_what_a_table_says_of_a_patient_is_checked(tmp_path: Path, rows: str, values: object, remark: str) -> None:
@@ -161,14 +161,16 @@ def test_a_case_to_test_is_not_mixed_with_one_to_train_of_its_name(tmp_path: Pat
 def test_numbers_that_python_does_not_take_are_told(tmp_path: Path, number: str) -> None:
     with pytest.raises(CohortError, match=r"must name its channels by numbers; correct channel_names$"):
         open_cohort(raw(tmp_path, channel_names={number: "ADC"}))
-    with pytest.raises(CohortError, match=r"^dataset\.json: the label '.*' is 'lesion', not an integer from 0 to 255$"):
+    with pytest.raises(
+        CohortError, match=r"^dataset\.json: the label '.*' is 'lesion', not an integer from 0 to 255; correct it$"
+    ):
         open_cohort(raw(tmp_path, labels={number: "lesion"}))
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("²\tcore\n", "sub-1_dseg.tsv: a label's index is '²', not a whole number from 0 to 65535"),
+        ("²\tcore\n", "sub-1_dseg.tsv: a label's index is '²', not a whole number from 0 to 65535; correct the table"),
         (f"{'9' * 5000}\tcore\n", "sub-1_dseg.tsv: a label's index is '99999999999999999999', not a whole number"),
         ("1\tcore\n1\tpenumbra\n", "sub-1_dseg.tsv: the label 1 is both core and penumbra; correct the table"),
     ],
@@ -278,7 +280,7 @@ def test_a_terminal_without_our_signs_gets_question_marks(tmp_path: Path) -> Non
     assert b"case_1 ? " in re.sub(rb"[ ?]+", b" ? ", ran.stdout)
 
 
-@pytest.mark.parametrize("name", ["01.png", "A.csv", "truth.json", "a.bval", "a.mha", "a.nii"])
+@pytest.mark.parametrize("name", ["01.png", "A.csv", "truth.json", "split.json", "a.bval", "a.mha", "a.nii"])
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
     readers: dict[str, Callable[[Path], object]] = {
         ".png": read_picture,
@@ -290,4 +292,4 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None
     }
     os.mkfifo(tmp_path / name)
     with pytest.raises(FileError, match=rf"^{re.escape(name)} is (a pipe or|not a regular file)"):
-        readers[Path(name).suffix](tmp_path / name)
+        (read_split if name == "split.json" else readers[Path(name).suffix])(tmp_path / name)

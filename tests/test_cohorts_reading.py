@@ -305,7 +305,7 @@ def test_a_segmentation_is_read_and_checked(tmp_path: Path) -> None:
         read_segmentation(save(tmp_path / "msk.nii.gz", labels * np.uint16(3)), CORE_PENUMBRA)
     with pytest.raises(LabelError, match="not all whole numbers"):
         read_segmentation(save(tmp_path / "msk.nii.gz", adc_map() / 7), CORE_PENUMBRA)
-    with pytest.raises(CaseError, match="has 6 volumes; a segmentation has one"):
+    with pytest.raises(CaseError, match="has 6 volumes; a segmentation has one: give it"):
         read_segmentation(save(tmp_path / "msk.nii.gz", head_series()), CORE_PENUMBRA)
 
 

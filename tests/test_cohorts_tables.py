@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from strokelens.case import Segmentation
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.layouts import open_cohort
+from strokelens.cohorts.metaimage import write_labels
 from strokelens.errors import FileError
+from strokelens.grid import Grid
+from strokelens.labels import LESION_ONLY
 from tests.nifti_files import adc_map, save
 from tests.test_cohorts_as_they_come import patients, remarks
 
@@ -65,6 +70,45 @@ def test_tables_of_isles_2024_are_read_past_a_bad_one_and_checked(tmp_path: Path
     ]
 
 
+def test_tables_of_isles_2024_that_contradict_themselves_or_each_other_give_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "derivatives/sub-stroke0001/ses-01"
+    save(place / "sub-stroke0001_ses-01_space-ncct_tmax.nii.gz", adc_map() / 100)
+    (tmp_path / "phenotype").mkdir()
+    rows = "sub-stroke0001,14,64\nsub-stroke0001,9,64\nsub-stroke0002,1,1\nx,1,1\n"
+    (tmp_path / "phenotype/a.csv").write_text(f"id,NIHSS,age\n{rows}")
+    (tmp_path / "phenotype/b.csv").write_text("id,mRS,age,NIHSS\nsub-stroke0001,2,65,7\n")
+    (tmp_path / "phenotype/c.csv").write_text("id,mRS,age,NIHSS\nsub-stroke0001,2,66,n/a\n")
+    cohort = open_cohort(tmp_path)
+    assert cohort["sub-stroke0001"].clinical == {"mrs": 2, "nihss": 7}
+    assert remarks(cohort, "sub-stroke0001") == [
+        "a.csv has 2 rows of sub-stroke0001 that differ; none is taken; correct the table",
+        "age_years is 65 in b.csv and 66 in c.csv; none is taken; correct the tables",
+    ]
+    assert cohort.notes == ("a.csv has rows of nobody here: 1 without an id, sub-stroke0002",)
+
+
+# ── one file a case
+
+
+def test_impossible_values_of_a_patient_are_left_out_and_told(tmp_path: Path) -> None:
+    save(tmp_path / "case_1/adc.nii", adc_map())
+    about = '{"group": "lvo", "clinical": {"nihss": -3, "age_years": 64, "collaterals": 7}}'
+    (tmp_path / "case_1/patient.json").write_text(about)
+    cohort = open_cohort(tmp_path)
+    assert (cohort["case_1"].group, cohort["case_1"].clinical) == ("LVO", {"age_years": 64, "collaterals": 7})
+    assert remarks(cohort, "case_1") == ["patient.json: nihss is '-3', not 0 to 42, and left out"]
+
+
+def test_impossible_values_of_a_container_are_left_out_and_told(tmp_path: Path) -> None:
+    array = np.ones((4, 4, 4), np.uint8)
+    write_labels(tmp_path / "images/adc/x.mha", Segmentation(array, Grid(array.shape, np.eye(4)), LESION_ONLY))
+    (tmp_path / "acute-stroke-clinical-information.json").write_text('{"age": 64, "nihss": 99, "sex": "?"}')
+    (entry,) = cohort = open_cohort(tmp_path)
+    assert (cohort.layout, entry.clinical) == ("grand_challenge", {"age_years": 64})
+    name = "acute-stroke-clinical-information.json"
+    assert remarks(cohort, entry.id) == [f"{name}: nihss is '99', not 0 to 42, and left out"]
+
+
 # ── participants.tsv
 
 
@@ -79,7 +123,7 @@ def test_participants_may_be_numbers_and_are_checked(tmp_path: Path) -> None:
         "sub-1": ("control", {"age_years": 64}, ["participants.tsv: nihss is '-3', not 0 to 42, and left out"]),
         "sub-2": ("LVO", {"nihss": 9}, ["participants.tsv: age_years is '7O', not 0 to 120, and left out"]),
         "sub-3": (None, {}, ["participants.tsv has 2 rows of sub-3 that differ; none is taken; correct the table"]),
-        "sub-4": (None, {}, ["participants.tsv has no row of sub-4"]),
+        "sub-4": (None, {}, ["participants.tsv has no row of sub-4; add it"]),
     }
     assert cohort.notes == (
         "participants.tsv has groups other than LVO, Non-LVO, WIS: control (1); splits part by them",

@@ -25,6 +25,7 @@ from strokelens.phantom.kinds import DicomSeries, Job
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
 from tests.dicom_studies import head, perfusion, save
 from tests.nifti_files import nib
+from tests.test_cohorts_as_they_come import remarks
 
 KIND = DicomSeries(CtProtocol(matrix=32, slices=3, frames=6))
 EVENLY: Shares = {"LVO": 1, "Non-LVO": 1, "WIS": 1}
@@ -150,6 +151,27 @@ def test_a_truth_and_a_table_may_lie_beside_any_studies(study: Path) -> None:
     alone = opened[known.id].read_truth().truth
     assert alone is not None
     assert alone.volume_ml("lesion") == case.truth.volume_ml("lesion")
+
+
+@pytest.mark.parametrize(
+    ("rows", "group", "clinical", "remark"),
+    [
+        (["lvo\t64\t5"], "LVO", {"age_years": 64, "nihss": 5}, []),
+        (["unknown\t64\t-3"], None, {"age_years": 64}, [": nihss is '-3', not 0 to 42, and left out"]),
+        (["LVO\t1\t1", "WIS\t1\t1"], None, {}, [" has 2 rows of {} that differ; none is taken; correct the table"]),
+        ([], None, {}, [" has no row of {}; add it"]),
+    ],
+)
+def test_the_table_is_read_by_the_rules_of_bids(
+    study: Path, rows: list[str], group: str | None, clinical: dict[str, float], remark: list[str]
+) -> None:
+    name = open_cohort(study).entries[0].id
+    lines = ["participant_id\tgroup\tage\tnihss", *(f"{name}\t{row}" for row in rows), "sub-9\tLVO\t1\t1"]
+    (study / "participants.tsv").write_text("\n".join(lines))
+    cohort = open_cohort(study)
+    told = [f"participants.tsv{text.format(name)}" for text in remark]
+    assert (cohort[name].group, dict(cohort[name].clinical), remarks(cohort, name)) == (group, clinical, told)
+    assert cohort.notes == ("participants.tsv has rows of nobody here: sub-9",)
 
 
 def test_a_truth_that_lies_elsewhere_is_a_row_and_an_error(study: Path) -> None:

@@ -23,7 +23,6 @@ from strokelens.cohorts import dicom_files, dicom_walk
 from strokelens.cohorts.choosing import read_case
 from strokelens.cohorts.dicom import study_id
 from strokelens.cohorts.dicom_files import loose
-from strokelens.cohorts.dicom_header import read_planes
 from strokelens.cohorts.dicom_layout import DicomStudies
 from strokelens.cohorts.dicom_survey import surveyed
 from strokelens.cohorts.encode import write_image
@@ -32,7 +31,7 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.nifti import Reading, read_study
 from strokelens.errors import CaseError, FileError, SeriesError
 from strokelens.grid import Grid
-from tests.dicom_studies import STUDY, head, image, perfusion, save, volume
+from tests.dicom_studies import STUDY, head, image, perfusion, planes_of, save, volume
 
 BESIDE = "series 3: 1 file beside it is empty, damaged or not readable: slices may be lacking; copy or export it again"
 
@@ -211,7 +210,7 @@ def test_frames_that_a_file_cannot_hold_are_refused_at_once(tmp_path: Path) -> N
     data.NumberOfFrames = 100_000
     (path,) = save(tmp_path, [data]).iterdir()
     with pytest.raises(FileError, match=r"^IM00000 is cut short: pixels are missing; copy or export it again$"):
-        read_planes(loose(path))
+        planes_of(loose(path))
 
 
 # ── folders

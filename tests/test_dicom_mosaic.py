@@ -14,13 +14,12 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 
 from strokelens.cohorts.dicom_files import loose
-from strokelens.cohorts.dicom_header import read_planes
 from strokelens.cohorts.dicom_mosaic import mosaic_of
 from strokelens.cohorts.dicom_pixels import read_values
 from strokelens.cohorts.dicom_place import by_position, place_of
 from strokelens.cohorts.nifti import read_study
 from strokelens.errors import CaseError
-from tests.dicom_studies import clock, image, save
+from tests.dicom_studies import clock, image, planes_of, save
 
 
 def csa(**tags: list[str]) -> bytes:
@@ -120,7 +119,7 @@ def test_a_real_mosaic_lies_where_nibabel_says(tmp_path: Path) -> None:
     path.write_bytes(raw)
     data = dcmread(path)
     theirs = wrappers.wrapper_from_data(data)
-    planes = read_planes(loose(path))
+    planes = planes_of(loose(path))
     place = place_of([row[0] for row in by_position(planes, "x")], "x")
     lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
     # nibabel counts rows first, and so do its axes

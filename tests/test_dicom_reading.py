@@ -25,7 +25,6 @@ from pydicom.valuerep import DSfloat
 
 from strokelens.cohorts.dicom_elements import clock_s
 from strokelens.cohorts.dicom_files import loose
-from strokelens.cohorts.dicom_header import read_planes
 from strokelens.cohorts.dicom_pixels import read_values
 from strokelens.cohorts.dicom_writer import write_dicom
 from strokelens.cohorts.encode import write_image
@@ -36,7 +35,7 @@ from strokelens.perfusion.colormap import ColourTable, with_bar
 from strokelens.phantom.cohort import write_patient
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol, Protocol
-from tests.dicom_studies import enhanced, head, image, perfusion, save, volume
+from tests.dicom_studies import enhanced, head, image, perfusion, planes_of, save, volume
 from tests.oracles.jpeg_lossless import encoded
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -192,7 +191,7 @@ def test_files_that_others_compressed_hold_what_the_plain_one_does(coded: str) -
         pytest.importorskip("libjpeg")
     arrays = []
     for name in ("MR_small.dcm", f"MR_small_{coded}.dcm"):
-        planes = read_planes(loose(Path(str(get_testdata_file(name, download=False)))))
+        planes = planes_of(loose(Path(str(get_testdata_file(name, download=False)))))
         arrays.append(read_values([planes])[0])
     np.testing.assert_array_equal(arrays[0], arrays[1])
     assert arrays[0].shape == (64, 64, 1, 1)

@@ -24,11 +24,11 @@ from pydicom.uid import (
 
 from strokelens.cohorts import dicom_header
 from strokelens.cohorts.dicom_files import Member, loose
-from strokelens.cohorts.dicom_header import Headers, read_planes
+from strokelens.cohorts.dicom_header import Headers
 from strokelens.cohorts.dicom_plane import Plane
 from strokelens.cohorts.dicom_scan import FIRST_BYTES, Scanned, Scanner
 from strokelens.errors import FileError
-from tests.dicom_studies import enhanced, head, image, item, perfusion, save
+from tests.dicom_studies import enhanced, head, image, item, perfusion, planes_of, save
 
 WANTED = frozenset({(0x0008, 0x0018), (0x0020, 0x0013), (0x0020, 0x0032), (0x0028, 0x0010)})
 
@@ -44,7 +44,7 @@ def encoded(data: FileDataset, syntax: Any = ExplicitVRLittleEndian) -> bytes:
 
 
 def planes(raw: bytes) -> tuple[Plane, ...]:
-    return read_planes(Member("x.zip/x", Path("x.zip"), len(raw), partial(io.BytesIO, raw)))
+    return planes_of(Member("x.zip/x", Path("x.zip"), len(raw), partial(io.BytesIO, raw)))
 
 
 def scan(raw: bytes, wanted: Collection[tuple[int, int]], odd: Collection[tuple[int, int]]) -> Scanned | None:
@@ -165,7 +165,7 @@ def test_planes_of_a_series_are_those_of_each_file_by_itself(tmp_path: Path) -> 
     images[5].RescaleSlope, images[6].Rows, images[7].SeriesInstanceUID = 2, 5, "1.2.9"
     files = [loose(path) for path in sorted(save(tmp_path, images).iterdir())]
     headers = Headers()
-    assert [told(headers.planes(file) or ()) for file in files] == [told(read_planes(file)) for file in files]
+    assert [told(headers.planes(file) or ()) for file in files] == [told(planes_of(file)) for file in files]
 
 
 RAW = encoded(with_sequences(undefined=True))

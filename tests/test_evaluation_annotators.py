@@ -15,6 +15,7 @@ from strokelens.cohorts.predictions import find_predictions
 from strokelens.evaluation.interrater import Interrater
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.scoring import evaluate
+from strokelens.evaluation.tables import headline
 from strokelens.labels import CORE_ONLY
 from tests.test_evaluation import GROUPS, cohort, dice_by_hand, labels, write
 
@@ -90,6 +91,17 @@ def test_masks_of_the_second_that_cannot_be_read_are_a_failure(cohort: Cohort, s
         ("Ann", "case_2", "prediction"),
         ("Ann", "case_3", "labels"),
     ]
+    assert "2 masks of Ann could not be scored in full." in headline(evaluation)
+
+
+def test_what_the_second_lacks_is_no_fault_of_the_model(cohort: Cohort, second: Path, tmp_path: Path) -> None:
+    (second / "case_1.nii.gz").unlink()
+    (second / "case_2.nii.gz").write_bytes(b"")
+    annotator = scored(cohort, tmp_path).annotator
+    assert annotator is not None
+    first, other, *_ = ([failure.message for failure in row.failures] for row in annotator.against)
+    assert first == ["annotator Ann: case_1 has no mask; add it, or take the case out"]
+    assert other[0].startswith("annotator Ann: case_2.nii.gz ")
 
 
 def test_without_a_second_annotator_there_is_nothing_to_tell(cohort: Cohort, tmp_path: Path) -> None:

@@ -59,6 +59,32 @@ def test_labels_without_a_name_are_of_every_model(cohort: Cohort, tmp_path: Path
     assert by_case(tmp_path)["ours", "case_1"]["labels"] == "--labels"
 
 
+@pytest.mark.parametrize("model", ["", "ours:"])
+def test_labels_can_be_told_one_by_one(model: str, cohort: Cohort, tmp_path: Path) -> None:
+    swapped(tmp_path, "ours")
+    assert run(tmp_path, "--labels", f"{model}1=core", "--labels", f"{model}2=penumbra")[0] == 0
+    assert by_case(tmp_path)["ours", "case_1"]["labels"] == "--labels"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--labels", "1=core", "--labels", "1=penumbra"), "--labels: the label 1 is both core and penumbra; "),
+        (("--as", "core=lesion", "--as", "core=penumbra"), "--as counts core as both lesion and penumbra; give one"),
+        (
+            ("--as", "lesion=core"),
+            "--as lesion=core counts nothing: no prediction has a class lesion; they have penumbra, core",
+        ),
+    ],
+)
+def test_options_that_contradict_or_change_nothing_are_told(
+    arguments: tuple[str, ...], message: str, cohort: Cohort, tmp_path: Path
+) -> None:
+    code, output = run(tmp_path, *arguments)
+    assert code == 2
+    assert message in output
+
+
 def test_labels_of_no_model_are_told(cohort: Cohort, tmp_path: Path) -> None:
     code, output = run(tmp_path, "--labels", "our:1=core")
     assert code == 2

@@ -1,26 +1,26 @@
 """Probabilities beside the masks or in a folder of their own: found by name, scored within the brain, added up."""
 
-import csv
-import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from strokelens.case import Segmentation
-from strokelens.cli import app
 from strokelens.cohorts.bids import write_labels
+from strokelens.cohorts.case_names import case_names, submitted
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.encode import write_image
 from strokelens.cohorts.predictions import find_predictions
 from strokelens.cohorts.probabilities import beside, find_probabilities
 from strokelens.errors import CohortError
-from strokelens.evaluation.calibrated import pooled
+from strokelens.evaluation import probabilities
+from strokelens.evaluation.calibrated import CalibratedRow, pooled
 from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.pictures import pictures, reliability
-from strokelens.evaluation.probabilities import calibrated, with_probabilities
+from strokelens.evaluation.probabilities import calibrated, probabilities_of, with_probabilities
 from strokelens.evaluation.scoring import evaluate
 from strokelens.evaluation.tables import tables
 from strokelens.grid import Grid
@@ -32,7 +32,6 @@ from tests.test_evaluation import GROUPS, SHAPE, cohort, labels
 
 __all__ = ["cohort"]
 
-runner = CliRunner()
 GRID = Grid(SHAPE, PLAIN)
 
 
@@ -90,7 +89,7 @@ def test_probabilities_beside_the_masks_are_found(
     place(tmp_path / "ours")
     models = [find_predictions(tmp_path / "ours", cohort)]
     assert models[0].strangers == ()
-    evaluation = with_probabilities(evaluate(models, cohort), models, cohort)
+    evaluation = with_probabilities(evaluate(models, cohort), probabilities_of(models, cohort), cohort)
     assert evaluation.complete
     assert [sorted(row.classes) for row in evaluation.calibrations] == [["core", "hypoperfused", "penumbra"]] * 4
     row = next(each for each in evaluation.calibrations if each.case_id == "case_2")
@@ -101,7 +100,9 @@ def test_probabilities_beside_the_masks_are_found(
 def test_a_file_of_all_classes_is_scored_as_by_hand(cohort: Cohort, tmp_path: Path) -> None:
     models = [find_predictions(tmp_path / "ours", cohort)]
     given = {"ours": whole(tmp_path / "likely")}
-    (_, row, *_) = with_probabilities(evaluate(models, cohort), models, cohort, given=given).calibrations
+    (_, row, *_) = with_probabilities(
+        evaluate(models, cohort), probabilities_of(models, cohort, given=given), cohort
+    ).calibrations
     for label, name in ((1, "penumbra"), (2, "core")):
         truth, likely = by_hand(2, label)
         values = row.classes[name].values
@@ -137,7 +138,9 @@ def test_cases_without_probabilities_are_counted_and_no_failure(cohort: Cohort, 
     folder = whole(tmp_path / "likely")
     (folder / "case_1.nii.gz").unlink()
     models = [find_predictions(tmp_path / "ours", cohort)]
-    evaluation = with_probabilities(evaluate(models, cohort), models, cohort, given={"ours": folder})
+    evaluation = with_probabilities(
+        evaluate(models, cohort), probabilities_of(models, cohort, given={"ours": folder}), cohort
+    )
     assert evaluation.complete
     overview = Overview(evaluation)
     found = next(each for each in tables(overview) if each.title == "Probabilities")
@@ -196,7 +199,9 @@ def test_what_are_no_probabilities_of_a_case_is_one_line(
     folder = whole(tmp_path / "likely")
     change(folder)
     models = [find_predictions(tmp_path / "ours", cohort)]
-    evaluation = with_probabilities(evaluate(models, cohort), models, cohort, given={"ours": folder})
+    evaluation = with_probabilities(
+        evaluate(models, cohort), probabilities_of(models, cohort, given={"ours": folder}), cohort
+    )
     assert [(row.case_id, row.failure) for row in evaluation.calibrations if row.failure] == [("case_2", message)]
     assert not evaluation.complete
     first, *_ = tables(Overview(evaluation))
@@ -207,51 +212,105 @@ def test_logits_are_no_probabilities(cohort: Cohort, tmp_path: Path) -> None:
     folder = whole(tmp_path / "likely")
     logits(folder)
     models = [find_predictions(tmp_path / "ours", cohort)]
-    evaluation = with_probabilities(evaluate(models, cohort), models, cohort, given={"ours": folder})
+    evaluation = with_probabilities(
+        evaluate(models, cohort), probabilities_of(models, cohort, given={"ours": folder}), cohort
+    )
     (failed,) = (row.failure for row in evaluation.calibrations if row.failure)
     assert failed.startswith("case_2.nii.gz holds ")
     assert failed.endswith(", no probabilities; apply the softmax")
+
+
+def ended(job: probabilities._Job) -> CalibratedRow:
+    """One case ends its process, whoever else is at work."""
+    if job.case.id == "case_2":
+        os._exit(9)
+    return ROW(job)
+
+
+ROW = probabilities._row
+
+
+def test_probabilities_that_end_their_process_are_a_row(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [find_predictions(tmp_path / "ours", cohort)]
+    found = probabilities_of(models, cohort, given={"ours": whole(tmp_path / "likely")})
+    monkeypatch.setattr(probabilities, "_row", ended)
+    rows = with_probabilities(evaluate(models, cohort), found, cohort, workers=2).calibrations
+    assert [(row.case_id, bool(row.classes)) for row in rows] == [(f"case_{n}", n != 2) for n in GROUPS]
+    assert rows[1].failure.startswith("the process that scored case_2 was ended, alone too (BrokenProcessPool)")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError("by nought")])
+def test_an_error_of_ours_ends_no_batch_of_probabilities(
+    error: Exception, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    models = [find_predictions(tmp_path / "ours", cohort)]
+    found = probabilities_of(models, cohort, given={"ours": whole(tmp_path / "likely")})
+    scored = evaluate(models, cohort)
+    monkeypatch.setattr(probabilities, "calibrated", broken)
+    evaluation = with_probabilities(scored, found, cohort)
+    assert evaluation.calibrations[0].failure.startswith(f"case_1 ended in {type(error).__name__}")
+    assert len(evaluation.calibrations) == len(evaluation.rows) == 4
+
+
+@pytest.mark.parametrize("four_axes", [True, False])
+def test_probabilities_in_another_order_of_axes_are_those_of_the_truth(
+    four_axes: bool, cohort: Cohort, tmp_path: Path
+) -> None:
+    entry = next(each for each in cohort if each.id == "case_2")
+    truth = entry.read_truth().truth
+    assert truth is not None
+    affine = PLAIN[:, [1, 2, 0, 3]]
+    affine[:, 3] += affine[:, 0] * (SHAPE[1] - 1)
+    affine[:, 0] *= -1
+    turned = np.transpose(softmax(2), (1, 2, 0, 3))[::-1]
+    place = tmp_path / "likely"
+    if four_axes:
+        save(place / "case_2.nii.gz", np.ascontiguousarray(turned), affine=affine)
+    else:
+        save(place / "case_2_prob_core.nii.gz", np.ascontiguousarray(turned[..., 2]), affine=affine)
+    found = find_probabilities(place, cohort).cases["case_2"].read(truth.scheme, truth.grid)
+    np.testing.assert_allclose(found["core"], softmax(2)[..., 2], rtol=1e-6)
+
+
+def test_probabilities_of_no_case_are_strangers(cohort: Cohort, tmp_path: Path) -> None:
+    by_class(tmp_path / "ours")
+    for name in ("penumbra", "core"):
+        save(tmp_path / f"ours/zzz_prob_{name}.nii.gz", softmax(1)[..., 1])
+    models = [find_predictions(tmp_path / "ours", cohort)]
+    evaluation = with_probabilities(evaluate(models, cohort), probabilities_of(models, cohort), cohort)
+    assert evaluation.strangers == {"ours": ("zzz_prob_core.nii.gz",)}
+    assert not evaluation.complete
+
+
+def test_masks_and_probabilities_are_called_by_one_rule(cohort: Cohort, tmp_path: Path) -> None:
+    first, second, *_ = cohort
+    other = replace(second, person="case_1", folder=tmp_path / "other")  # its person is the first one's id
+    third = replace(second, id="case_8", person="someone", folder=tmp_path / "other")  # two cases lie in one folder
+    names = {entry.id: set(called) for entry, called in case_names([first, other, third])}
+    assert names == {
+        "case_1": {"case_1", "sub-case1"},
+        "case_2": {"case_2", "sub-case2"},
+        "case_8": {"case_8", "sub-case8", "someone"},
+    }
+    save(tmp_path / "likely/other_prob_core.nii.gz", softmax(1)[..., 1])
+    save(tmp_path / "likely/someone_prob_core.nii.gz", softmax(1)[..., 1])
+    found = find_probabilities(tmp_path / "likely", [first, other, third])
+    assert (list(found.cases), found.strangers) == (["case_8"], ("other_prob_core.nii.gz",))
+
+
+def test_probabilities_have_the_numbers_of_a_submission_too(cohort: Cohort, tmp_path: Path) -> None:
+    save(tmp_path / "likely/SMIR.ours.7_prob_core.nii.gz", softmax(1)[..., 1])
+    assert beside(tmp_path / "likely", cohort).strangers == ("SMIR.ours.7_prob_core.nii.gz",)
+    assert submitted("SMIR.ours.7") == "SMIR number 7"
 
 
 def test_a_folder_without_any_is_told(cohort: Cohort, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CohortError, match=r"holds no probabilities of a case; looked for <case>\.nii\.gz with"):
         find_probabilities(tmp_path / "empty", cohort)
-    assert beside(tmp_path / "nowhere", cohort) == {}
-
-
-def run(tmp_path: Path, *words: str) -> tuple[int, str]:
-    command = ["evaluate", str(tmp_path / "ours"), str(tmp_path / "cohort"), "-o", str(tmp_path / "out"), *words]
-    done = runner.invoke(app, command)
-    return done.exit_code, done.output
-
-
-def test_the_command_tells_probabilities_everywhere(cohort: Cohort, tmp_path: Path) -> None:
-    code, _ = run(tmp_path, "--probabilities", str(whole(tmp_path / "likely")), "--workers", "1")
-    assert code == 0
-    page = (tmp_path / "out/tables.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 3
-    assert "Brier score" in page
-    text = (tmp_path / "out/evaluation.json").read_bytes()
-    told = json.loads(text)
-    assert len(told["probabilities"]) == 4 * 3
-    assert len(told["probabilities"][0]["bins"]) == 10
-    assert told["calibrations"][1]["classes"]["core"]["auc"] > 0.8
-    with (tmp_path / "out/cases.csv").open(newline="") as file:
-        assert {bool(line["brier"]) for line in csv.DictReader(file)} == {True}
-    run(tmp_path, "--probabilities", f"ours={tmp_path / 'likely'}", "--workers", "2", "--overwrite")
-    assert (tmp_path / "out/evaluation.json").read_bytes() == text
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--probabilities", "theirs=x"), "strokelens: --probabilities names no model 'theirs'; known: ours"),
-        (
-            ("--probabilities", "x", "--probabilities", "ours=y"),
-            "strokelens: --probabilities gives two folders for 'ours'; give one",
-        ),
-    ],
-)
-def test_probabilities_are_of_one_model(words: tuple[str, ...], message: str, cohort: Cohort, tmp_path: Path) -> None:
-    assert run(tmp_path, *words) == (2, f"{message}\n")
+    assert beside(tmp_path / "nowhere", cohort).cases == {}

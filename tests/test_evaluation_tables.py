@@ -17,6 +17,7 @@ from strokelens.errors import OutputError
 from strokelens.evaluation.delivery import deliver
 from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.pictures import against_rarity, agreement, pictures
+from strokelens.evaluation.record import record_of
 from strokelens.evaluation.results import Evaluation, Row
 from strokelens.evaluation.tables import headline, tables
 from strokelens.metrics.overlap import Counts
@@ -95,6 +96,15 @@ def test_the_headline_says_that_patients_are_simulated() -> None:
         "4 cases; scored in full: ours 4 of 4. 1 prediction belongs to no case. "
         "4 of 4 cases are simulated: no evidence about real patients."
     )
+
+
+def test_the_record_calls_the_scored_cases_of_the_ancestors_other_than_all_cases() -> None:
+    evaluation = Evaluation((*EVALUATION.rows, Row("ours", "e", "e", "LVO")))
+    record = record_of(Overview(evaluation), with_legacy=True)
+    assert record.legacy is not None
+    (scored,) = (each.scored_cases for each in record.legacy if each.group == "all")
+    (every,) = (each.cases for each in record.summaries if each.group == "all")
+    assert (scored, every) == (4, 5)
 
 
 def test_names_cannot_break_the_pages() -> None:

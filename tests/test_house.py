@@ -1,5 +1,6 @@
 """The house around the code: versions in step, constraints on every install line, nothing that replaces torch."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -14,6 +15,14 @@ import strokelens
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+STRAIGHT = {
+    *(f"cli/{verb}.py:{verb}" for verb in ("evaluate", "maps", "phantom", "segment", "split")),  # mostly options
+    "perfusion/maps.py:compute_maps",
+    "phantom/patient.py:simulate",
+}
+"""The functions that may be longer than a page, as nothing in them branches off."""
 
 INSTALLING = [
     ROOT / "Makefile",
@@ -176,3 +185,24 @@ def test_every_relative_link_of_the_documentation_leads_somewhere() -> None:
 def test_the_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     assert "\nmake test\nmake check\n" in (ROOT / ".ci" / "run").read_text()
     assert "make test" in (ROOT / "README.md").read_text()
+
+
+def test_no_file_of_the_source_has_more_than_400_lines() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
+
+
+def long_functions() -> set[str]:
+    """Every function of more than 40 lines, by file and name."""
+    return {
+        f"{path.relative_to(ROOT / 'src/strokelens').as_posix()}:{node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= 40
+    }
+
+
+def test_only_straight_functions_have_more_than_40_lines() -> None:
+    assert long_functions() == STRAIGHT

@@ -180,6 +180,18 @@ def test_a_copy_under_another_name_is_found(cohort: Path) -> None:
     assert problems(cohort, "case_2") == []
 
 
+def test_who_is_there_under_two_names_is_one_person(cohort: Path) -> None:
+    """As `split` has it."""
+    before = inspect(open_cohort(cohort)).summary
+    shutil.copytree(cohort / "case_2", cohort / "case_9")
+    found = inspect(open_cohort(cohort))
+    assert found.summary["cases"] == before["cases"] + 1
+    assert found.summary["persons"] == before["persons"]
+    cases = found.record()["cases"]
+    assert isinstance(cases, list)
+    assert {each["person"] for each in cases if each["id"] in ("case_2", "case_9")} == {"case_2"}
+
+
 def test_files_that_cannot_be_compared_are_no_copies(cohort: Path) -> None:
     for number in (2, 3):
         (cohort / f"case_{number}/adc.nii").unlink()

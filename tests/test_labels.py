@@ -30,21 +30,6 @@ def test_the_grey_levels_are_those_of_the_stavanger_cohort() -> None:
     assert CORE_PENUMBRA_BRAIN.to_grey(np.arange(4)).tolist() == [0, 85, 170, 255]
 
 
-def test_a_grey_level_between_classes_goes_to_the_nearest() -> None:
-    grey = np.array([0, 42, 43, 127, 128, 212, 213, 255], np.uint8)
-    assert CORE_PENUMBRA_BRAIN.from_grey(grey).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-
-
-def test_a_grey_level_halfway_goes_to_the_darker_class() -> None:
-    assert CORE_PENUMBRA.from_grey(np.array([85, 86])).tolist() == [0, 1]  # background 0, penumbra 170
-
-
-@pytest.mark.parametrize("level", [-1, 256, 40000])
-def test_a_grey_level_beyond_8_bits_is_refused(level: int) -> None:
-    with pytest.raises(LabelError, match=r"grey levels lie in 0 to 255, not .*; convert the image to 8 bits"):
-        CORE_PENUMBRA.from_grey(np.array([0, level]))
-
-
 def test_merging_carries_classes_by_name() -> None:
     assert CORE_PENUMBRA_BRAIN.merge(np.arange(4), CORE_PENUMBRA).tolist() == [0, 0, 1, 2]
 

@@ -308,7 +308,7 @@ def test_a_sidecar_of_unlikely_size_is_told(tmp_path: Path) -> None:
         file.truncate(17 << 20)
     with pytest.raises(FileError) as caught:
         read_study(path)
-    assert str(caught.value) == "x_ctp.json is larger than 16 MiB, which no sidecar is; remove or correct it"
+    assert str(caught.value) == "x_ctp.json is larger than 16 MiB, which no sidecar is; give another file, or remove it"
 
 
 def test_a_header_that_declares_more_than_memory_is_told(tmp_path: Path) -> None:

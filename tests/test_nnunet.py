@@ -104,8 +104,8 @@ def test_an_unknown_channel_makes_every_case_unusable(tmp_path: Path) -> None:
         ({"channel_names": ["ADC"]}, "dataset.json must name its channels by numbers; correct channel_names"),
         ({"channel_names": {"x": "ADC"}}, "dataset.json must name its channels by numbers; correct channel_names"),
         ({"labels": [0, 1]}, "dataset.json must give labels by name; correct labels"),
-        ({"labels": {"core": 300}}, "dataset.json: the label 'core' is 300, not an integer from 0 to 255"),
-        ({"labels": {"core": "1"}}, "dataset.json: the label 'core' is '1', not an integer from 0 to 255"),
+        ({"labels": {"core": 300}}, "dataset.json: the label 'core' is 300, not an integer from 0 to 255; correct it"),
+        ({"labels": {"core": "1"}}, "dataset.json: the label 'core' is '1', not an integer from 0 to 255; correct it"),
         ({"labels": {"cure": 1}}, "dataset.json names a class 'cure'; did you mean 'core'?"),
     ],
 )
@@ -214,12 +214,16 @@ def test_folds_that_are_none_are_told(tmp_path: Path, content: str) -> None:
 def test_folds_that_are_not_there_or_too_large_are_told(tmp_path: Path) -> None:
     path = tmp_path / "splits_final.json"
     with pytest.raises(
-        FileError, match=r"^splits_final\.json cannot be read: No such file or directory; check the path$"
+        FileError,
+        match=r"^splits_final\.json cannot be read: No such file or directory; check the path and its permissions$",
     ):
         read_splits(path)
     with path.open("wb") as file:
         file.truncate((16 << 20) + 1)
-    with pytest.raises(FileError, match=r"^splits_final\.json is larger than 16 MiB, which no list of folds is$"):
+    with pytest.raises(
+        FileError,
+        match=r"which no list of folds is; give another file, or remove it$",
+    ):
         read_splits(path)
 
 

@@ -1,6 +1,7 @@
 """What a prediction's integers and pictures mean is told by somebody, or the prediction is refused: never guessed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from strokelens.case import Case, Segmentation
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.encode import write_segmentation
 from strokelens.cohorts.layouts import open_cohort
-from strokelens.cohorts.numbering import AS_FOUND, Numbering
+from strokelens.cohorts.numbering import AS_FOUND, Numbering, of_cohort
 from strokelens.cohorts.predictions import Predictions, find_predictions
 from strokelens.cohorts.slice_writer import write_slices
 from strokelens.cohorts.slices import write_picture
@@ -126,6 +127,16 @@ def test_pictures_of_class_numbers_are_read_by_a_table_alone(pictures: Cohort, t
     names = {"background": 0, "brain": 1, "penumbra": 2, "core": 3}
     (folder / "dataset.json").write_text(json.dumps({"labels": names}))
     assert same(read(prediction(folder, pictures)), drawn_of(pictures))
+
+
+def test_the_user_goes_first_where_the_predictions_are_a_cohort_of_pictures(pictures: Cohort) -> None:
+    entry = next(iter(pictures))
+    assert entry.truth is not None
+    found = replace(entry, truth=of_cohort(entry.truth, Numbering.told("85=brain,170=core,255=penumbra")))
+    assert np.array_equal(read(found).mask("penumbra"), drawn_of(pictures).mask("core"))
+    found = replace(entry, truth=of_cohort(entry.truth, Numbering.told("1=penumbra,2=core")))
+    with pytest.raises(LabelError, match=r"known: 0 background, 1 penumbra, 2 core; "):
+        found.read_truth()
 
 
 def test_slices_are_matched_by_their_numbers(pictures: Cohort, tmp_path: Path) -> None:

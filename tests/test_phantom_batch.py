@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from strokelens.case import Case
 from strokelens.cli import app
-from strokelens.cli.phantom import Labels, Layout, Textures
+from strokelens.cli.phantom import Labelled, Layout, Textures
 from strokelens.cohorts.inspection import by_voxels, inspect
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.errors import CaseError, OutputError
@@ -446,7 +446,7 @@ def test_the_verb_makes_a_cohort_and_says_what_is_in_it(tmp_path: Path, run: Run
 
 
 def test_the_verb_makes_diffgen(tmp_path: Path, run: Run) -> None:
-    words = ("--layout", "diffgen", "--matrix", "24", "--slices", "5", "--labels", "first", "--textures", "random")
+    words = ("--layout", "diffgen", "--matrix", "24", "--slices", "5", "--labelled", "first", "--textures", "random")
     result = run(str(tmp_path / "out"), *words)
     assert result.exit_code == 0, result.output
     about = json.loads((tmp_path / "out/Dataset901_Diffgen/dataset.json").read_text())
@@ -473,6 +473,9 @@ def test_groups_of_patients_in_their_own_folders(tmp_path: Path, run: Run) -> No
         (("--groups", "x"), "groups are LVO:Non-LVO:WIS as in 77:60:15, whole numbers up to 1000, not 'x'"),
         (("--workers", "2"), "--layout patients has no use for --workers 2; leave it out"),
         (("--layout", "bids", "--test-cases", "1"), "--layout bids has no use for --test-cases 1; leave it out"),
+        (("--layout", "bids", "--test-cases", "3"), "--layout bids has no use for --test-cases 3; leave it out"),
+        (("--textures", "fixed"), "--layout patients has no use for --textures fixed; leave it out"),
+        (("--layout", "bids", "--labelled", "first"), "--layout bids has no use for --labelled first; leave it out"),
         (("--layout", "ctp_slices", "--modality", "MR"), "--layout ctp_slices has no use for --modality MR; leave it"),
         (("--layout", "isles2017", "--modality", "CT"), "--layout isles2017 has no use for --modality CT; leave it"),
         (
@@ -501,5 +504,5 @@ def test_the_command_line_has_every_kind_and_choice() -> None:
     kinds = {kind.layout for kind in (SLICES, ISLES, BIDS, DICOM, DIFFGEN)}
     assert set(Layout) == {"patients", *kinds}
     assert set(Textures) == {"fixed", "random"}
-    assert set(Labels) == {"shared", "union", "first"}
+    assert set(Labelled) == {"shared", "union", "first"}
     assert all(set(kind.shares) == set(GROUP_SHARES) for kind in (SLICES, ISLES, BIDS, DIFFGEN))

@@ -217,14 +217,16 @@ def test_what_is_no_split_is_told(tmp_path: Path, text: str) -> None:
 
 def test_a_split_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    with pytest.raises(FileError, match=r"^x\.json cannot be read: No such file or directory; check the path$"):
+    with pytest.raises(
+        FileError, match=r"^x\.json cannot be read: No such file.*; check the path and its permissions$"
+    ):
         read_split(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FileError, match=r"^x\.json is no split by strokelens; give the file that it wrote$"):
         read_split(path)
     with path.open("wb") as file:
         file.truncate((16 << 20) + 1)
-    with pytest.raises(FileError, match=r"^x\.json is larger than 16 MiB, which no split is; give another file$"):
+    with pytest.raises(FileError, match=r"^x\.json is larger than 16 MiB, which no split is; give another"):
         read_split(path)
 
 
@@ -254,6 +256,12 @@ def test_leaks_are_found(tmp_path: Path) -> None:
         CohortError, match=r"^the split does not fit: a2 \(test\) is the same person as a1 \(train\); draw it"
     ):
         checked(Split({TRAIN: ("a1",), TEST: ("a2", "b", "c", "e", "f")}), cohort)
+    for parts, cure in (
+        ({TRAIN: ("a1", "a2", "c", "e"), TEST: ("b", "f", "d")}, "is not in .*; give the cohort that was split$"),
+        ({TRAIN: ("a1", "a2", "c"), TEST: ("b", "f")}, "e is in no part; draw it anew with all cases$"),
+    ):
+        with pytest.raises(CohortError, match=cure):
+            checked(Split(parts), cohort)
     clean = Split({TRAIN: ("a1", "a2", "c", "e"), TEST: ("b", "f")})
     assert checked(clean, cohort) is clean
 
@@ -269,14 +277,14 @@ def test_leaks_are_found(tmp_path: Path) -> None:
             lambda cases: split(cases, validation=-0.1, seed=1),
             "shares of -0.1 and 0.2 leave nobody to train; give less than 1 together",
         ),
-        (lambda cases: split([], seed=1), "there is nobody to split"),
+        (lambda cases: split([], seed=1), "there is nobody to split: of 0 cases none can be used; inspect the cohort"),
         (lambda cases: split(cases[:1], test=0.7, seed=1), "nobody is left to train of 1 persons; give smaller shares"),
         (lambda cases: folds(cases, 1, seed=1), "1 folds of 4 persons are not possible; give 2 to 4"),
         (lambda cases: folds(cases, 5, seed=1), "5 folds of 4 persons are not possible; give 2 to 4"),
         (lambda cases: split(cases, seed=1)["tets"], "the split has no part 'tets'; it has train, validation, test"),
         (
             lambda cases: Split({TRAIN: ("a",), TEST: ("a",)}),
-            "a is in two parts of the split, train and test",
+            "a is in two parts of the split, train and test; leave it in one",
         ),
         (lambda cases: Split({TRAIN: ("a", "a")}), "a is twice in train; give each case once"),
     ],
@@ -297,7 +305,7 @@ def test_a_part_that_is_not_there_or_leaks_has_no_cases(tmp_path: Path) -> None:
     cohort = Cohort(tmp_path, "x", (entry("a1", person="a"), entry("a2", person="a"), entry("b")))
     with pytest.raises(CohortError) as caught:
         cases_of(Split({TRAIN: ("a1",), TEST: ("b", "c", "d", "e", "f")}), TEST, cohort)
-    told = f"4 of 5 cases of the part test are not in {tmp_path} (c, d, e, …); give the cohort that was split"
+    told = f"4 of 5 cases of the part test are not in {tmp_path} (c, d, e and 1 more); give the cohort that was split"
     assert str(caught.value) == told
     with pytest.raises(CohortError, match=r"^the split leaks: a2 \(test\) is the same person as a1 \(train\)"):
         cases_of(Split({TRAIN: ("a1",), TEST: ("a2",)}), TEST, cohort)

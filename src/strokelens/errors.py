@@ -17,7 +17,7 @@
 Every message says what, which value, and the cure, on one line.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -77,3 +77,13 @@ def hint(name: str, known: Iterable[str]) -> str:
     folded = {candidate.casefold(): candidate for candidate in names}
     nearest = get_close_matches(name.casefold(), folded, n=1)
     return f"did you mean {folded[nearest[0]]!r}?" if nearest else f"known: {', '.join(names)}"
+
+
+def shortened(names: Sequence[str], most: int = 6) -> str:
+    """Some names in words, the first of many.
+
+    >>> shortened(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -88,19 +88,6 @@ class LabelScheme:
         self.check(labels)
         return np.take(np.array([label.grey for label in self.labels], np.uint8), labels)
 
-    def from_grey(self, grey: Integer[np.ndarray, "*space"]) -> UInt8[np.ndarray, "*space"]:
-        """The classes whose grey levels are nearest to `grey`; a level halfway belongs to the darker class.
-
-        Raises `LabelError` when a level does not fit 8 bits.
-        """
-        if grey.size and not 0 <= int(grey.min()) <= int(grey.max()) <= 255:
-            raise LabelError(
-                f"grey levels lie in 0 to 255, not {grey.min()} to {grey.max()}; convert the image to 8 bits"
-            )
-        levels = np.array([label.grey for label in self.labels])
-        distance = np.abs(np.arange(256)[:, None] - levels)
-        return np.take(distance.argmin(axis=1).astype(np.uint8), grey)
-
 
 CORE_PENUMBRA_BRAIN = LabelScheme((BACKGROUND, BRAIN, PENUMBRA, CORE))
 CORE_PENUMBRA = LabelScheme((BACKGROUND, PENUMBRA, CORE))

@@ -1,5 +1,6 @@
 """`strokelens evaluate`: how well predictions agree with the truth of a cohort."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from strokelens.cohorts.cohort import Cohort, Entry
     from strokelens.cohorts.numbering import Numbering
     from strokelens.cohorts.predictions import Predictions
+    from strokelens.cohorts.probabilities import ProbabilityFiles
     from strokelens.evaluation.ancestors import Measure
     from strokelens.evaluation.scoring import Plan
 
@@ -59,7 +61,11 @@ def evaluate(
     ] = None,
     counted_as: Annotated[
         list[str] | None,
-        typer.Option("--as", metavar="CLASS=CLASS", help="Count a class of predictions as another: core=lesion."),
+        typer.Option(
+            "--as",
+            metavar="CLASS=CLASS",
+            help="Count a class as another, of all models and the annotator: core=lesion.",
+        ),
     ] = None,
     split: Annotated[
         str | None,
@@ -90,36 +96,48 @@ def evaluate(
     from strokelens.cohorts.predictions import find_predictions
     from strokelens.evaluation.ancestors import measure
     from strokelens.evaluation.delivery import MARKER, deliver
-    from strokelens.evaluation.probabilities import with_probabilities
+    from strokelens.evaluation.probabilities import probabilities_of, with_probabilities
     from strokelens.evaluation.scoring import cases, collected
-    from strokelens.evaluation.tables import headline
+    from strokelens.evaluation.tables import each_failure, headline
     from strokelens.flags import RESEARCH_USE
 
     loudness(verbose=verbose, quiet=quiet)
-    asked = (*(model or ()), *(probabilities or ()), *filter(None, [annotator]))
-    others = [Path(each.partition("=")[2] or each) for each in asked]
-    for source in (predictions, cohort, *others):
+    asked = [Path(each.partition("=")[2] or each) for each in (*(model or ()), *filter(None, [annotator]))]
+    asked += [_folder_of(each)[1] for each in probabilities or ()]
+    for source in (predictions, cohort, *asked):
         check_out(out, marker=MARKER, overwrite=overwrite, source=source)
     opened = open_cohort(cohort, layout)
     entries, what = _part(opened, split, part)
     numbering = _Told(labels or [], counted_as or [])
     found = find_predictions(predictions, opened, name=name, numbering=numbering.of(name or predictions.resolve().name))
-    plan = _plan(found, model or [], annotator, opened, measure if legacy else None, numbering)
+    measured = measure if legacy else None
+    plan = _plan(found, opened, others=model or [], annotator=annotator, measure=measured, numbering=numbering)
     given = _given(probabilities or [], [each.name for each in plan.models])
+    likely = probabilities_of(plan.models, opened, given=given)
+    _check_part(likely, given, entries)
     processes = _processes(workers, len(entries))
     with closing(cases(plan, entries, workers=processes)) as scored:
         evaluation = collected(plan, counted(f"evaluating {predictions.name}", scored, total=len(entries)), part=what)
-    evaluation = with_probabilities(evaluation, plan.models, entries, given=given, workers=processes)
+    evaluation = with_probabilities(evaluation, likely, entries, workers=processes)
     text = deliver(evaluation, out, overwrite=overwrite, with_legacy=legacy)
     if json:
         typer.echo(text, nl=False)
     else:
-        for row in evaluation.failed:
-            for failure in row.failures:
-                say(f"{row.model}, {row.case_id}: {failure.code}: {failure.message}")
+        for named, case, code, message in each_failure(evaluation):
+            say(f"{named}, {case}: {code}: {message}")
         say(f"{out / 'tables.md'}: {headline(evaluation)} {RESEARCH_USE}")
     if not evaluation.complete:
         raise typer.Exit(2 if strict else 1)
+
+
+def _check_part(found: "Mapping[str, ProbabilityFiles]", given: dict[str, Path], part: "Sequence[Entry]") -> None:
+    """Raise `CohortError` when a folder that was asked for has no probabilities of the cases that are scored."""
+    from strokelens.errors import CohortError
+
+    cases = {entry.id for entry in part}
+    for name, folder in given.items():
+        if not cases & found[name].cases.keys():
+            raise CohortError(f"{folder} holds no probabilities of the part that is scored; give another folder")
 
 
 def _processes(workers: int | None, cases: int) -> int:
@@ -148,7 +166,9 @@ class _Told:
     """What the user tells of the integers and classes of each model."""
 
     def __init__(self, labels: list[str], counted_as: list[str]) -> None:
-        self._labels = {name.strip(): given for name, given in map(_of_model, labels)}
+        self._labels: dict[str, str] = {}
+        for name, given in map(_of_model, labels):
+            self._labels[name.strip()] = ",".join(filter(None, [self._labels.get(name.strip()), given]))
         self._counted_as = counted_as
 
     def of(self, model: str) -> "Numbering":
@@ -157,13 +177,16 @@ class _Told:
 
         return Numbering.told(self._labels.get(model, self._labels.get("")), self._counted_as)
 
-    def check(self, names: list[str]) -> None:
-        """Raise `CohortError` when a model is named that is not there."""
+    def check(self, found: "Sequence[Predictions]") -> None:
+        """Raise `CohortError` when a model is named that is not there, or a class that nobody has."""
         from strokelens.errors import CohortError, hint
 
+        names = [each.name for each in found]
         strange = sorted(self._labels.keys() - {"", *names})
         if strange:
             raise CohortError(f"--labels names {strange[0]!r}, which is no model; {hint(strange[0], names)}")
+        every = (entry.truth for each in found for entry in each.entries.values())
+        self.of("").check_used(truth for truth in every if truth is not None)
 
 
 def _of_model(given: str) -> tuple[str, str]:
@@ -174,9 +197,10 @@ def _of_model(given: str) -> tuple[str, str]:
 
 def _plan(
     first: "Predictions",
+    cohort: "Cohort",
+    *,
     others: list[str],
     annotator: str | None,
-    cohort: "Cohort",
     measure: "Measure | None",
     numbering: _Told,
 ) -> "Plan":
@@ -187,8 +211,9 @@ def _plan(
 
     models = (first, *(_named("--model", other, cohort, numbering) for other in others))
     second = None if annotator is None else _named("--annotator", annotator, cohort, numbering)
-    names = [each.name for each in (*models, *([second] if second is not None else []))]
-    numbering.check(names)
+    every = (*models, *([second] if second is not None else []))
+    names = [each.name for each in every]
+    numbering.check(every)
     twice = next((each for each in names if names.count(each) > 1), None)
     if twice is not None:
         raise CohortError(f"two models are called {twice!r}; give each a name with --name and --model NAME=FOLDER")
@@ -203,14 +228,21 @@ def _given(probabilities: list[str], models: list[str]) -> dict[str, Path]:
 
     found: dict[str, Path] = {}
     for each in probabilities:
-        name, sign, folder = each.partition("=")
-        name, folder = (name, folder) if sign else (models[0], each)
+        told, folder = _folder_of(each)
+        name = models[0] if told is None else told
         if name not in models:
             raise CohortError(f"--probabilities names no model {name!r}; {hint(name, models)}")
         if name in found:
             raise CohortError(f"--probabilities gives two folders for {name!r}; give one")
-        found[name] = Path(folder)
+        found[name] = folder
     return found
+
+
+def _folder_of(probabilities: str) -> tuple[str | None, Path]:
+    """The name of [NAME=]FOLDER, if it has one, and the folder; one that exists is taken whole, whatever its name."""
+    name, sign, folder = probabilities.partition("=")
+    whole = Path(probabilities)
+    return (name, Path(folder)) if sign and not whole.exists() else (None, whole)
 
 
 def _named(option: str, given: str, cohort: "Cohort", numbering: _Told) -> "Predictions":

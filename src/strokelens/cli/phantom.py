@@ -40,7 +40,7 @@ class Textures(StrEnum):
     RANDOM = "random"
 
 
-class Labels(StrEnum):
+class Labelled(StrEnum):
     """What diffgen labels."""
 
     SHARED = "shared"
@@ -90,11 +90,13 @@ def phantom(
     tests: Annotated[
         int, typer.Option("--test-cases", min=0, metavar="N", help="isles2017: so many of the cases have no truth.")
     ] = 0,
-    textures: Annotated[Textures, typer.Option("--textures", help="diffgen: parameters.")] = Textures.FIXED,
-    labels: Annotated[
-        Labels,
-        typer.Option("--labels", help="diffgen: one lesion in all channels; one in each; of these the first only."),
-    ] = Labels.SHARED,
+    textures: Annotated[Textures | None, typer.Option("--textures", help="diffgen: parameters; else fixed.")] = None,
+    labelled: Annotated[
+        Labelled | None,
+        typer.Option(
+            "--labelled", help="diffgen: one lesion in all channels; one in each; of these the first only. Else shared."
+        ),
+    ] = None,
     workers: options.Workers = None,
     overwrite: options.Overwrite = False,
     json: options.AsJson = False,
@@ -114,14 +116,19 @@ def phantom(
     scan = {name: value for name, value in given.items() if value is not None}
     shares = _shares(group, groups)
     seeds = range(seed, seed + cases)
+    if layout is not Layout.ISLES2017:
+        _only_for(layout, tests=tests)
+    if layout is not Layout.DIFFGEN:
+        _only_for(layout, textures=textures, labelled=labelled)
     if layout is Layout.PATIENTS:
-        _only_for(layout, tests=tests, workers=workers)
+        _only_for(layout, workers=workers)
         protocol = _protocol(modality or options.Modality.CT, scan)
         records = _patients(out, seeds, protocol, shares, vary=vary, overwrite=overwrite)
     else:
         if tests > cases:
             raise CohortError(f"--test-cases {tests} are more than the --cases {cases}; ask for more cases")
-        kind = _kind(layout, modality, scan, vary=vary, tests=tests, diffgen=(textures, labels))
+        recipe = (textures or Textures.FIXED, labelled or Labelled.SHARED)
+        kind = _kind(layout, modality, scan, vary=vary, tests=tests, recipe=recipe)
         records = _cohort(out, kind, seeds, shares, workers=workers, overwrite=overwrite)
     failed = _told(records, cases, as_json=json)
     if not json:
@@ -199,21 +206,19 @@ def _kind(
     *,
     vary: bool,
     tests: int,
-    diffgen: tuple[Textures, Labels],
+    recipe: tuple[Textures, Labelled],
 ) -> "Kind":
     from strokelens.errors import CohortError
     from strokelens.phantom.diffgen import Recipe
     from strokelens.phantom.kinds import GRIDS, BidsSeries, DicomSeries, Diffgen, Isles, Slices
 
-    if layout is not Layout.ISLES2017:
-        _only_for(layout, tests=tests)
     if layout is Layout.DIFFGEN:
         side, depth = int(scan.pop("matrix", 192)), int(scan.pop("slices", 19))
         _only_for(layout, **scan, vary=vary, modality=modality)
         if depth == 2:
             raise CohortError(f"--slices {depth}: none is in the middle, where the lesion lies; take 1, or 3 and more")
-        textures, labels = diffgen
-        return Diffgen(Recipe(textures.value, labels.value), (side, side, depth))
+        textures, labelled = recipe
+        return Diffgen(Recipe(textures.value, labelled.value), (side, side, depth))
     if layout in (Layout.BIDS, Layout.DICOM):
         series = BidsSeries if layout is Layout.BIDS else DicomSeries
         return series(_protocol(modality or options.Modality.CT, scan), vary)
@@ -232,8 +237,8 @@ def _only_for(layout: Layout, **given: object) -> None:
 
     for name, value in given.items():
         if value:
-            option = _OPTION.get(name, name)
-            raise CohortError(f"--layout {layout.value} has no use for --{option} {value}; leave it out")
+            shown = f"--{_OPTION.get(name, name)}" + ("" if value is True else f" {value}")
+            raise CohortError(f"--layout {layout.value} has no use for {shown}; leave it out")
 
 
 def _protocol(modality: options.Modality, scan: dict[str, float]) -> "Protocol":

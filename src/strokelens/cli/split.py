@@ -1,5 +1,6 @@
 """`strokelens split`: who trains, validates and tests."""
 
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from strokelens.cohorts.splits import Split
 
 _PERCENT = 100
+_PARTS = "60:20:20"
 
 
 def split(
@@ -22,12 +24,15 @@ def split(
         typer.Option("--out", "-o", metavar="FILE", help="The JSON file to write; of folds, FILE-1.json and so on."),
     ] = None,
     parts: Annotated[
-        str, typer.Option("--parts", metavar="A:B:C", help="Shares to train, validate and test, in percent.")
-    ] = "60:20:20",
+        str | None,
+        typer.Option("--parts", metavar="A:B:C", help=f"Percent to train, validate and test; else {_PARTS}."),
+    ] = None,
     folds: Annotated[
         int | None, typer.Option("--folds", min=2, metavar="N", help="As many splits, each validating another part.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Same persons and seed, same split.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Same persons and seed, same split; else 0.")
+    ] = None,
     check: Annotated[
         Path | None, typer.Option("--check", metavar="FILE", help="Draw nothing; tell whether this split leaks.")
     ] = None,
@@ -35,6 +40,8 @@ def split(
         str | None, typer.Option("--layout", metavar="NAME", help="How COHORT is laid out, if that is not recognised.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it is a split.")] = False,
+    json: options.AsJson = False,
+    verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Draw who trains, validates and tests: by person, of each group alike, kept as a file with its hash.
@@ -45,17 +52,36 @@ def split(
     from strokelens.cohorts.splits import checked, read_split
     from strokelens.errors import CohortError
 
-    loudness(verbose=False, quiet=quiet)
+    loudness(verbose=verbose, quiet=quiet)
     if (out is None) == (check is None):
         raise CohortError("give either --out FILE, to draw a split, or --check FILE, to check one")
-    opened = open_cohort(cohort, layout)
     if check is not None:
-        say(_told(check, checked(read_split(check), opened)))
-        return
-    assert out is not None
-    for path, drawn in _drawn(opened, out, parts, folds, seed):
-        _write(path, drawn, overwrite=overwrite)
-        say(_told(path, drawn))
+        _no_use("--check", parts=parts, folds=folds, seed=seed, overwrite=overwrite or None)
+        found = [(check, checked(read_split(check), open_cohort(cohort, layout)))]
+    else:
+        assert out is not None
+        if folds is not None:
+            _no_use("--folds", parts=parts)
+        found = _drawn(open_cohort(cohort, layout), out, parts or _PARTS, folds, seed or 0)
+        for path, _ in found:
+            _may_be_written(path, overwrite=overwrite)
+        for path, drawn in found:
+            _write(path, drawn)
+    if json:
+        typer.echo(dumps([_record(path, drawn) for path, drawn in found], indent=2, ensure_ascii=False))
+    else:
+        for path, drawn in found:
+            say(_told(path, drawn))
+
+
+def _no_use(chosen: str, **given: object) -> None:
+    """Refuse options that another one has no use for."""
+    from strokelens.errors import CohortError
+
+    for name, value in given.items():
+        if value is not None:
+            shown = "" if value is True else f" {value}"
+            raise CohortError(f"{chosen} has no use for --{name}{shown}; leave it out")
 
 
 def _drawn(cohort: "Cohort", out: Path, parts: str, folds: int | None, seed: int) -> "list[tuple[Path, Split]]":
@@ -79,15 +105,22 @@ def _shares(parts: str) -> tuple[float, float]:
     return int(words[1]) / _PERCENT, int(words[2]) / _PERCENT
 
 
-def _write(path: Path, drawn: "Split", *, overwrite: bool) -> None:
-    """Write a split where nothing is, or with `overwrite` a split is."""
-    from strokelens.cohorts.splits import read_split, write_split
+def _may_be_written(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that is there, or with `overwrite` one that is no split."""
+    from strokelens.cohorts.splits import read_split
     from strokelens.errors import OutputError
 
     if path.exists():
         if not overwrite:
             raise OutputError(f"{path} exists; a split is never drawn anew unasked: give another file, or --overwrite")
         read_split(path)
+
+
+def _write(path: Path, drawn: "Split") -> None:
+    """Write a split."""
+    from strokelens.cohorts.splits import write_split
+    from strokelens.errors import OutputError
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_split(path, drawn)
@@ -100,3 +133,10 @@ def _told(path: Path, drawn: "Split") -> str:
     counts = ", ".join(f"{name} {len(ids)}" for name, ids in drawn.parts.items())
     left = f"; {len(drawn.left_out)} left out" if drawn.left_out else ""
     return f"{path}: {counts}{left}; sha256 {drawn.sha256[:12]}."
+
+
+def _record(path: Path, drawn: "Split") -> dict[str, object]:
+    """A split as plain values for JSON."""
+    from strokelens.cohorts.splits import content_of
+
+    return {"file": str(path), **content_of(drawn)}

@@ -1,8 +1,7 @@
 """The layout of BIDS datasets and their derivatives, read; and a cohort of cases written as one."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from strokelens.case import UNITS, Case
@@ -10,8 +9,13 @@ from strokelens.cohorts.bids import case_prefix, dataset_description, place_of, 
 from strokelens.cohorts.bids_tree import plain, session_entries, subject_id, subjects
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.encode import compact, write_image, write_json
-from strokelens.cohorts.participants import PARTICIPANTS, participants, write_participants
-from strokelens.cohorts.scores import KNOWN_GROUPS, Scores, shortened
+from strokelens.cohorts.participants import (
+    PARTICIPANTS,
+    participants,
+    participants_noted,
+    with_participant,
+    write_participants,
+)
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.cohorts.written import Written, written
 from strokelens.errors import CaseError
@@ -37,30 +41,14 @@ class Bids:
         """One entry a subject and session."""
         people = participants(folder / PARTICIPANTS)
         found = session_entries(folder, VolumeReader(), plain)
-        return tuple(found if people is None else (_told(entry, people) for entry in found))
+        return tuple(found if people is None else (with_participant(entry, people, entry.person) for entry in found))
 
     def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
         """Groups that are none of the known ones, and rows of nobody."""
         people = participants(folder / PARTICIPANTS)
         if people is None:
             return ()
-        here = {subject_id(name) for name in subjects(folder)}
-        counts = Counter(group for person in here if (group := people.group(person)) is not None)
-        others = [f"{name} ({count})" for name, count in sorted(counts.items()) if name not in KNOWN_GROUPS.values()]
-        known = ", ".join(KNOWN_GROUPS.values())
-        notes = []
-        if others:
-            notes.append(f"{PARTICIPANTS} has groups other than {known}: {shortened(others)}; splits part by them")
-        if rows := people.strangers(here):
-            notes.append(f"{PARTICIPANTS} has rows of nobody here: {shortened(rows)}")
-        return tuple(notes)
-
-
-def _told(entry: Entry, people: Scores) -> Entry:
-    """The entry with what the table says of its person."""
-    values, problems = people.of(entry.person)
-    group = people.group(entry.person)
-    return replace(entry, clinical=values, group=group, problems=entry.problems + problems)
+        return participants_noted(people, {subject_id(name) for name in subjects(folder)})
 
 
 def write_dataset(folder: Path, cases: Sequence[Case], *, version: str) -> tuple[str, ...]:

@@ -14,12 +14,11 @@ from strokelens.cohorts.nifti import is_dicom, read_files
 from strokelens.cohorts.parts import Reading
 from strokelens.cohorts.study import find_study
 from strokelens.cohorts.volumes import VolumeReader
-from strokelens.errors import CaseError, CohortError, FileError, StrokelensError
+from strokelens.errors import CaseError, CohortError, FileError, StrokelensError, shortened
 
 _AS_WRITTEN = Reading()
 _BESIDE_SERIES: Final = ("ADC", "DWI", "B0")
 _LEVELS = 3
-_SHOWN = 6
 _PLAIN: Final = "nifti"
 """The layout of any folder with NIfTI files: what is wrong with a study says more than what it would be as a cohort."""
 
@@ -62,14 +61,13 @@ def _entry_at(path: Path, error: StrokelensError, *, resample: bool) -> Entry | 
     entries = entries if cohort is None else cohort.entries
     if len(entries) < 2:
         return None if plain else entries[0]
-    shown = ", ".join(entry.id for entry in entries[:_SHOWN])
-    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
+    shown = shortened([entry.id for entry in entries])
     if cohort is None:
-        raise CaseError(f"{path.resolve().name} is a folder of {len(entries)} cases ({shown}{more}); give that of one")
+        raise CaseError(f"{path.resolve().name} is a folder of {len(entries)} cases ({shown}); give that of one")
     if plain:
-        raise CaseError(f"{error}; or one of {shown}{more} with --case") from error
+        raise CaseError(f"{error}; or one of {shown} with --case") from error
     raise CaseError(
-        f"{path.resolve().name} is a cohort of {len(entries)} cases ({cohort.layout}: {shown}{more}); "
+        f"{path.resolve().name} is a cohort of {len(entries)} cases ({cohort.layout}: {shown}); "
         f"choose one, as in --case {entries[0].id}"
     ) from error
 

@@ -69,3 +69,16 @@ def _fingerprint(path: Path, size: int) -> str:
             return sha256(file.read(_PIECE)).hexdigest()
     except OSError:
         return str(path)
+
+
+def persons(entries: Iterable[Entry], found: Iterable[tuple[Entry, Copy]] | None = None) -> dict[str, str]:
+    """The person of each case: a case that is a copy of another is of its person, and so are all others of its own.
+
+    `found` are the copies among the cases, where they are known already.
+    """
+    every = list(entries)
+    same = {entry.person: entry.person for entry in every}
+    for entry, copy in copies(every) if found is None else found:
+        one, other = same[copy.first.person], same[entry.person]
+        same = {name: one if of == other else of for name, of in same.items()}
+    return {entry.id: same[entry.person] for entry in every}

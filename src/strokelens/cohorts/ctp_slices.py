@@ -8,14 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from strokelens.cohorts.clinical_table import ClinicalTable, read_clinical_table
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.grey import GREY_LEVELS
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
-from strokelens.cohorts.scores import Scores, read_scores, shortened
 from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.slices import SUFFIXES
-from strokelens.errors import CaseError, FileError, StrokelensError
+from strokelens.errors import CaseError, FileError, StrokelensError, shortened
 from strokelens.labels import CORE_PENUMBRA_BRAIN
 
 GROUPS: Final[Mapping[str, str]] = MappingProxyType({"00": "LVO", "01": "LVO", "02": "Non-LVO", "03": "WIS"})
@@ -202,10 +202,10 @@ def spans(slices: Iterable[int]) -> str:
     return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in found)
 
 
-def _scores(folder: Path) -> Scores | None:
+def _scores(folder: Path) -> ClinicalTable | None:
     """The clinical values in the table of a cohort; None where there is no table."""
     table = next((each / SCORES for each in (folder, *folders_in(folder)) if (each / SCORES).is_file()), None)
-    return None if table is None else read_scores(table, _person)
+    return None if table is None else read_clinical_table(table, _person)
 
 
 def _person(cell: str) -> str | None:

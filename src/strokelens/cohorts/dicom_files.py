@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Protocol, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from strokelens.cohorts.dicom_walk import files_below
+from strokelens.cohorts.dicom_walk import every_file
 from strokelens.errors import FileError
 
 MOST_FILES = 50_000
@@ -138,7 +138,7 @@ def looks_like_dicom(head: bytes) -> bool:
 def holds_dicom(path: Path) -> bool:
     """Whether a file or folder is one that `members` reads: DICOM, a zip archive, or a folder with one of them."""
     if path.is_dir():
-        below = files_below(path, lambda _: None)
+        below = every_file(path, lambda _: None)
         return any(is_dicom_file(Path(place)) or is_named_zip(place) for place in below)
     return is_dicom_file(path) or is_zip(path)
 
@@ -157,7 +157,7 @@ def members(paths: Sequence[Path]) -> Iterator[tuple[Member, ...]]:
     with ExitStack() as stack:
         found: list[Member] = []
         for path in paths:
-            for place in files_below(path, _refuse) if path.is_dir() else (str(path),):
+            for place in every_file(path, _refuse) if path.is_dir() else (str(path),):
                 if is_named_zip(place) or (place == str(path) and is_zip(path)):
                     found += _archived(Path(place), stack)
                 else:

@@ -134,11 +134,6 @@ class Headers:
             raise FileError(f"{member.name} is a damaged DICOM file; copy or export it again") from error
 
 
-def read_planes(member: Member) -> tuple[Plane, ...]:
-    """The planes of one file, as `Headers` has them; none where it is no DICOM."""
-    return Headers().planes(member) or ()
-
-
 def _front(member: Member, count: int) -> bytes:
     with member.opened() as file:
         return file.read(count)

@@ -15,16 +15,15 @@ from strokelens.cohorts.dicom_files import Member, is_dicom_file, is_named_zip, 
 from strokelens.cohorts.dicom_plane import Plane
 from strokelens.cohorts.dicom_series import DIFFUSION, Series, chosen, series_of
 from strokelens.cohorts.dicom_survey import Survey, surveyed
-from strokelens.cohorts.dicom_walk import files_below
+from strokelens.cohorts.dicom_walk import every_file
 from strokelens.cohorts.encode import write_segmentation
 from strokelens.cohorts.listing import files_in
 from strokelens.cohorts.nifti_folders import truth_of
-from strokelens.cohorts.participants import PARTICIPANTS, read_participants
+from strokelens.cohorts.participants import PARTICIPANTS, participants, participants_noted, with_participant
 from strokelens.cohorts.parts import Reading
 from strokelens.cohorts.study import phantom_of
-from strokelens.cohorts.tables import clinical
 from strokelens.cohorts.volumes import VolumeReader, look_at_truth, read_truth
-from strokelens.errors import FileError, StrokelensError
+from strokelens.errors import FileError, StrokelensError, shortened
 from strokelens.grid import Grid, difference
 
 TRUTH: Final = "truth"
@@ -89,7 +88,7 @@ class DicomStudies:
     def recognises(self, folder: Path) -> bool:
         """Whether a file is DICOM or an archive, and none of the first ones is a NIfTI image."""
         found = False
-        for count, place in enumerate(files_below(folder, lambda _: None)):
+        for count, place in enumerate(every_file(folder, lambda _: None)):
             if is_nifti(Path(place)):
                 if not MASK_WORDS.isdisjoint(part.casefold() for part in Path(place).relative_to(folder).parts[:-1]):
                     continue
@@ -122,17 +121,20 @@ class DicomStudies:
             _entry(study, case_id, studies[study], called[persons[study]], self.reading, survey)
             for study, case_id in called.items()
         ]
-        return (*_told(found, folder), *damaged)
+        return (*_with_tables(found, folder), *damaged)
 
     def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
-        """The truths that belong to no study."""
+        """Rows of nobody and groups that are none of the known ones; and the truths that belong to no study."""
         known = {entry.id for entry in entries}
+        people = participants(folder / PARTICIPANTS)
+        noted = () if people is None else participants_noted(people, known)
         stray = [path.name for name, path in _truths(folder).items() if name not in known]
         if not stray:
-            return ()
-        shown = ", ".join(stray[:_SHOWN]) + (f" and {len(stray) - _SHOWN} more" if len(stray) > _SHOWN else "")
+            return noted
+        shown = shortened(stray, _SHOWN)
         verb = "is the truth of no study" if len(stray) == 1 else "are truths of no study"
-        return (f"{TRUTH}/{shown} {verb} here: a truth is called by the id that `inspect` shows, <id>{TRUTH_ENDING}",)
+        called = f"a truth is called by the id that `inspect` shows, <id>{TRUTH_ENDING}"
+        return (*noted, f"{TRUTH}/{shown} {verb} here: {called}")
 
 
 def _survey(folder: Path, refused: list[OSError]) -> tuple[Survey, list[tuple[Path, FileError]]]:
@@ -140,7 +142,7 @@ def _survey(folder: Path, refused: list[OSError]) -> tuple[Survey, list[tuple[Pa
     files: list[Member] = []
     archives: list[tuple[Path, FileError]] = []
     with ExitStack() as stack:
-        for place in files_below(folder, refused.append):
+        for place in every_file(folder, refused.append):
             if not is_named_zip(place):
                 files.append(Member(place))
                 continue
@@ -181,22 +183,18 @@ def _called(study: str, planes: Sequence[Plane], folder: Path) -> str:
     return study_id(study)
 
 
-def _told(entries: Sequence[Entry], folder: Path) -> list[Entry]:
+def _with_tables(entries: Sequence[Entry], folder: Path) -> list[Entry]:
     """The entries with what the table beside them tells, and with their truths."""
-    people, problems = read_participants(folder / PARTICIPANTS)
+    people = participants(folder / PARTICIPANTS)
     truths = _truths(folder)
-    told = []
+    found = []
     for entry in entries:
-        row = people.get(entry.id, {})
+        known = entry if people is None else with_participant(entry, people, entry.id)
         try:
-            truth, more = truth_of(truths[entry.id]) if entry.id in truths else None, problems
+            found.append(replace(known, truth=truth_of(truths[entry.id]) if entry.id in truths else None))
         except StrokelensError as error:
-            truth, more = None, (*problems, Problem("truth", str(error), unusable=True))
-        group = row.get("group") or None
-        told.append(
-            replace(entry, truth=truth, group=group, clinical=clinical(row), problems=entry.problems + tuple(more))
-        )
-    return told
+            found.append(replace(known, problems=(*known.problems, Problem("truth", str(error), unusable=True))))
+    return found
 
 
 def _truths(folder: Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from strokelens.cohorts.channels import CHANNEL_OF, parse
 from strokelens.cohorts.dicom_place import SAME_PLACE_MM
 from strokelens.cohorts.dicom_plane import MOSAIC, Plane
 from strokelens.cohorts.study import ORDER
-from strokelens.errors import CaseError
+from strokelens.errors import CaseError, shortened
 
 PERFUSION_MAPS: Final = ("Tmax", "CBF", "CBV", "MTT", "TTP", "MIP")
 DIFFUSION: Final = ("ADC", "DWI", "B0")
@@ -149,8 +149,7 @@ def chosen(series: Sequence[Series], wanted: Sequence[str] | None = None) -> lis
 
 def listed(series: Sequence[Series]) -> str:
     """Some series by their facts."""
-    more = f" and {len(series) - _SHOWN} more" if len(series) > _SHOWN else ""
-    return ", ".join(each.facts for each in series[:_SHOWN]) + more
+    return shortened([each.facts for each in series], _SHOWN)
 
 
 def _mosaic(series: Sequence[Series]) -> str:

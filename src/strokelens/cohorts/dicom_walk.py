@@ -7,7 +7,7 @@ from pathlib import Path
 from strokelens.cohorts.folder import MAPS, RESULT
 
 
-def files_below(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[str]:
+def every_file(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[str]:
     """Every file below a folder in order, without hidden ones and folders of our own results.
 
     A folder that links lead to again is passed over; one that may not be read goes to `refuse`. Links that lead

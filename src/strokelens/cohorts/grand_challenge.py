@@ -10,12 +10,12 @@ from typing import Final
 
 from strokelens.case import Segmentation
 from strokelens.cohorts.channels import parse
-from strokelens.cohorts.cohort import Entry, broken
+from strokelens.cohorts.cohort import Entry, Problem, broken
 from strokelens.cohorts.identity import hashed
 from strokelens.cohorts.listing import files_in, folders_in
 from strokelens.cohorts.metaimage import is_mha, write_labels
 from strokelens.cohorts.sidecar import read_object
-from strokelens.cohorts.tables import clinical
+from strokelens.cohorts.tables import clinical, doubts
 from strokelens.cohorts.volumes import VolumeReader, ordered
 from strokelens.errors import CaseError, FileError, StrokelensError
 
@@ -98,7 +98,7 @@ def _entry(folder: Path, files: Mapping[str, Path]) -> Entry:
         told = read_object(folder / _CLINICAL) or {}
     except StrokelensError as error:
         return broken(case_id, folder, reader, error)
-    values = clinical({name: str(value) for name, value in told.items()})
-    return Entry(
-        case_id, case_id, folder, {name: (channels[name],) for name in ordered(channels)}, reader, clinical=values
-    )
+    row = {name: str(value) for name, value in told.items()}
+    problems = tuple(Problem("clinical", f"{_CLINICAL}: {doubt}") for doubt in doubts(row))
+    images = {name: (channels[name],) for name in ordered(channels)}
+    return Entry(case_id, case_id, folder, images, reader, clinical=clinical(row), problems=problems)

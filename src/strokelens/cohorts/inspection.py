@@ -8,7 +8,7 @@ from pathlib import Path
 from strokelens import __version__
 from strokelens.case import SERIES, Case
 from strokelens.cohorts.cohort import Cohort, Entry, Problem
-from strokelens.cohorts.copies import copies
+from strokelens.cohorts.copies import Copy, copies, persons
 from strokelens.cohorts.slice_reader import NO_BAR
 from strokelens.cohorts.study import ORDER
 from strokelens.errors import GridError, LabelError, SeriesError, StrokelensError, UnitError
@@ -41,17 +41,18 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """A cohort and a row for each case."""
+    """A cohort, a row for each case, and the person of each case: one where cases are copies of each other."""
 
     cohort: Cohort
     rows: tuple[Row, ...]
+    persons: Mapping[str, str]
 
     @property
     def summary(self) -> dict[str, int]:
         """How many cases, persons, usable and unusable ones, cases with truth, and usable ones with remarks."""
         return {
             "cases": len(self.rows),
-            "persons": len({row.entry.person for row in self.rows}),
+            "persons": len(set(self.persons.values())),
             "usable": sum(row.usable for row in self.rows),
             "unusable": sum(not row.usable for row in self.rows),
             "with_truth": sum(row.entry.truth is not None for row in self.rows),
@@ -65,7 +66,7 @@ class Inspection:
             "layout": self.cohort.layout,
             "summary": self.summary,
             "notes": list(self.cohort.notes),
-            "cases": [_record(row, self.cohort.folder) for row in self.rows],
+            "cases": [_record(row, self.persons[row.entry.id], self.cohort.folder) for row in self.rows],
             "disclaimer": RESEARCH_USE,
         }
 
@@ -116,8 +117,10 @@ def inspect(cohort: Cohort, look: Look = by_headers, entries: Iterable[Entry] | 
     `entries` are the cohort's, where the caller wants to count them as they are looked at.
     """
     own = {entry.id: look(entry) for entry in (cohort if entries is None else entries)}
-    between = _between(cohort)
-    return Inspection(cohort, tuple(Row(entry, own[entry.id] + tuple(between[entry.id])) for entry in cohort))
+    same = tuple(copies(cohort))
+    between = _between(cohort, same)
+    rows = tuple(Row(entry, own[entry.id] + tuple(between[entry.id])) for entry in cohort)
+    return Inspection(cohort, rows, persons(cohort, same))
 
 
 def _doubts(case: Case) -> list[Problem]:
@@ -135,12 +138,12 @@ def _doubts(case: Case) -> list[Problem]:
     return problems
 
 
-def _between(cohort: Cohort) -> Mapping[str, list[Problem]]:
+def _between(cohort: Cohort, same: Iterable[tuple[Entry, Copy]]) -> Mapping[str, list[Problem]]:
     """What comparing the cases tells of each."""
     problems: dict[str, list[Problem]] = defaultdict(list)
     for entry, problem in (*_lacks(cohort), *_persons(cohort)):
         problems[entry.id].append(problem)
-    for entry, copy in copies(cohort):
+    for entry, copy in same:
         said = f"its {copy.channel} is that of {copy.first.id}, byte for byte: one case under two names?"
         problems[entry.id].append(Problem("copy", said))
     return problems
@@ -172,12 +175,12 @@ def _persons(cohort: Cohort) -> Iterable[tuple[Entry, Problem]]:
             yield entry, Problem("repeat", f"the same person as {first.id}: keep both in one part of a split")
 
 
-def _record(row: Row, folder: Path) -> dict[str, object]:
+def _record(row: Row, person: str, folder: Path) -> dict[str, object]:
     entry = row.entry
     inside = entry.folder.is_relative_to(folder)
     return {
         "id": entry.id,
-        "person": entry.person,
+        "person": person,
         "group": entry.group,
         "folder": entry.folder.relative_to(folder).as_posix() if inside else entry.folder.as_posix(),
         "channels": list(entry.channels),

@@ -11,15 +11,15 @@ import numpy as np
 
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts.channels import parse
+from strokelens.cohorts.clinical_table import ClinicalTable, read_clinical_table
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.encode import compact, write_image
 from strokelens.cohorts.images import read_header
 from strokelens.cohorts.listing import files_in, folders_in, folders_seen
-from strokelens.cohorts.scores import Scores, read_scores, shortened
 from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth
 from strokelens.cohorts.written import Written, written
-from strokelens.errors import CaseError, FileError, GridError, LabelError, StrokelensError
+from strokelens.errors import CaseError, FileError, GridError, LabelError, StrokelensError, shortened
 from strokelens.grid import difference
 from strokelens.labels import LESION_ONLY
 
@@ -225,12 +225,12 @@ def _images(case: Path) -> list[Path]:
     return [file for place in places for file in files_in(place) if is_nifti(file)]
 
 
-def _clinical(folder: Path) -> tuple[dict[str, Scores], tuple[Problem, ...]]:
+def _clinical(folder: Path) -> tuple[dict[str, ClinicalTable], tuple[Problem, ...]]:
     """The rows of every table beside the cases, by kind of case; and which tables cannot be read."""
-    tables: dict[str, Scores] = {}
+    tables: dict[str, ClinicalTable] = {}
     problems: list[Problem] = []
     for file in (file for file in files_in(folder) if file.suffix.lower() == ".csv"):
-        found = read_scores(file, _case_named, columns=_columns)
+        found = read_clinical_table(file, _case_named, columns=_columns)
         problems += found.problems
         for name in found.rows:
             tables[name] = found

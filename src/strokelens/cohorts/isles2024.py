@@ -1,21 +1,24 @@
 """The layout of ISLES 2024: CT perfusion of the first day, the infarct of the follow-up."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from strokelens.cohorts.bids_tree import Found, entry_of, home_of, images, labelled, subject_id, subjects
 from strokelens.cohorts.channels import entities, parse
+from strokelens.cohorts.clinical_table import ClinicalTable, told_of
 from strokelens.cohorts.cohort import Entry, Problem
 from strokelens.cohorts.decode import stem
 from strokelens.cohorts.listing import files_below
-from strokelens.cohorts.tables import clinical, doubts, read_rows
+from strokelens.cohorts.tables import read_rows
 from strokelens.cohorts.volumes import VolumeReader
-from strokelens.errors import CaseError, FileError
+from strokelens.errors import CaseError, FileError, shortened
 
 _SUBJECT = re.compile(r"sub-stroke\d+")
+_PHENOTYPE = "phenotype"
 _REGISTERED = "space-ncct"
 _REFERENCE = "NCCT"
 
@@ -38,14 +41,20 @@ class Isles2024:
 
     def entries(self, folder: Path) -> tuple[Entry, ...]:
         """One entry a subject."""
-        told = _phenotype(folder / "phenotype")
+        tables = _phenotype(folder / _PHENOTYPE)
         found = []
         for subject, places in subjects(folder).items():
             called = subject_id(subject)
             entry = entry_of(called, called, home_of(places[0]), VolumeReader(), partial(_found, places))
-            problems = (*entry.problems, *told.unread, *told.doubts.get(subject, ()))
-            found.append(replace(entry, clinical=told.values.get(subject, {}), problems=problems))
+            values, problems = told_of(subject, tables)
+            found.append(replace(entry, clinical=values, problems=entry.problems + problems))
         return tuple(found)
+
+    def notes(self, folder: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+        """Rows of the tables that are of no subject here."""
+        here = subjects(folder).keys()
+        rows = {table.name: table.strangers(here) for table in _phenotype(folder / _PHENOTYPE)}
+        return tuple(f"{name} has rows of nobody here: {shortened(found)}" for name, found in rows.items() if found)
 
 
 def _found(places: Sequence[Path]) -> Found:
@@ -70,36 +79,26 @@ def _found(places: Sequence[Path]) -> Found:
     return Found(channels, truth=labelled(truths[0]) if truths else None)
 
 
-@dataclass(frozen=True)
-class Phenotype:
-    """What the tables say of each subject, what is doubtful in it, and which tables cannot be read."""
-
-    values: Mapping[str, Mapping[str, float | str]] = field(default_factory=dict)
-    doubts: Mapping[str, Sequence[Problem]] = field(default_factory=dict)
-    unread: tuple[Problem, ...] = ()
+def _phenotype(folder: Path) -> list[ClinicalTable]:
+    """The tables below a folder."""
+    files = files_below(folder, depth=2) if folder.is_dir() else []
+    return [_table(file, folder) for file in files if file.suffix.lower() in (".csv", ".tsv")]
 
 
-def _phenotype(folder: Path) -> Phenotype:
-    """The clinical values by subject, who is named in a row, or in the name of the table."""
-    values: dict[str, dict[str, float | str]] = {}
-    problems: dict[str, list[Problem]] = {}
-    unread: list[Problem] = []
-    if not folder.is_dir():
-        return Phenotype()
-    for file in files_below(folder, depth=2):
-        if file.suffix.lower() not in (".csv", ".tsv"):
-            continue
-        try:
-            rows = read_rows(file)
-        except FileError as error:
-            unread.append(Problem("clinical", str(error)))
-            continue
-        for row in rows:
-            named = next((cell for cell in row.values() if _SUBJECT.fullmatch(cell)), None)
-            match = _SUBJECT.match(file.name)
-            subject = named or (match[0] if match else None)
-            if subject is not None:
-                values.setdefault(subject, {}).update(clinical(row))
-                said = [Problem("clinical", f"{file.name}: {doubt}") for doubt in doubts(row)]
-                problems.setdefault(subject, []).extend(said)
-    return Phenotype(values, problems, tuple(unread))
+def _table(file: Path, folder: Path) -> ClinicalTable:
+    """A table by subject, who is named in a row, else in the name of the table."""
+    called = file.relative_to(folder).as_posix()
+    try:
+        rows = read_rows(file)
+    except FileError as error:
+        return ClinicalTable(called, problems=(Problem("clinical", str(error)),))
+    of_all = _SUBJECT.match(file.name)
+    found: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    unknown = 0
+    for row in rows:
+        subject = next((cell for cell in row.values() if _SUBJECT.fullmatch(cell)), of_all and of_all[0])
+        if subject is None:
+            unknown += 1
+        else:
+            found[subject].append(row)
+    return ClinicalTable(called, dict(found), unknown)

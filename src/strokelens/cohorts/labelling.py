@@ -62,7 +62,8 @@ def label_values(rows: object, file: str) -> dict[int, str]:
     for row in rows:
         index = str(row["index"])
         if not is_whole(index) or int(index) > _LARGEST:
-            raise LabelError(f"{file}: a label's index is {index[:20]!r}, not a whole number from 0 to {_LARGEST}")
+            told = f"{file}: a label's index is {index[:20]!r}, not a whole number from 0 to {_LARGEST}"
+            raise LabelError(f"{told}; correct the table")
         name = class_named(str(row["name"]), file)
         if int(index) in given and values[int(index)] != name:
             raise LabelError(f"{file}: the label {index} is both {values[int(index)]} and {name}; correct the table")

@@ -74,7 +74,7 @@ def read_segmentation(path: Path, scheme: LabelScheme, grid: Grid | None = None)
     """
     scan = read_scan(Path(path))
     if scan.array.ndim != 3:
-        raise CaseError(f"{scan.name} has {scan.header.frames} volumes; a segmentation has one")
+        raise CaseError(f"{scan.name} has {scan.header.frames} volumes; a segmentation has one: give it")
     if np.isnan(scan.array).any() or not scan.lowest >= 0 or not scan.highest < 256 or (scan.array % 1).any():
         raise LabelError(f"{scan.name} is no segmentation: its values are not all whole numbers from 0 to 255")
     if grid is not None and not scan.grid.agrees(grid):

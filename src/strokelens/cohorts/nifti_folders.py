@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strokelens.cohorts.channels import MASK_WORDS, parse
+from strokelens.cohorts.clinical_table import group_named
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.decode import is_nifti, stem
 from strokelens.cohorts.folder import MAPS, PATIENT, RESULT
@@ -14,6 +15,7 @@ from strokelens.cohorts.labelling import label_values, scheme_of
 from strokelens.cohorts.listing import files_below, files_in, folders_in
 from strokelens.cohorts.sidecar import read_object, read_sidecar
 from strokelens.cohorts.study import find_study
+from strokelens.cohorts.tables import doubt, possible
 from strokelens.cohorts.volumes import VolumeReader, ordered, plain_truth
 from strokelens.errors import CaseError, FileError, StrokelensError
 from strokelens.labels import LESION_ONLY
@@ -109,6 +111,7 @@ def _entry(folder: Path) -> Entry:
     except (StrokelensError, OSError) as error:
         return broken(case_id, folder, VolumeReader(), error)
     case_id = study.id or case_id
+    values, doubts = _clinical(told)
     return Entry(
         case_id,
         case_id.partition("_ses-")[0],
@@ -116,9 +119,9 @@ def _entry(folder: Path) -> Entry:
         {name: (channels[name],) for name in ordered(channels)},
         VolumeReader(relative=study.relative),
         truth,
-        str(told["group"]) if isinstance(told.get("group"), str) else None,
-        _clinical(told),
-        problems=problems,
+        group_named(said) if isinstance(said := told.get("group"), str) else None,
+        values,
+        problems=problems + doubts,
     )
 
 
@@ -165,12 +168,14 @@ def truth_of(path: Path) -> Truth:
     return Truth((path,), scheme_of(values.values(), path.name), values)
 
 
-def _clinical(told: Mapping[str, object]) -> dict[str, float | str]:
+def _clinical(told: Mapping[str, object]) -> tuple[dict[str, float | str], tuple[Problem, ...]]:
+    """The clinical values that are numbers, and which of them are not possible."""
     given = told.get("clinical")
-    if not isinstance(given, dict):
-        return {}
-    return {
+    numbers = {
         str(name)[:40]: float(value)
-        for name, value in given.items()
+        for name, value in (given if isinstance(given, dict) else {}).items()
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST  # NaN is not
     }
+    values = {name: value for name, number in numbers.items() if (value := possible(name, number)) is not None}
+    wrong = [doubt(name, f"{number:g}") for name, number in numbers.items() if name not in values]
+    return values, tuple(Problem("clinical", f"{PATIENT}: {each}") for each in wrong)

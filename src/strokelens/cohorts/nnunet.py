@@ -14,6 +14,7 @@ from strokelens.cohorts.channels import CHANNEL_OF
 from strokelens.cohorts.cohort import Entry, Problem, Truth, broken
 from strokelens.cohorts.encode import write_image, write_json
 from strokelens.cohorts.identity import own_id
+from strokelens.cohorts.json_files import is_names, read_json
 from strokelens.cohorts.labelling import CLASS_OF, class_named, is_whole, scheme_of
 from strokelens.cohorts.listing import files_in
 from strokelens.cohorts.sidecar import read_object
@@ -157,26 +158,15 @@ def read_splits(path: Path) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     Raises `FileError` when it is none.
     """
     wanted = f"{path.name} must be a list of folds with train and val, lists of cases; correct it"
-    try:
-        if path.stat().st_size > 16 << 20:
-            raise FileError(f"{path.name} is larger than 16 MiB, which no list of folds is")
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path.name} cannot be read: {error.strerror}; check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise FileError(wanted) from error
+    rows = read_json(path, what="list of folds", otherwise=wanted)
     if not isinstance(rows, list) or not rows:
         raise FileError(wanted)
     folds = []
     for row in rows:
-        if not isinstance(row, dict) or not all(_is_names(row.get(name)) for name in ("train", "val")):
+        if not isinstance(row, dict) or not all(is_names(row.get(name)) for name in ("train", "val")):
             raise FileError(wanted)
         folds.append((tuple(row["train"]), tuple(row["val"])))
     return folds
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _cases(folder: Path, ending: str) -> dict[tuple[str, str], dict[int, Path]]:
@@ -242,7 +232,9 @@ def classes_of(labels: object) -> dict[int, str]:
     for name, integers in sorted(regions.items(), key=lambda item: len(item[1])):  # the innermost region goes first
         for integer in integers:
             if not isinstance(integer, int) or not 0 <= integer <= 255:
-                raise CohortError(f"{DATASET}: the label {name!r} is {integer!r}, not an integer from 0 to 255")
+                raise CohortError(
+                    f"{DATASET}: the label {name!r} is {integer!r}, not an integer from 0 to 255; correct it"
+                )
             if name.casefold() != "ignore":
                 values.setdefault(integer, _class_of(name))
     return values

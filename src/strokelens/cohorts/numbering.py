@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from strokelens.cohorts import metaimage
 from strokelens.cohorts.bids_tree import labelled
 from strokelens.cohorts.cohort import AS_TRUTH, COHORT, GREY, Truth
 from strokelens.cohorts.decode import is_nifti, stem
@@ -14,11 +13,12 @@ from strokelens.cohorts.labelling import class_named, label_values, scheme_of
 from strokelens.cohorts.nnunet import DATASET, classes_of
 from strokelens.cohorts.sidecar import read_object
 from strokelens.errors import CohortError
-from strokelens.labels import BACKGROUND, CORE_PENUMBRA_BRAIN
+from strokelens.labels import BACKGROUND, BRAIN, CORE_PENUMBRA_BRAIN
 
 USER = "--labels"
 """Who says what integers mean, where the user does."""
 
+_NEVER = (BACKGROUND.name, BRAIN.name)
 _ROW = re.compile(r"\s*(\d{1,5})\s*=\s*([A-Za-z]+)\s*")
 _PAIR = re.compile(r"\s*([A-Za-z]+)\s*=\s*([A-Za-z]+)\s*")
 
@@ -40,12 +40,14 @@ class Numbering:
 
         Raises `CohortError` when one is written otherwise, `LabelError` when a class is not known.
         """
-        pairs = {}
+        pairs: dict[str, str] = {}
         for each in counted_as:
             match = _PAIR.fullmatch(each)
             if match is None:
                 raise CohortError(f"--as takes CLASS=CLASS, such as core=lesion, not {each!r}")
-            pairs[class_named(match[1], "--as")] = class_named(match[2], "--as")
+            theirs, ours = (class_named(name, "--as") for name in match.groups())
+            if pairs.setdefault(theirs, ours) != ours:
+                raise CohortError(f"--as counts {theirs} as both {pairs[theirs]} and {ours}; give one")
         return cls(None if labels is None else _values(labels), pairs)
 
     def applied(self, truth: Truth) -> Truth:
@@ -54,9 +56,19 @@ class Numbering:
             return truth
         values = {value: self.counted_as.get(name, name) for value, name in truth.values.items()}
         told = ", ".join(
-            f"{theirs} as {ours}" for theirs, ours in self.counted_as.items() if theirs in truth.scheme.names
+            _counted(theirs, ours) for theirs, ours in self.counted_as.items() if theirs in truth.scheme.names
         )
         return replace(truth, scheme=scheme_of(values.values(), "--as"), values=values, by=f"{truth.by}; {told}")
+
+    def check_used(self, predictions: Iterable[Truth]) -> None:
+        """Raise `CohortError` when no prediction, as `applied` gave it, had a class that should count as another."""
+        found = tuple(predictions)
+        used = {each for truth in found for each in truth.by.rpartition("; ")[2].split(", ")}
+        for theirs, ours in self.counted_as.items():
+            if found and _counted(theirs, ours) not in used:
+                known = dict.fromkeys(name for truth in found for name in truth.scheme.names if name not in _NEVER)
+                told = f"no prediction has a class {theirs}; they have {', '.join(known)}"
+                raise CohortError(f"--as {theirs}={ours} counts nothing: {told}")
 
 
 AS_FOUND = Numbering()
@@ -102,10 +114,13 @@ def of_slices(files: tuple[Path, ...], numbering: Numbering, table: Mapping[int,
 
 def of_cohort(truth: Truth, numbering: Numbering) -> Truth:
     """The truth of another cohort, which is read as that cohort has it, or as the user says."""
-    pictures = not (is_nifti(truth.files[0]) or metaimage.is_mha(truth.files[0]))
-    if numbering.values is not None and not pictures:
+    if numbering.values is not None:
         return numbering.applied(_by_values(truth.files, numbering.values, USER))
     return numbering.applied(replace(truth, called="prediction", by=COHORT))
+
+
+def _counted(theirs: str, ours: str) -> str:
+    return f"{theirs} as {ours}"
 
 
 def _by_values(files: tuple[Path, ...], values: Mapping[int, str], by: str) -> Truth:

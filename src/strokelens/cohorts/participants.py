@@ -1,21 +1,24 @@
 """The table `participants.tsv`: groups and clinical values, one row a participant, as BIDS has it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from strokelens.cohorts.cohort import Problem
+from strokelens.cohorts.clinical_table import KNOWN_GROUPS, ClinicalTable, read_clinical_table
+from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.identity import own_label
-from strokelens.cohorts.scores import Scores, read_scores
 from strokelens.cohorts.written import Written
+from strokelens.errors import shortened
 
 PARTICIPANTS = "participants.tsv"
 """The name of the table."""
 
 
-def participants(path: Path) -> Scores | None:
+def participants(path: Path) -> ClinicalTable | None:
     """The table by participant, None where there is none; a number alone is that of `sub-<number>`."""
-    return read_scores(path, _subject, key="participant_id") if path.is_file() else None
+    return read_clinical_table(path, _subject, key="participant_id") if path.is_file() else None
 
 
 def _subject(cell: str) -> str | None:
@@ -27,16 +30,24 @@ def _subject(cell: str) -> str | None:
     return cell if re.fullmatch(r"(?:case|sim)-[0-9a-f]+", cell) else None
 
 
-def read_participants(path: Path) -> tuple[Mapping[str, Mapping[str, str]], tuple[Problem, ...]]:
-    """The rows of the table by participant, and what is wrong with it; a cell without a value is left out."""
-    table = participants(path)
-    if table is None:
-        return {}, ()
-    rows = {person: found[0] for person, found in table.rows.items()}
-    told = {
-        person: {name: cell for name, cell in row.items() if cell.casefold() != "n/a"} for person, row in rows.items()
-    }
-    return told, table.problems
+def with_participant(entry: Entry, people: ClinicalTable, name: str) -> Entry:
+    """The entry with what the table says of the participant `name`."""
+    values, problems = people.of(name)
+    return replace(entry, clinical=values, group=people.group(name), problems=entry.problems + problems)
+
+
+def participants_noted(people: ClinicalTable, here: Iterable[str]) -> tuple[str, ...]:
+    """Groups of who is here that are none of the known ones, and rows of nobody."""
+    names = set(here)
+    counts = Counter(group for name in names if (group := people.group(name)) is not None)
+    others = [f"{group} ({count})" for group, count in sorted(counts.items()) if group not in KNOWN_GROUPS.values()]
+    known = ", ".join(KNOWN_GROUPS.values())
+    notes = []
+    if others:
+        notes.append(f"{PARTICIPANTS} has groups other than {known}: {shortened(others)}; splits part by them")
+    if rows := people.strangers(names):
+        notes.append(f"{PARTICIPANTS} has rows of nobody here: {shortened(rows)}")
+    return tuple(notes)
 
 
 def write_participants(folder: Path, rows: Sequence[Written]) -> None:

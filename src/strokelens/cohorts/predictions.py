@@ -8,11 +8,11 @@ from pathlib import Path
 
 from strokelens.cohorts import metaimage
 from strokelens.cohorts.bids import case_prefix
+from strokelens.cohorts.case_names import case_names, submitted
 from strokelens.cohorts.channels import entities
 from strokelens.cohorts.cohort import Entry, Problem, broken, natural
 from strokelens.cohorts.ctp_slices import numbered, spans
 from strokelens.cohorts.decode import is_nifti, stem
-from strokelens.cohorts.isles2017 import smir_id
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.listing import files_below, files_in, folders_seen, listing
 from strokelens.cohorts.nifti_folders import is_mask
@@ -26,7 +26,6 @@ from strokelens.errors import CaseError, CohortError, LabelError, StrokelensErro
 _SEGMENTATION = "segmentation"
 _DEPTH = 3
 _MOST_HINTS = 1000
-_SUBMISSION = re.compile(r"(?:SMIR|VSD)\..+\.(\d+)")
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 
 
@@ -57,7 +56,7 @@ def find_predictions(
 
     Raises `CohortError` when the folder holds nothing of the kind, `FileError` when it cannot be read.
     """
-    found, named = _found(folder), _names(tuple(cohort))
+    found, named = _found(folder), case_names(cohort)
     chosen = _chosen(named, found)
     truths = _truths(folder) if len(chosen) < len(named) else {}
     drawn = _chosen(named, truths)
@@ -133,9 +132,8 @@ def _found(folder: Path) -> dict[str, list[tuple[Path, ...]]]:
     found: dict[str, list[tuple[Path, ...]]] = {}
     for file in filter(_is_image, files):
         name, label = _stem(file), _label(file)
-        match = _SUBMISSION.fullmatch(name)
-        if match is not None or not label or name == label or is_mask(file):
-            found.setdefault(_number(match[1]) if match else label or name, []).append((file,))
+        if submitted(name) or not label or name == label or is_mask(file):
+            found.setdefault(submitted(name) or label or name, []).append((file,))
     for each in folders:
         if _is_image(each):
             found.setdefault(_stem(each), []).append((each,))  # reading it tells that it is a folder
@@ -166,23 +164,6 @@ def _inside(folder: Path) -> list[tuple[str, tuple[Path, ...]]]:
         return [(folder.name, (file,)) for file in masks]
     slices = numbered([file for file in files if file.suffix.lower() in SUFFIXES])
     return [(folder.name, tuple(slices.values()))] if slices else []
-
-
-def _names(cohort: tuple[Entry, ...]) -> list[tuple[Entry, list[str]]]:
-    """Each case with all that its prediction may be called, its id first; what would mean two cases is left out."""
-    others = {
-        entry.id: [entry.folder.name, case_prefix(entry.id), entry.person, *_submission(entry)] for entry in cohort
-    }
-    counts = Counter(name for case_id, names in others.items() for name in {case_id, *names})
-    return [(entry, [entry.id, *(name for name in others[entry.id] if counts[name] == 1)]) for entry in cohort]
-
-
-def _submission(entry: Entry) -> list[str]:
-    """What a submission of ISLES calls the case, if it has a number there."""
-    try:
-        return [_number(smir_id(entry))]
-    except CaseError:
-        return []
 
 
 def _prediction(entry: Entry, folder: Path, candidates: list[tuple[Path, ...]], numbering: Numbering) -> Entry:
@@ -241,7 +222,3 @@ def _label(file: Path) -> str:
     """`sub-X[_ses-Y]` of a file's name; empty where it names no subject."""
     found = entities(file.name)
     return case_prefix(file.name) if "sub" in found else ""
-
-
-def _number(digits: str) -> str:
-    return f"SMIR number {digits}"

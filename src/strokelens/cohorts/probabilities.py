@@ -6,7 +6,6 @@ BIDS derivatives, as `bids.write_labels` writes them. Or one file a case, in a f
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,14 @@ import numpy as np
 from jaxtyping import Float
 
 from strokelens.cohorts.bids import case_prefix
+from strokelens.cohorts.case_names import case_names, submitted
 from strokelens.cohorts.channels import entities
-from strokelens.cohorts.cohort import Entry
+from strokelens.cohorts.cohort import Entry, natural
 from strokelens.cohorts.decode import Scan, is_nifti, read_scan, stem
 from strokelens.cohorts.labelling import CLASS_OF
 from strokelens.cohorts.listing import files_below, listing
 from strokelens.errors import CaseError, CohortError, FileError, GridError, UnitError
-from strokelens.grid import Grid, difference
+from strokelens.grid import Grid, difference, reordered
 from strokelens.labels import LabelScheme
 
 _DEPTH = 3
@@ -48,12 +48,12 @@ class Probabilities:
             if len(files) > 1:
                 raise CaseError(f"{files[0].name} and {files[1].name} could be one probability; remove all but one")
             if name == _WHOLE:
-                found |= _split(_placed(files[0], grid), scheme)
+                found |= _split(read_scan(files[0]), scheme, grid)
             elif name in scheme.names:
-                scan = _placed(files[0], grid)
+                scan = read_scan(files[0])
                 if scan.array.ndim != 3:
                     raise CaseError(f"{scan.name} has {scan.header.frames} volumes; the probability of {name} has one")
-                found[name] = _checked(scan)
+                found[name] = _placed(_checked(scan), scan, grid)
         return found
 
 
@@ -67,21 +67,29 @@ def class_of(path: Path) -> str | None:
     return CLASS_OF.get(match["name"].casefold()) if match is not None and is_nifti(path) else None
 
 
-def beside(folder: Path, cohort: Iterable[Entry]) -> dict[str, Probabilities]:
-    """The probabilities that lie among the masks in a folder, by the id of their case; only names are read.
+@dataclass(frozen=True)
+class ProbabilityFiles:
+    """The probabilities of a folder by the id of their case, and one file of each name that belongs to no case."""
+
+    cases: Mapping[str, Probabilities]
+    strangers: tuple[str, ...] = ()
+
+
+def beside(folder: Path, cohort: Iterable[Entry]) -> ProbabilityFiles:
+    """The probabilities that lie among the masks in a folder; only names are read.
 
     What may not be read holds none: that there is no mask is told elsewhere.
     """
     return _found([file for file in _below(folder, _DEPTH) if class_of(file)], folder, cohort)
 
 
-def find_probabilities(folder: Path, cohort: Iterable[Entry]) -> dict[str, Probabilities]:
-    """The probabilities in a folder that holds nothing else, by the id of their case; only names are read.
+def find_probabilities(folder: Path, cohort: Iterable[Entry]) -> ProbabilityFiles:
+    """The probabilities in a folder that holds nothing else; only names are read.
 
     Raises `CohortError` when none is of a case, `FileError` when the folder cannot be read.
     """
     found = _found([file for file in files_below(folder, depth=_DEPTH) if is_nifti(file)], folder, cohort)
-    if not found:
+    if not found.cases:
         wanted = "looked for <case>.nii.gz with a volume a class, and <case>_prob_<class>.nii.gz"
         raise CohortError(f"{folder} holds no probabilities of a case; {wanted}")
     return found
@@ -95,16 +103,21 @@ def _below(folder: Path, depth: int) -> list[Path]:
     return files + [file for each in folders if depth > 0 for file in _below(each, depth - 1)]
 
 
-def _found(files: list[Path], folder: Path, cohort: Iterable[Entry]) -> dict[str, Probabilities]:
-    cases = _cases(tuple(cohort))
+def _found(files: list[Path], folder: Path, cohort: Iterable[Entry]) -> ProbabilityFiles:
+    cases = {name: entry.id for entry, names in case_names(cohort) for name in names}
     found: dict[str, dict[str, tuple[Path, ...]]] = {}
+    strangers: dict[str, str] = {}
     for file in sorted(files):
-        case_id = cases.get(_case_name(file, folder))
-        if case_id is not None:
-            mine = found.setdefault(case_id, {})
-            name = class_of(file) or _WHOLE
-            mine[name] = (*mine.get(name, ()), file)
-    return {case_id: Probabilities(mine) for case_id, mine in found.items()}
+        called = _case_name(file, folder)
+        case_id = cases.get(called)
+        if case_id is None:
+            strangers.setdefault(called, file.relative_to(folder).as_posix())
+            continue
+        mine = found.setdefault(case_id, {})
+        name = class_of(file) or _WHOLE
+        mine[name] = (*mine.get(name, ()), file)
+    named = {case_id: Probabilities(mine) for case_id, mine in found.items()}
+    return ProbabilityFiles(named, tuple(sorted(strangers.values(), key=natural)))
 
 
 def _case_name(file: Path, folder: Path) -> str:
@@ -112,35 +125,30 @@ def _case_name(file: Path, folder: Path) -> str:
     outer = file.relative_to(folder).parts[0] if file.parent != folder else ""
     named = _NAMED.fullmatch(stem(file))
     if named is not None:
-        return named["case"] or outer
+        called = named["case"] or outer
+        return submitted(called) or called
     if "sub" in entities(file.name):
         return case_prefix(file.name)
-    return outer or stem(file)
+    return submitted(stem(file)) or outer or stem(file)
 
 
-def _cases(cohort: tuple[Entry, ...]) -> dict[str, str]:
-    """The id of each case by all that it may be called; what would mean two cases is left out."""
-    others = [(name, entry.id) for entry in cohort for name in {entry.folder.name, case_prefix(entry.id), entry.person}]
-    counts = Counter(name for name, _ in others)
-    return {name: case_id for name, case_id in others if counts[name] == 1} | {entry.id: entry.id for entry in cohort}
-
-
-def _placed(file: Path, grid: Grid) -> Scan:
-    scan = read_scan(file)
-    if not scan.grid.agrees(grid):
+def _placed(values: Float[np.ndarray, "i j k"], scan: Scan, grid: Grid) -> Float[np.ndarray, "x y z"]:
+    """The values on the truth's grid, if only the order or direction of axes differs, as it is with masks."""
+    placed = values if scan.grid.agrees(grid) else reordered(values, scan.grid, grid)
+    if placed is None:
         gap = difference(scan.grid, grid)
         raise GridError(f"{scan.name} lies elsewhere than the truth ({gap}); bring it onto the truth's grid")
-    return scan
+    return placed
 
 
-def _split(scan: Scan, scheme: LabelScheme) -> dict[str, Float[np.ndarray, "i j k"]]:
+def _split(scan: Scan, scheme: LabelScheme, grid: Grid) -> dict[str, Float[np.ndarray, "i j k"]]:
     """The volumes of one file by class."""
     if scan.array.ndim != 4 or scan.array.shape[3] != len(scheme):
         told = f"{scan.header.frames} {'volume' if scan.header.frames == 1 else 'volumes'}"
         wanted = f"the truth's classes are {', '.join(scheme.names)}"
         raise CaseError(f"{scan.name} has {told}, and {wanted}; give a volume for each, in this order")
     values = _checked(scan)
-    return {name: values[..., at] for at, name in enumerate(scheme.names)}
+    return {name: _placed(values[..., at], scan, grid) for at, name in enumerate(scheme.names)}
 
 
 def _checked(scan: Scan) -> Float[np.ndarray, "..."]:

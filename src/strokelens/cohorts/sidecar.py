@@ -4,6 +4,7 @@ Only the keys that are named here are read; a patient's name in a sidecar never 
 """
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
@@ -14,13 +15,13 @@ import numpy as np
 
 from strokelens.arrays import Curve
 from strokelens.cohorts.decode import Header, is_nifti, stem
+from strokelens.cohorts.json_files import read_json
 from strokelens.cohorts.listing import regular
 from strokelens.errors import FileError, SeriesError
 
 FRAME_INTERVAL_LIMITS_S = (0.1, 60.0)
 """No perfusion series is faster or slower than this."""
 
-_LARGEST_BYTES = 16 << 20
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
 _MR_KEYS = ("EchoTime", "MagneticFieldStrength", "FlipAngle")
 _CT_KEYS = ("KVP", "XRayExposure", "XRayTubeCurrent")
@@ -153,16 +154,9 @@ def _factor(interval: float, units: tuple[str, ...]) -> float | None:
 
 def read_object(path: Path) -> dict[str, object] | None:
     """The JSON object in a file, None where there is no file; `FileError` when it holds something else."""
-    try:
-        if regular(path).stat().st_size > _LARGEST_BYTES:
-            raise FileError(f"{path.name} is larger than 16 MiB, which no sidecar is; remove or correct it")
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return None
-    except OSError as error:
-        raise FileError(f"{path.name} cannot be read: {error.strerror}; change its permissions or remove it") from error
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path.name} is not JSON ({str(error).splitlines()[0]}); correct or remove it") from error
+    found = read_json(path, what="sidecar")
     if not isinstance(found, dict):
         raise FileError(f"{path.name} holds a {type(found).__name__}, not a JSON object; correct or remove it")
     return found

@@ -17,17 +17,19 @@ from random import Random
 from typing import Final
 
 from strokelens.cohorts.cohort import Cohort, Entry
-from strokelens.cohorts.copies import copies
+from strokelens.cohorts.copies import persons
 from strokelens.cohorts.encode import write_json
-from strokelens.errors import CohortError, FileError
+from strokelens.cohorts.json_files import is_names, read_json
+from strokelens.errors import CohortError, FileError, shortened
 
 FORMAT: Final = "strokelens split 2"
 """What a file of a split calls itself."""
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
-_LARGEST_BYTES = 16 << 20
+_NO_SPLIT = "{} is no split by strokelens; give the file that it wrote"
 _PUBLISHED = "stavanger.json"
+_BY_PERSON = "draw it by person"
 _COPY = "a copy, byte for byte, of"
 
 
@@ -51,7 +53,9 @@ class Split:
                 if seen.get(case_id) == name:
                     raise CohortError(f"{case_id} is twice in {name}; give each case once")
                 if case_id in seen:
-                    raise CohortError(f"{case_id} is in two parts of the split, {seen[case_id]} and {name}")
+                    raise CohortError(
+                        f"{case_id} is in two parts of the split, {seen[case_id]} and {name}; leave it in one"
+                    )
                 seen[case_id] = name
         object.__setattr__(self, "parts", parts)
 
@@ -111,20 +115,31 @@ def leaks(drawn: Split, cohort: Cohort) -> tuple[str, ...]:
 
     Then the cases that are in no part and not left out, for nobody would miss them; mirrored copies need no part.
     """
-    known = {entry.id for entry in cohort}
-    strange = [f"{name} ({part}) is not in {cohort.folder}" for name, part in _placed(drawn) if name not in known]
-    placed = {name for name, _ in _placed(drawn)} | set(drawn.left_out)
-    lost = [f"{entry.id} is in no part" for entry in cohort if not entry.mirrored and entry.id not in placed]
-    return (*_twice(drawn, cohort), *strange, *lost)
+    return tuple(said for said, _ in _wrong(drawn, cohort))
 
 
 def checked(drawn: Split, cohort: Cohort) -> Split:
     """The split, if it fits the cohort and does not leak; `CohortError` tells the first of what is wrong."""
-    found = leaks(drawn, cohort)
+    found = _wrong(drawn, cohort)
     if found:
+        said, cure = found[0]
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        raise CohortError(f"the split does not fit: {found[0]}{more}; draw it by person")
+        raise CohortError(f"the split does not fit: {said}{more}; {cure}")
     return drawn
+
+
+def _wrong(drawn: Split, cohort: Cohort) -> list[tuple[str, str]]:
+    """What `leaks` tells, each with its cure."""
+    known = {entry.id for entry in cohort}
+    strange = [f"{name} ({part}) is not in {cohort.folder}" for name, part in _placed(drawn) if name not in known]
+    placed = {name for name, _ in _placed(drawn)} | set(drawn.left_out)
+    lost = [f"{entry.id} is in no part" for entry in cohort if not entry.mirrored and entry.id not in placed]
+    kinds = (
+        (_twice(drawn, cohort), _BY_PERSON),
+        (strange, "give the cohort that was split"),
+        (lost, "draw it anew with all cases"),
+    )
+    return [(said, cure) for findings, cure in kinds for said in findings]
 
 
 def cases_of(drawn: Split, part: str, cohort: Cohort) -> tuple[Entry, ...]:
@@ -135,11 +150,11 @@ def cases_of(drawn: Split, part: str, cohort: Cohort) -> tuple[Entry, ...]:
     ids, known = set(drawn[part]), {entry.id for entry in cohort}
     lacking = sorted(ids - known)
     if lacking:
-        shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        shown = shortened(lacking, most=3)
         told = f"{len(lacking)} of {len(ids)} cases of the part {part} are not in {cohort.folder} ({shown})"
         raise CohortError(f"{told}; give the cohort that was split")
     if twice := _twice(drawn, cohort):
-        raise CohortError(f"the split leaks: {twice[0]}; draw it by person")
+        raise CohortError(f"the split leaks: {twice[0]}; {_BY_PERSON}")
     return tuple(entry for entry in cohort if entry.id in ids)
 
 
@@ -153,7 +168,7 @@ def _twice(drawn: Split, cohort: Cohort) -> list[str]:
     found = []
     first_of: dict[str, tuple[Entry, str]] = {}
     entries = {entry.id: entry for entry in cohort}
-    person_of = _person_of(cohort)
+    person_of = persons(cohort)
     for name, part in _placed(drawn):
         if name not in entries:
             continue
@@ -166,9 +181,9 @@ def _twice(drawn: Split, cohort: Cohort) -> list[str]:
     return found
 
 
-def write_split(path: Path, drawn: Split) -> None:
-    """Write a split as JSON with its hash."""
-    content: dict[str, object] = {
+def content_of(drawn: Split) -> dict[str, object]:
+    """A split as plain values for JSON, with its hash."""
+    return {
         "format": FORMAT,
         "method": drawn.method,
         "seed": drawn.seed,
@@ -176,7 +191,11 @@ def write_split(path: Path, drawn: Split) -> None:
         "parts": {name: list(ids) for name, ids in drawn.parts.items()},
         "left_out": list(drawn.left_out),
     }
-    write_json(path, content)
+
+
+def write_split(path: Path, drawn: Split) -> None:
+    """Write a split as JSON with its hash."""
+    write_json(path, content_of(drawn))
 
 
 def read_split(path: Path) -> Split:
@@ -184,15 +203,7 @@ def read_split(path: Path) -> Split:
 
     Raises `FileError` when it is none, `CohortError` when it is not what was written.
     """
-    try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise FileError(f"{path.name} is larger than 16 MiB, which no split is; give another file")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"{path.name} cannot be read: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path.name} is no split by strokelens; give the file that it wrote") from error
-    return _parsed(text, path.name)
+    return _parsed(read_json(path, what="split", otherwise=_NO_SPLIT.format(path.name)), path.name)
 
 
 @cache
@@ -202,18 +213,14 @@ def published_split() -> Split:
     The testing patients are those that two neuroradiologists annotated. The validating ones are reproduced from the
     others by Python's random numbers: sorted, shuffled and sampled with seed 2; a test does so.
     """
-    return _parsed((files("strokelens.cohorts") / _PUBLISHED).read_text(encoding="utf-8"), _PUBLISHED)
+    return _parsed(json.loads((files("strokelens.cohorts") / _PUBLISHED).read_text(encoding="utf-8")), _PUBLISHED)
 
 
-def _parsed(text: str, name: str) -> Split:
-    wanted = f"{name} is no split by strokelens; give the file that it wrote"
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileError(wanted) from error
-    parts = content.get("parts") if isinstance(content, dict) and content.get("format") == FORMAT else None
-    if not isinstance(parts, dict) or not all(_is_names(ids) for ids in (*parts.values(), content.get("left_out", []))):
-        raise FileError(wanted)
+def _parsed(content: object, name: str) -> Split:
+    content = content if isinstance(content, dict) and content.get("format") == FORMAT else {}
+    parts = content.get("parts")
+    if not isinstance(parts, dict) or not all(is_names(ids) for ids in (*parts.values(), content.get("left_out", []))):
+        raise FileError(_NO_SPLIT.format(name))
     seed = content.get("seed")
     found = Split(
         {str(part): tuple(ids) for part, ids in parts.items()},
@@ -226,34 +233,20 @@ def _parsed(text: str, name: str) -> Split:
     return found
 
 
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
 def _persons(cohort: Cohort | Iterable[Entry]) -> tuple[dict[str, list[Entry]], list[str]]:
     """The usable entries of each person, sorted by name, and the ids of the others; copies are of one person."""
-    persons: dict[str, list[Entry]] = defaultdict(list)
+    found: dict[str, list[Entry]] = defaultdict(list)
     unusable = []
     entries = list(cohort)
-    person_of = _person_of(entries)
+    person_of = persons(entries)
     for entry in entries:
         if entry.usable:
-            persons[person_of[entry.id]].append(entry)
+            found[person_of[entry.id]].append(entry)
         else:
             unusable.append(entry.id)
-    if not persons:
-        raise CohortError("there is nobody to split")
-    return {name: sorted(persons[name], key=lambda entry: entry.id) for name in sorted(persons)}, unusable
-
-
-def _person_of(entries: Iterable[Entry]) -> dict[str, str]:
-    """The person of each case; a case that is a copy of another is of its person, and so are all others of its own."""
-    every = list(entries)
-    same = {entry.person: entry.person for entry in every}
-    for entry, copy in copies(every):
-        one, other = same[copy.first.person], same[entry.person]
-        same = {name: one if of == other else of for name, of in same.items()}
-    return {entry.id: same[entry.person] for entry in every}
+    if not found:
+        raise CohortError(f"there is nobody to split: of {len(entries)} cases none can be used; inspect the cohort")
+    return {name: sorted(found[name], key=lambda entry: entry.id) for name in sorted(found)}, unusable
 
 
 def _groups(persons: Mapping[str, list[Entry]], order: Random) -> dict[str, list[str]]:

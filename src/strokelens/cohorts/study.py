@@ -15,7 +15,7 @@ from strokelens.cohorts.channels import CHANNEL_OF, MASK_WORDS, Name, entities, 
 from strokelens.cohorts.decode import is_nifti, read_header, stem
 from strokelens.cohorts.folder import MAPS, RESULT
 from strokelens.cohorts.identity import own_id, own_label
-from strokelens.errors import CaseError, FileError
+from strokelens.errors import CaseError, FileError, shortened
 
 _MOST_FILES = 2000
 _MOST_ENTRIES = 100_000
@@ -124,14 +124,15 @@ def _unnamed_series(folder: Path, images: list[Path], files: list[Path], others:
     """The only 4D file, where no name tells a channel."""
     series = [image for image in images if read_header(image).frames > 1]
     if len(series) > 1:
-        shown = _listed([str(file.relative_to(folder)) for file in series])
+        shown = shortened([str(file.relative_to(folder)) for file in series], _SHOWN)
         raise CaseError(f"{folder.resolve().name} holds {len(series)} series ({shown}); give one of them")
     if not series:
         found = [str(file.relative_to(folder)) for file in files]
         found += [f"{count} × {suffix}" for suffix, count in sorted(others.items())]
         hint = "; convert DICOM with dcm2niix first" if others.get(".dcm") else ""
+        shown = shortened(found, _SHOWN) or "nothing"
         raise FileError(
-            f"{folder.resolve().name} holds no image with a known name; found: {_listed(found) or 'nothing'}; "
+            f"{folder.resolve().name} holds no image with a known name; found: {shown}; "
             f"a name needs one of {', '.join(CHANNEL_OF)}{hint}"
         )
     return series
@@ -141,9 +142,8 @@ def _check_one_study(folder: Path, files: list[Path]) -> None:
     """Refuse several BIDS subjects or sessions."""
     found = {_label(entities(str(file.relative_to(folder)))) for file in files} - {""}
     if len(found) > 1:
-        raise CaseError(
-            f"{folder.resolve().name} holds {len(found)} studies ({_listed(sorted(found))}); give the folder of one"
-        )
+        shown = shortened(sorted(found), _SHOWN)
+        raise CaseError(f"{folder.resolve().name} holds {len(found)} studies ({shown}); give the folder of one")
 
 
 def _identity(paths: list[str], folder: str = "") -> str | None:
@@ -208,8 +208,3 @@ def _every(folder: Path) -> Iterator[Path]:
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

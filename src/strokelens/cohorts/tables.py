@@ -126,11 +126,13 @@ def doubts(row: Mapping[str, str]) -> tuple[str, ...]:
     ("nihss is '-3', not 0 to 42, and left out", "age_years is '7O', not 0 to 120, and left out")
     """
     found = [(name, cell) for name, cell, value in _cells(row) if value is None and typed(cell) is not None]
-    return tuple(f"{name} is {cell[:20]!r}, not {_possible(name)}, and left out" for name, cell in found)
+    return tuple(doubt(name, cell) for name, cell in found)
 
 
-def _possible(name: str) -> str:
-    return "{:g} to {:g}".format(*RANGES[name]) if name in RANGES else "M or F"
+def doubt(name: str, cell: str) -> str:
+    """What is said of a value of a column of ours that is not possible."""
+    wanted = "{:g} to {:g}".format(*RANGES[name]) if name in RANGES else "M or F"
+    return f"{name} is {cell[:20]!r}, not {wanted}, and left out"
 
 
 def _cells(row: Mapping[str, str]) -> Iterator[tuple[str, str, float | str | None]]:

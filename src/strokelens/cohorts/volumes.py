@@ -90,7 +90,7 @@ def read_truth(truth: Truth, grid: Grid | None = None) -> Segmentation:
     """
     scan = read_scan(truth.files[0])
     if scan.array.ndim != 3:
-        raise CaseError(f"{scan.name} has {scan.header.frames} volumes; a {truth.called} has one")
+        raise CaseError(f"{scan.name} has {scan.header.frames} volumes; a {truth.called} has one: give it")
     if grid is not None and not _in_place(scan.grid, grid):
         gap = difference(scan.grid, grid)
         raise GridError(
@@ -163,7 +163,7 @@ def look_at_truth(truth: Truth, channel: str, grid: Grid) -> tuple[Problem, ...]
     problems: list[Problem] = []
     header = _header(truth.files[0], problems)
     if header is not None and header.frames > 1:
-        problems.append(Problem("truth", f"{header.name} has {header.frames} volumes; a truth has one", True))
+        problems.append(Problem("truth", f"{header.name} has {header.frames} volumes; a truth has one: give it", True))
     if header is not None and not _in_place(header.grid, grid):
         gap = difference(header.grid, grid)
         problems.append(Problem("other-grid", f"the truth lies elsewhere than {channel} ({gap})", True))

@@ -39,7 +39,7 @@ _MM3_PER_ML = 1000.0
 class LegacyCell:
     """Our and their numbers of one model, group and class; `rowwise_theirs` is no distance.
 
-    Of ours, `persons` of `all_persons` have a score; of theirs, each of the `cases` counts.
+    Of ours, `persons` of `all_persons` have a score; of theirs, each of the `scored_cases` counts.
 
     `counts_theirs` is None, and `rowwise_theirs` NaN, where the rows have no measures of masks.
     """
@@ -49,7 +49,7 @@ class LegacyCell:
     name: str
     persons: int
     all_persons: int
-    cases: int
+    scored_cases: int
     dice: float
     dice_theirs: float
     f1: float
@@ -116,7 +116,7 @@ def _cell(model: str, group: str, name: str, rows: tuple[Row, ...]) -> LegacyCel
         name,
         persons=len({row.person for row in rows if name in row.scores}),
         all_persons=len({row.person for row in rows}),
-        cases=len(counts),
+        scored_cases=len(counts),
         dice=_mean(by_person(rows, name, dice).tolist()),
         dice_theirs=_mean([dice_theirs(each) for each in counts]),
         f1=pooled_f1(rows, name),

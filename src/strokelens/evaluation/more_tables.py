@@ -164,7 +164,7 @@ def _counts(cell: LegacyCell) -> str:
 
 def _of(cell: LegacyCell) -> tuple[str, str]:
     """Of how many patients ours are, and of how many cases theirs."""
-    return share(cell.persons, cell.all_persons), str(cell.cases)
+    return share(cell.persons, cell.all_persons), str(cell.scored_cases)
 
 
 def _key(cell: LegacyCell) -> tuple[str, str, str]:

@@ -5,7 +5,6 @@ probability of hypoperfused tissue is that of penumbra plus that of core. A case
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,36 +15,51 @@ from jaxtyping import Float
 from strokelens.case import Segmentation
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.predictions import Predictions
-from strokelens.cohorts.probabilities import Probabilities, beside, find_probabilities
-from strokelens.errors import CaseError, StrokelensError
+from strokelens.cohorts.probabilities import Probabilities, ProbabilityFiles, beside, find_probabilities
+from strokelens.errors import StrokelensError
 from strokelens.evaluation.calibrated import BINS, CalibratedRow, Calibration
+from strokelens.evaluation.failures import crash, lost, was_ended
 from strokelens.evaluation.results import CLASSES, Evaluation
 from strokelens.labels import BRAIN
 from strokelens.metrics.calibration import auc, brier, reliability
-from strokelens.processes import in_order
+from strokelens.processes import surviving
+
+
+def probabilities_of(
+    models: Sequence[Predictions], cohort: Iterable[Entry], *, given: Mapping[str, Path] | None = None
+) -> dict[str, ProbabilityFiles]:
+    """Each model's files for the cases of a cohort: those beside its masks, or in a folder by model.
+
+    Only names are read. Raises `CohortError` when a given folder has none of any case.
+    """
+    entries, folders = tuple(cohort), given or {}
+    return {
+        model.name: find_probabilities(folders[model.name], entries)
+        if model.name in folders
+        else beside(model.folder, entries)
+        for model in models
+    }
 
 
 def with_probabilities(
-    evaluation: Evaluation,
-    models: Sequence[Predictions],
-    cohort: Iterable[Entry],
-    *,
-    given: Mapping[str, Path] | None = None,
-    workers: int = 1,
+    evaluation: Evaluation, found: Mapping[str, ProbabilityFiles], cohort: Iterable[Entry], *, workers: int = 1
 ) -> Evaluation:
-    """The evaluation with the scores of each model's probabilities: those beside its masks, or in a folder by model.
+    """The evaluation with the scores of each model's probabilities, as `probabilities_of` found them.
 
-    Of a case only its bins are kept. Raises `CohortError` when a given folder has none of any case.
+    Of a case only its bins are kept. Nothing is raised for a broken file, nor for one that ends its process.
     """
     entries = {entry.id: entry for entry in cohort if entry.truth is not None}
-    jobs = []
-    for model in models:
-        folder = (given or {}).get(model.name)
-        found = (
-            beside(model.folder, entries.values()) if folder is None else find_probabilities(folder, entries.values())
-        )
-        jobs += [_Job(model.name, entries[case_id], mine) for case_id, mine in found.items()]
-    return replace(evaluation, calibrations=_rows(jobs, workers))
+    jobs = [
+        _Job(model, entries[case_id], mine)
+        for model, files in found.items()
+        for case_id, mine in files.cases.items()
+        if case_id in entries
+    ]
+    strangers = {
+        name: (*theirs, *(found[name].strangers if name in found else ()))
+        for name, theirs in evaluation.strangers.items()
+    }
+    return replace(evaluation, calibrations=_rows(jobs, workers), strangers=strangers)
 
 
 def calibrated(truth: Segmentation, probabilities: Mapping[str, Float[np.ndarray, "i j k"]]) -> dict[str, Calibration]:
@@ -75,26 +89,26 @@ class _Job:
 def _rows(jobs: Sequence[_Job], workers: int) -> tuple[CalibratedRow, ...]:
     if workers == 1 or not jobs:
         return tuple(map(_row, jobs))
-    rows = []
-    with closing(in_order(_row, jobs, workers=workers)) as results:
-        for job, result in results:
-            try:
-                rows.append(result.result())
-            except BrokenProcessPool as error:
-                told = f"the process that read the probabilities of {job.case.id} was ended"
-                raise CaseError(f"{told}, perhaps for want of memory; give fewer --workers") from error
-    return tuple(rows)
+    with closing(surviving(_row, jobs, workers=workers)) as results:
+        return tuple(_lost(job) if was_ended(row) else row.result() for job, row in results)
+
+
+def _lost(job: _Job) -> CalibratedRow:
+    return CalibratedRow(job.model, job.case.id, failure=lost(job.case.id).message)
 
 
 def _row(job: _Job) -> CalibratedRow:
     """The row of one case; a truth that cannot be read is told elsewhere."""
     try:
-        truth = job.case.read_truth().truth
-    except StrokelensError:
-        return CalibratedRow(job.model, job.case.id)
-    assert truth is not None
-    try:
-        classes = calibrated(truth, job.probabilities.read(truth.scheme, truth.grid))
+        try:
+            truth = job.case.read_truth().truth
+        except StrokelensError:
+            return CalibratedRow(job.model, job.case.id)
+        assert truth is not None
+        return CalibratedRow(
+            job.model, job.case.id, calibrated(truth, job.probabilities.read(truth.scheme, truth.grid))
+        )
     except StrokelensError as error:
         return CalibratedRow(job.model, job.case.id, failure=str(error))
-    return CalibratedRow(job.model, job.case.id, classes)
+    except Exception as error:
+        return CalibratedRow(job.model, job.case.id, failure=crash(job.case.id, error).message)

@@ -221,7 +221,7 @@ class LegacyRecord(_Record):
     name: str = Field(alias="class")
     persons: int = Field(description="The persons with a scored scan, of whom our numbers are")
     all_persons: int
-    cases: int = Field(description="The scored cases, of which theirs are")
+    scored_cases: int = Field(description="The cases with a score, of which theirs are; `cases` of summaries are all")
     dice: Number
     dice_theirs: Number
     f1: Number

@@ -116,9 +116,14 @@ class Evaluation:
     @property
     def failed(self) -> tuple[Row, ...]:
         """The rows with a failure; an annotator who did not see a case is none."""
+        return (*(row for row in self.rows if row.failures), *self.failed_annotations)
+
+    @property
+    def failed_annotations(self) -> tuple[Row, ...]:
+        """The rows of the second annotator's masks that could not be scored in full."""
         between = self.annotator.between if self.annotator is not None else ()
-        wrong = [row for row in between if {failure.code for failure in row.failures} - {"no-prediction", *_OF_TRUTH}]
-        return (*(row for row in self.rows if row.failures), *wrong)
+        told = {"no-prediction", *_OF_TRUTH}
+        return tuple(row for row in between if {failure.code for failure in row.failures} - told)
 
     @property
     def complete(self) -> bool:

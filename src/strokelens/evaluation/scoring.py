@@ -4,9 +4,7 @@ Conventions: the scores are those of `metrics.scores`, with its empty cases. A c
 hypoperfused tissue is penumbra and core together. Grids must agree: nothing is resampled unasked.
 """
 
-import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import GridError, LabelError, StrokelensError
 from strokelens.evaluation.ancestors import Measure, Theirs
+from strokelens.evaluation.failures import crash, lost, was_ended
 from strokelens.evaluation.results import CLASSES, Annotator, Evaluation, Failure, Row
 from strokelens.grid import Grid, difference
 from strokelens.labels import LabelScheme
@@ -26,8 +25,6 @@ from strokelens.metrics import scores
 from strokelens.metrics.scores import Scores
 from strokelens.metrics.volumes import Volumes
 from strokelens.processes import surviving
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +72,7 @@ def cases(plan: Plan, cohort: Iterable[Entry], *, workers: int = 1) -> Generator
         return
     with closing(surviving(_scored, jobs, workers=workers)) as scoring:
         for job, scored in scoring:
-            lost = isinstance(scored.exception(), BrokenProcessPool)
-            yield _lost(job) if lost else scored.result()
+            yield _lost(job) if was_ended(scored) else scored.result()
 
 
 def collected(plan: Plan, scored: Iterable[Scored], *, part: str = "") -> Evaluation:
@@ -121,7 +117,7 @@ class _Job:
 
     case: Entry
     predictions: Mapping[str, Entry | str | None]
-    annotator: tuple[str, Entry | str | None] | None
+    annotators: Mapping[str, Entry | str | None]
     measure: Measure | None
 
 
@@ -129,32 +125,26 @@ def _job(plan: Plan, entry: Entry) -> _Job:
     def of(each: Predictions) -> Entry | str | None:
         return each.entries.get(entry.id) or each.hints.get(entry.id)
 
-    second = plan.annotator
-    predictions = {model.name: of(model) for model in plan.models}
-    return _Job(entry, predictions, None if second is None else (second.name, of(second)), plan.measure)
+    annotators = () if plan.annotator is None else (plan.annotator,)
+    predictions, drawn = ({each.name: of(each) for each in named} for named in (plan.models, annotators))
+    return _Job(entry, predictions, drawn, plan.measure)
 
 
 def _scored(job: _Job) -> Scored:
     """The rows of one case; none where it has no truth, and nobody a prediction."""
     entry = job.case
-    named = dict([job.annotator]) if job.annotator is not None else {}
-    drawn = any(isinstance(each, Entry) for each in (*job.predictions.values(), *named.values()))
+    drawn = any(isinstance(each, Entry) for each in (*job.predictions.values(), *job.annotators.values()))
     if _lacks_truth(entry) and not drawn:
         return Scored(entry.id)
     truth = _read_truth(entry)
-    second = {name: _read(entry, prediction) for name, prediction in named.items()}
+    second = {name: _drawn(name, entry, masks) for name, masks in job.annotators.items()}
     return _rows(job, truth, lambda prediction: _read(entry, prediction), second)
 
 
 def _lost(job: _Job) -> Scored:
     """The rows of a case whose process was ended."""
-    message = (
-        f"the process that scored {job.case.id} was ended, alone too (BrokenProcessPool), perhaps for want of memory"
-    )
-    failure = Failure("crashed", f"{message}; score it on a machine with more, or take it out")
-    return _rows(
-        job, failure, lambda _: failure, dict.fromkeys(dict([job.annotator]) if job.annotator else {}, failure)
-    )
+    failure = lost(job.case.id)
+    return _rows(job, failure, lambda _: failure, dict.fromkeys(job.annotators, failure))
 
 
 def _rows(
@@ -164,14 +154,14 @@ def _rows(
     second: Mapping[str, Case | Failure],
 ) -> Scored:
     """The rows of one case, of which one prediction is in memory at a time."""
-    entry, annotator = job.case, dict([job.annotator]) if job.annotator is not None else {}
+    entry = job.case
     rows, against = [], []
     for model, prediction in job.predictions.items():
         found = read(prediction)
         rows.append(_row(_known(model, entry, truth, prediction), truth, found, job.measure))
         against += [_row(_known(model, entry, truth, prediction), drawn, found, None) for drawn in second.values()]
     between = tuple(
-        _row(_known(name, entry, truth, annotator[name]), truth, drawn, None) for name, drawn in second.items()
+        _row(_known(name, entry, truth, job.annotators[name]), truth, drawn, None) for name, drawn in second.items()
     )
     return Scored(entry.id, tuple(rows), between, tuple(against))
 
@@ -187,19 +177,27 @@ def _read_truth(entry: Entry) -> Case | Failure:
     except StrokelensError as error:
         return Failure("no-truth" if _lacks_truth(entry) else "truth", str(error))
     except Exception as error:
-        return _crash(entry.id, error)
+        return crash(entry.id, error)
 
 
-def _read(entry: Entry, prediction: Entry | str | None) -> Case | Failure:
-    """A prediction, or an annotator's masks."""
+def _drawn(name: str, entry: Entry, masks: Entry | str | None) -> Case | Failure:
+    """An annotator's masks; a failure names the annotator, as it stands in the rows of models against them too."""
+    found = _read(entry, masks, called="mask")
+    if isinstance(found, Failure):
+        return replace(found, message=f"annotator {name}: {found.message}")
+    return found
+
+
+def _read(entry: Entry, prediction: Entry | str | None, *, called: str = "prediction") -> Case | Failure:
+    """A prediction, or an annotator's mask."""
     if not isinstance(prediction, Entry):
         cure = "add it, or take the case out"
         if prediction is not None:
             cure = f"if {prediction} is meant, call it {entry.id}"
-        return Failure("no-prediction", f"{entry.id} has no prediction; {cure}")
+        return Failure("no-prediction", f"{entry.id} has no {called}; {cure}")
     try:
         if _is_truth(entry, prediction):
-            message = f"the prediction of {entry.id} is the file of its truth; give the folder of the predictions"
+            message = f"the {called} of {entry.id} is the file of its truth; give the folder of the {called}s"
             return Failure("is-truth", message)
         return prediction.read_truth()
     except LabelError as error:
@@ -208,7 +206,7 @@ def _read(entry: Entry, prediction: Entry | str | None) -> Case | Failure:
         refused = any(problem.code == "labels" for problem in prediction.problems)
         return Failure("labels" if refused else "prediction", str(error))
     except Exception as error:
-        return _crash(entry.id, error)
+        return crash(entry.id, error)
 
 
 def _is_truth(entry: Entry, prediction: Entry) -> bool:
@@ -225,14 +223,6 @@ def _identity(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _crash(case_id: str, error: Exception) -> Failure:
-    """What is no mistake of the user ends no batch: it is told, and --verbose shows where it came from."""
-    _log.info("%s", case_id, exc_info=error)
-    told = " ".join(str(error).split())[:200]
-    message = f"{case_id} ended in {type(error).__name__}{f' ({told})' if told else ''}"
-    return Failure("crashed", f"{message}, which is our bug or want of memory; report it, --verbose tells more")
 
 
 def _known(model: str, entry: Entry, truth: Case | Failure, prediction: Entry | str | None) -> Row:
@@ -260,7 +250,7 @@ def _row(known: Row, truth: Case | Failure, found: Case | Failure, measure: Meas
     try:
         values, volumes, failures, theirs = _compared(truth.truth, found.truth, known.case_id, measure)
     except Exception as error:
-        return replace(known, failures=(_crash(known.case_id, error),))
+        return replace(known, failures=(crash(known.case_id, error),))
     return replace(known, scores=values, volumes=volumes, failures=failures, theirs=theirs)
 
 

@@ -152,9 +152,9 @@ def comparisons(evaluation: Evaluation) -> tuple[Comparison, ...]:
 
 def groups(evaluation: Evaluation) -> tuple[str, ...]:
     """The groups of an evaluation, and last all cases where there is not one group only."""
-    named = evaluation.groups
-    alone = len(named) == 1 and all(row.group == named[0] for row in evaluation.rows)
-    return named if alone else (*named, EVERYONE)
+    found = evaluation.groups
+    alone = len(found) == 1 and all(row.group == found[0] for row in evaluation.rows)
+    return found if alone else (*found, EVERYONE)
 
 
 def volumes(rows: Sequence[Row], name: str) -> Joint:

@@ -68,10 +68,33 @@ def headline(evaluation: Evaluation) -> str:
         told += f" {left} {'case has no truth and was' if left == 1 else 'cases have no truth and were'} left out."
     if strangers:
         told += f" {strangers} {'prediction belongs' if strangers == 1 else 'predictions belong'} to no case."
+    unread = len({(row.model, row.case_id) for row in evaluation.calibrations if row.failure})
+    if unread:
+        told += f" The probabilities of {unread} {'case' if unread == 1 else 'cases'} could not be scored."
+    if evaluation.failed_annotations:
+        told += f" {_annotations(evaluation)}"
     told += "".join(f" {remark}" for remark in evaluation.remarks)
     if evaluation.simulated:
         told += f" {evaluation.simulated} of {count} cases are simulated: no evidence about real patients."
     return told
+
+
+def _annotations(evaluation: Evaluation) -> str:
+    """How many masks of the second annotator could not be scored."""
+    rows = evaluation.failed_annotations
+    return f"{len(rows)} {'mask' if len(rows) == 1 else 'masks'} of {rows[0].model} could not be scored in full."
+
+
+def each_failure(evaluation: Evaluation) -> tuple[tuple[str, str, str, str], ...]:
+    """Model, case, code and message of all for which an evaluation is not complete; of a stranger its name."""
+    rows = [
+        (row.model, row.case_id, failure.code, failure.message) for row in evaluation.failed for failure in row.failures
+    ]
+    rows += [(row.model, row.case_id, _PROBABILITIES, row.failure) for row in evaluation.calibrations if row.failure]
+    rows += [
+        (model, name, _NO_CASE, _SAYS[_NO_CASE]) for model, names in evaluation.strangers.items() for name in names
+    ]
+    return tuple(rows)
 
 
 def _scored(evaluation: Evaluation, count: int) -> str:
@@ -217,14 +240,8 @@ def _failures(evaluation: Evaluation) -> Table:
 
 def _every_failure(evaluation: Evaluation) -> Table:
     note = "Each case that could not be scored, or not in full."
-    rows = [
-        (row.model, row.case_id, failure.code, failure.message) for row in evaluation.failed for failure in row.failures
-    ]
-    rows += [(row.model, row.case_id, _PROBABILITIES, row.failure) for row in evaluation.calibrations if row.failure]
-    rows += [
-        (model, name, _NO_CASE, _SAYS[_NO_CASE]) for model, names in evaluation.strangers.items() for name in names
-    ]
-    return Table("Each failure", note, ("model", "case", "code", "says"), tuple(rows), keys=2, words=True, folded=True)
+    rows = each_failure(evaluation)
+    return Table("Each failure", note, ("model", "case", "code", "says"), rows, keys=2, words=True, folded=True)
 
 
 def _left_out(evaluation: Evaluation) -> Table:

@@ -182,25 +182,14 @@ def map_pixels(picture: Picture, table: ColourTable, bar: Bar | None = None) -> 
     return _islands(picture, np.isfinite(table.decode(picture, low=0, high=1)), bar)
 
 
-def decode_map(
-    picture: Picture, *, low: float, high: float, table: ColourTable | None = None, bar: Bar | None = None
-) -> Float[np.ndarray, "row column"]:
-    """The values of a colour-coded map, by the bar in the image, else by `table`; NaN where there is none.
-
-    `low` and `high` are the values at the bar's ends, which are written beside it. A `bar` that was found before is not
-    searched again. Raises `FileError` when there is neither a bar nor a table.
-    """
-    bar = bar or find_bar(picture)
-    used = bar.table if bar is not None else table
-    if used is None:
-        raise FileError("the image has no colour bar; give the table of its vendor")
-    return decode_by(used, picture, low=low, high=high, bar=bar)
-
-
 def decode_by(
     table: ColourTable, picture: Picture, *, low: float, high: float, bar: Bar | None
 ) -> Float[np.ndarray, "row column"]:
-    """The same by a table that is known; `bar` is where the image has its own, None for nowhere."""
+    """The values of a colour-coded map by a table; NaN where there is none.
+
+    `low` and `high` are the values at the bar's ends, which are written beside it; `bar` is where the image has its
+    own, None for nowhere.
+    """
     values = table.decode(picture, low=low, high=high)
     return np.where(_islands(picture, np.isfinite(values), bar), values, np.float32(np.nan))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy import ndimage
 
 from strokelens.arrays import Mask, Volume
@@ -43,15 +43,6 @@ def signal_brain(image: Volume, grid: Grid) -> Mask:
     smooth = _blur(np.nan_to_num(image, nan=0.0), grid, sigma_mm=1.5)
     bright = smooth > otsu(np.sqrt(np.clip(smooth, 0, None))) ** 2
     return _largest_part(bright, grid, opening_mm=3.0, what="signal above the background")
-
-
-def discs(radius_mm: float, grid: Grid) -> Bool[np.ndarray, "i j k"]:
-    """A disc in the slice, as a structuring element: thick slices are not joined by morphology."""
-    i, j, k = grid.axes
-    steps = [int(np.ceil(radius_mm / grid.spacing_mm[axis])) for axis in (i, j)]
-    first, second = np.ogrid[-steps[0] : steps[0] + 1, -steps[1] : steps[1] + 1]
-    disc = (first * grid.spacing_mm[i]) ** 2 + (second * grid.spacing_mm[j]) ** 2 <= radius_mm**2 + 1e-9
-    return np.moveaxis(np.expand_dims(disc if i < j else disc.T, 2), 2, k)
 
 
 def _largest_part(candidate: Mask, grid: Grid, *, opening_mm: float, what: str) -> Mask:
