@@ -177,7 +177,7 @@ def test_another_checksum_is_refused_and_nothing_is_kept(
 def test_where_there_is_no_network_that_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STROKELENS_CACHE", str(tmp_path))
     with pytest.raises(
-        FileError, match=r"cannot be fetched \(.*refused.*\); fetch it where there is a network, and giv"
+        FileError, match=r"cannot be fetched \(.*refused.*\); fetch it where there is a network and give"
     ):
         fetched("http://127.0.0.1:9/vgg16-397923af.pth")
     assert list(tmp_path.iterdir()) == []
