@@ -11,7 +11,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from threading import Event
+from time import monotonic, sleep
 from typing import TypeVar
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -19,6 +21,8 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VEC
 
 _AHEAD = 2
 """How many jobs a process has waiting: enough to be never idle, few enough for any number of them."""
+
+_PATIENCE_S = 5.0
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -67,8 +71,7 @@ def pool(workers: int) -> Iterator[Pool]:
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
         for child in set(active_children()) - before:
-            child.terminate()
-            child.join()
+            _end(child)
         raise
     executor.shutdown()
 
@@ -118,6 +121,18 @@ def _until(stop: Event, jobs: Iterator[Job]) -> Iterator[Job]:
 def _alone(work: Callable[[Job], Result], job: Job) -> Future[Result]:
     with pool(1) as processes:
         return processes.submit(work, job)
+
+
+def _end(child: BaseProcess) -> None:
+    """End a process and wait until it is known to have ended.
+
+    Its exit code may have gone to the executor's own thread, which then takes a moment to write it down.
+    """
+    child.terminate()
+    child.join()
+    deadline = monotonic() + _PATIENCE_S
+    while child.exitcode is None and monotonic() < deadline:
+        sleep(0.001)
 
 
 def _quietly_interrupted() -> None:
