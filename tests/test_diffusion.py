@@ -1,6 +1,5 @@
 """The diffusion lesion in simulated heads with a known lesion, and in two real patients."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -218,13 +217,11 @@ def test_isles22_case_is_segmented_twice_as_well_as_by_the_best_global_threshold
     shared_data: Path, record_property: Callable[[str, object], None]
 ) -> None:
     patient = _isles(shared_data)
-    start = time.process_time()
     brain = mr_brain(patient.dwi, patient.adc, patient.grid)
     dice = _dice(diffusion_lesion(patient.adc, patient.dwi, brain, patient.grid).mask, patient.lesion)
     record_property("dice", dice)
     # measured 0.497; ADC < 620 with DWI > 97th percentile has 0.16, the best pair of global thresholds 0.20
     assert dice >= 0.45
-    assert time.process_time() - start <= 10
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.2])

@@ -1,6 +1,5 @@
 """The midplane against heads that were built symmetric about a known plane."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -227,9 +226,8 @@ def test_a_mask_mirrors_to_the_nearest_voxel() -> None:
     assert plane.mirror(mask.astype(np.float32), order=0).ravel().tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
-def test_a_study_of_256_256_30_takes_about_a_second_at_most() -> None:
-    grid = _grid((256, 256, 30), (0.9, 0.9, 5.0))
-    image, brain = _head(grid, _normal(4, 2), 2.0)
-    start = time.process_time()
-    find_midplane(image, brain, grid)
-    assert time.process_time() - start <= 2
+def test_the_plane_of_a_study_of_256_256_30_is_found() -> None:
+    grid, normal = _grid((256, 256, 30), (0.9, 0.9, 5.0)), _normal(4, 2)
+    angle, distance_mm = _errors(find_midplane(*_head(grid, normal, 2.0), grid), normal, 2.0)
+    assert angle <= 0.3
+    assert distance_mm <= 0.2

@@ -3,7 +3,6 @@
 import ast
 import json
 import shutil
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -358,16 +357,6 @@ def test_nothing_is_changed(run: Callable[..., tuple[int, str, str]], cohort: Pa
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in cohort.rglob("*")}
     run(cohort, "--voxels")
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in cohort.rglob("*")} == before
-
-
-@pytest.mark.slow
-def test_500_cases_take_at_most_20_seconds(tmp_path: Path) -> None:
-    good(tmp_path / "case_1", 1)
-    for number in range(2, 501):
-        shutil.copytree(tmp_path / "case_1", tmp_path / f"case_{number}")
-    start = time.perf_counter()
-    assert len(inspect(open_cohort(tmp_path)).rows) == 500
-    assert time.perf_counter() - start < 20
 
 
 def test_a_header_that_claims_the_whole_disk_is_one_row(cohort: Path) -> None:
