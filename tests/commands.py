@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from strokelens.cli import app
 
@@ -21,6 +21,7 @@ class Answer:
 
 
 Run = Callable[..., Answer]
+PhantomRun = Callable[..., Result]
 
 
 def runner(as_a_user: AsAUser) -> Run:
@@ -32,5 +33,15 @@ def runner(as_a_user: AsAUser) -> Run:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Answer(result.exit_code, result.stdout, result.stderr)
+
+    return command
+
+
+def phantom_runner(as_a_user: AsAUser) -> PhantomRun:
+    """`phantom("out", "--cases", "2")`; what it raised is in the result."""
+
+    def command(*words: str) -> Result:
+        with as_a_user():
+            return CliRunner().invoke(app, ["phantom", *words])
 
     return command

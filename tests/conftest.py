@@ -9,7 +9,7 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-from tests.commands import AsAUser, Run, runner
+from tests.commands import AsAUser, PhantomRun, Run, phantom_runner, runner
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -52,6 +52,12 @@ def as_a_user() -> Callable[[], AbstractContextManager[None]]:
 def run(as_a_user: AsAUser) -> Run:
     """`run("maps", path, "-o", out)`: what the command says, and its exit code."""
     return runner(as_a_user)
+
+
+@pytest.fixture
+def phantom(as_a_user: AsAUser) -> PhantomRun:
+    """`phantom("out", "--cases", "2")`: the verb, called in this process."""
+    return phantom_runner(as_a_user)
 
 
 @pytest.fixture

@@ -7,17 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from jaxtyping import Float
 from jsonschema import Draft202012Validator
-from typer.testing import CliRunner
 
 import strokelens
-from strokelens.cli import app
 from strokelens.cli.options import DeconvolutionName
 from strokelens.cli.segment import Rule
 from strokelens.cohorts.encode import write_image
@@ -27,31 +24,11 @@ from strokelens.phantom.cohort import write_patient
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol
 from strokelens.report.result import result_schema
+from tests.commands import Answer
 from tests.nifti_files import nib
 
 AsAUser = Callable[[], AbstractContextManager[None]]
 AFFINE = np.array([[-1.8, 0, 0, 115], [0, 1.8, 0.2, -115], [0, 0, 5.0, -20], [0, 0, 0, 1]])
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a run of the command line said, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(as_a_user: AsAUser) -> Callable[..., Answer]:
-    def command(*arguments: object) -> Answer:
-        with as_a_user():
-            result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Answer(result.exit_code, result.stdout, result.stderr)
-
-    return command
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.record import EvaluationRecord, evaluation_schema, record_of, schema_text
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.scoring import Plan, cases, collected
+from tests.schemas import unexplained
 from tests.test_evaluation import cohort, labels, write
 
 __all__ = ["cohort"]
@@ -55,14 +56,7 @@ def test_an_evaluation_of_nothing_obeys_the_schema() -> None:
 
 
 def test_every_field_of_the_schema_that_may_be_null_says_why() -> None:
-    definitions = {"Evaluation": evaluation_schema(), **evaluation_schema()["$defs"]}
-    silent = [
-        f"{owner}.{name}"
-        for owner, definition in definitions.items()
-        for name, field in definition["properties"].items()
-        if {"type": "null"} in field.get("anyOf", []) and "description" not in field
-    ]
-    assert silent == []
+    assert unexplained(evaluation_schema()) == []
 
 
 def test_an_unknown_key_is_refused(cohort: Cohort, tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from strokelens.case import Case
-from strokelens.cli import app
 from strokelens.cli.phantom import Labelled, Layout, Textures
 from strokelens.cohorts.inspection import by_voxels, inspect
 from strokelens.cohorts.layouts import open_cohort
@@ -28,6 +25,7 @@ from strokelens.phantom.kinds import BidsSeries, DicomSeries, Diffgen, Isles, Jo
 from strokelens.phantom.lesion import Group, draw_occlusion
 from strokelens.phantom.patient import simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
+from tests.commands import PhantomRun
 
 SLICES = Slices(CtProtocol(matrix=64, slices=3, frames=24, interval_s=2.0, noise_hu=3.0))
 ISLES = Isles(DscProtocol(matrix=64, slices=6, frames=30, interval_s=2.0))
@@ -406,21 +404,7 @@ def test_the_nihss_grows_with_the_lesion_and_is_missing_for_some() -> None:
     assert np.corrcoef(volumes, scores)[0, 1] > 0.6
 
 
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(as_a_user: Callable[[], AbstractContextManager[None]]) -> Run:
-    """The verb, called in this process."""
-
-    def call(*words: str) -> Result:
-        with as_a_user():
-            return CliRunner().invoke(app, ["phantom", *words])
-
-    return call
-
-
-def test_the_verb_makes_a_cohort_and_says_what_is_in_it(tmp_path: Path, run: Run) -> None:
+def test_the_verb_makes_a_cohort_and_says_what_is_in_it(tmp_path: Path, phantom: PhantomRun) -> None:
     words = (
         "--layout",
         "bids",
@@ -435,34 +419,36 @@ def test_the_verb_makes_a_cohort_and_says_what_is_in_it(tmp_path: Path, run: Run
         "--frames",
         "5",
     )
-    result = run(str(tmp_path / "out"), *words, "--workers", "1")
+    result = phantom(str(tmp_path / "out"), *words, "--workers", "1")
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0].startswith("sub-sim0: LVO, penumbra ")
     assert lines[1] == "sub-sim1: WIS, penumbra 0.0 ml, core 0.0 ml"
     assert lines[2].endswith("2 simulated patients. Research use only; not a medical device.")
-    told = run(str(tmp_path / "out"), *words, "--json")
+    told = phantom(str(tmp_path / "out"), *words, "--json")
     assert [json.loads(line)["name"] for line in told.output.splitlines()] == ["sub-sim0", "sub-sim1"]
 
 
-def test_the_verb_makes_diffgen(tmp_path: Path, run: Run) -> None:
+def test_the_verb_makes_diffgen(tmp_path: Path, phantom: PhantomRun) -> None:
     words = ("--layout", "diffgen", "--matrix", "24", "--slices", "5", "--labelled", "first", "--textures", "random")
-    result = run(str(tmp_path / "out"), *words)
+    result = phantom(str(tmp_path / "out"), *words)
     assert result.exit_code == 0, result.output
     about = json.loads((tmp_path / "out/Dataset901_Diffgen/dataset.json").read_text())
     assert "parameters random, labels first; no images of patients" in about["description"]
 
 
-def test_a_scan_that_gives_no_maps_ends_with_its_reason(tmp_path: Path, run: Run) -> None:
-    result = run(str(tmp_path / "out"), "--layout", "ctp_slices", "--matrix", "32", "--slices", "2", "--frames", "4")
+def test_a_scan_that_gives_no_maps_ends_with_its_reason(tmp_path: Path, phantom: PhantomRun) -> None:
+    result = phantom(
+        str(tmp_path / "out"), "--layout", "ctp_slices", "--matrix", "32", "--slices", "2", "--frames", "4"
+    )
     assert result.exit_code == 2
     assert "strokelens: CTP_01_001: sim-0: 4 frames cannot hold a bolus; at least" in result.output
     assert "strokelens: no case could be made: sim-0: 4 frames" in result.output
 
 
-def test_groups_of_patients_in_their_own_folders(tmp_path: Path, run: Run) -> None:
+def test_groups_of_patients_in_their_own_folders(tmp_path: Path, phantom: PhantomRun) -> None:
     small = ("--matrix", "32", "--slices", "2", "--frames", "5", "--groups", "0:0:1")
-    result = run(str(tmp_path), "--cases", "2", *small)
+    result = phantom(str(tmp_path), "--cases", "2", *small)
     assert "sim-1: WIS, penumbra 0.0 ml" in result.output
 
 
@@ -493,8 +479,10 @@ def test_groups_of_patients_in_their_own_folders(tmp_path: Path, run: Run) -> No
         (("--layout", "diffgen", "--frames", "9"), "--layout diffgen has no use for --frames 9; leave it out"),
     ],
 )
-def test_options_that_do_not_fit_are_told(tmp_path: Path, run: Run, words: tuple[str, ...], message: str) -> None:
-    result = run(str(tmp_path / "out"), *words)
+def test_options_that_do_not_fit_are_told(
+    tmp_path: Path, phantom: PhantomRun, words: tuple[str, ...], message: str
+) -> None:
+    result = phantom(str(tmp_path / "out"), *words)
     assert result.exit_code == 2
     assert message in result.output
     assert not (tmp_path / "out").exists()

@@ -1,14 +1,12 @@
 """Simulated patients on disk, and the verb that makes them."""
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from strokelens.cli import app
 from strokelens.cli.phantom import Group
@@ -18,6 +16,7 @@ from strokelens.phantom.cohort import protocol_of, write_patient
 from strokelens.phantom.groups import GROUP_SHARES, group_of
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
+from tests.commands import PhantomRun
 
 SMALL = ("--matrix", "32", "--slices", "3", "--frames", "5")
 
@@ -32,20 +31,6 @@ def folder(patient: Patient, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("cohort")
     write_patient(place, patient)
     return place
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(as_a_user: Callable[[], AbstractContextManager[None]]) -> Run:
-    """The verb, called in this process."""
-
-    def call(*words: str) -> Result:
-        with as_a_user():
-            return CliRunner().invoke(app, ["phantom", *words])
-
-    return call
 
 
 def test_a_written_series_is_read_back_as_it_was(patient: Patient, folder: Path) -> None:
@@ -100,17 +85,17 @@ def test_a_varied_protocol_belongs_to_its_seed() -> None:
     assert protocol_of(3, CtProtocol()) == protocol_of(3, CtProtocol()) != protocol_of(4, CtProtocol())
 
 
-def test_the_verb_makes_a_folder_for_each_patient_and_says_what_is_in_it(tmp_path: Path, run: Run) -> None:
-    result = run(str(tmp_path / "out"), "--cases", "2", "--seed", "5", "--group", "lvo", *SMALL)
+def test_the_verb_makes_a_folder_for_each_patient_and_says_what_is_in_it(tmp_path: Path, phantom: PhantomRun) -> None:
+    result = phantom(str(tmp_path / "out"), "--cases", "2", "--seed", "5", "--group", "lvo", *SMALL)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sim-5", "sim-6"]
     assert "sim-6: LVO, penumbra" in result.output
     assert "2 simulated patients. Research use only; not a medical device." in result.output
 
 
-def test_the_same_command_writes_the_same_bytes(tmp_path: Path, run: Run) -> None:
+def test_the_same_command_writes_the_same_bytes(tmp_path: Path, phantom: PhantomRun) -> None:
     for name in ("one", "two"):
-        assert run(str(tmp_path / name), *SMALL).exit_code == 0
+        assert phantom(str(tmp_path / name), *SMALL).exit_code == 0
     one, two = (
         {
             path.relative_to(tmp_path / name): path.read_bytes()
@@ -123,37 +108,37 @@ def test_the_same_command_writes_the_same_bytes(tmp_path: Path, run: Run) -> Non
     assert len(one) == 15
 
 
-def test_an_existing_patient_is_refused_before_any_work_unless_told(tmp_path: Path, run: Run) -> None:
-    assert run(str(tmp_path), "--seed", "1", *SMALL).exit_code == 0
-    refused = run(str(tmp_path), "--cases", "2", *SMALL)
+def test_an_existing_patient_is_refused_before_any_work_unless_told(tmp_path: Path, phantom: PhantomRun) -> None:
+    assert phantom(str(tmp_path), "--seed", "1", *SMALL).exit_code == 0
+    refused = phantom(str(tmp_path), "--cases", "2", *SMALL)
     assert refused.exit_code == 2
     assert "sim-1 exists; give another folder, or --overwrite to replace it" in refused.output
     assert not (tmp_path / "sim-0").exists()
-    assert run(str(tmp_path), "--seed", "1", "--overwrite", *SMALL).exit_code == 0
+    assert phantom(str(tmp_path), "--seed", "1", "--overwrite", *SMALL).exit_code == 0
 
 
-def test_machines_get_one_json_object_a_patient(tmp_path: Path, run: Run) -> None:
-    result = run(str(tmp_path / "out"), "--group", "WIS", "--vary", "--modality", "MR", "--json", *SMALL)
+def test_machines_get_one_json_object_a_patient(tmp_path: Path, phantom: PhantomRun) -> None:
+    result = phantom(str(tmp_path / "out"), "--group", "WIS", "--vary", "--modality", "MR", "--json", *SMALL)
     told = json.loads(result.output)
     assert told["modality"] == "MR"
     assert told["volumes_ml"] == {"penumbra": 0.0, "core": 0.0, "hypoperfused": 0.0}
 
 
-def test_a_written_patient_is_read_under_its_own_name(tmp_path: Path, run: Run) -> None:
-    assert run(str(tmp_path), "--seed", "5", *SMALL).exit_code == 0
+def test_a_written_patient_is_read_under_its_own_name(tmp_path: Path, phantom: PhantomRun) -> None:
+    assert phantom(str(tmp_path), "--seed", "5", *SMALL).exit_code == 0
     assert read_study(tmp_path / "sim-5").id == "sim-5"
 
 
-def test_only_patients_are_replaced(tmp_path: Path, run: Run) -> None:
+def test_only_patients_are_replaced(tmp_path: Path, phantom: PhantomRun) -> None:
     (tmp_path / "sim-0").mkdir()
     (tmp_path / "sim-0/result.json").write_text("strokelens")
-    refused = run(str(tmp_path), "--overwrite", *SMALL)
+    refused = phantom(str(tmp_path), "--overwrite", *SMALL)
     assert refused.exit_code == 2
     assert "sim-0 has no patient.json by strokelens and is not replaced" in refused.output
 
 
 def test_an_interrupted_batch_keeps_what_is_whole_and_does_not_deny_it(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, phantom: PhantomRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(seed: int, **options: Any) -> Patient:
         if seed == 1:
@@ -161,7 +146,7 @@ def test_an_interrupted_batch_keeps_what_is_whole_and_does_not_deny_it(
         return simulate(seed, **options)
 
     monkeypatch.setattr("strokelens.phantom.patient.simulate", interrupted)
-    result = run(str(tmp_path), "--cases", "2", *SMALL)
+    result = phantom(str(tmp_path), "--cases", "2", *SMALL)
     assert result.exit_code == 130
     assert result.stderr == "strokelens: interrupted\n"
     assert [path.name for path in tmp_path.iterdir()] == ["sim-0"]
@@ -179,7 +164,7 @@ def test_the_command_line_has_every_group() -> None:
     assert set(Group) == {"mixed", *GROUP_SHARES}
 
 
-def test_noise_in_hu_is_refused_for_mr(tmp_path: Path, run: Run) -> None:
-    result = run(str(tmp_path / "out"), "--modality", "MR", "--noise", "5")
+def test_noise_in_hu_is_refused_for_mr(tmp_path: Path, phantom: PhantomRun) -> None:
+    result = phantom(str(tmp_path / "out"), "--modality", "MR", "--noise", "5")
     assert result.exit_code == 2
     assert "--noise 5 is in HU, and MR has none; leave it out with --modality MR" in result.output

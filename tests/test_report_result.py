@@ -21,6 +21,7 @@ from strokelens.flags import Flag
 from strokelens.perfusion.mismatch import Mismatch
 from strokelens.report.result import Result, result_of, result_schema, result_text, schema_text
 from tests.report_examples import CREATED, ct_finding, head_grid, mr_finding
+from tests.schemas import unexplained
 
 SCHEMA_PATH = Path(__file__).parents[1] / "docs" / "reference" / "result.schema.json"
 SMALL_CT = head_grid((40, 44, 6), (4.0, 4.2, 18.0))
@@ -62,14 +63,7 @@ def test_results_obey_the_schema(make: Callable[[], Finding]) -> None:
 
 
 def test_every_field_of_the_schema_that_may_be_null_says_why() -> None:
-    definitions = {"Result": result_schema(), **result_schema()["$defs"]}
-    silent = [
-        f"{owner}.{name}"
-        for owner, definition in definitions.items()
-        for name, field in definition["properties"].items()
-        if {"type": "null"} in field.get("anyOf", []) and "description" not in field
-    ]
-    assert silent == []
+    assert unexplained(result_schema()) == []
 
 
 def test_an_unknown_key_is_refused(ct: Finding) -> None:

@@ -6,10 +6,13 @@ A line feed parts what may stand on lines of its own.
 from math import isnan
 from typing import Final
 
-from strokelens.metrics.agreement import Interval
+from strokelens.metrics.agreement import Interval, Limits
 from strokelens.metrics.scores import Summary
 
 NOTHING: Final = "–"
+
+VOLUMES: Final = ("bias (ml)", "lower limit (ml)", "upper limit (ml)", "patients")
+"""The heads over an agreement of volumes."""
 
 _SMALLEST_P: Final = 0.0001
 
@@ -48,7 +51,13 @@ def interval(of: Interval, digits: int) -> str:
     return NOTHING if isnan(of.mean) else f"{number(of.mean, digits)}{_bounds(of, digits)}"
 
 
-def limit(value: float, margin: float) -> str:
+def volumes(bias: Interval, limits: Limits) -> tuple[str, str, str, str]:
+    """The cells of an agreement of volumes, under `VOLUMES`."""
+    ends = (_limit(limits.lower, limits.margin), _limit(limits.upper, limits.margin))
+    return interval(bias, 1), *ends, share(limits.used, limits.total)
+
+
+def _limit(value: float, margin: float) -> str:
     """A limit of agreement with its interval, `−1.0 [−2.0, 0.0]`."""
     bounds = f" [{number(value - margin, 1)}, {number(value + margin, 1)}]"
     return NOTHING if isnan(value) else f"{number(value, 1)}{bounds}"

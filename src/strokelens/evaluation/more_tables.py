@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from strokelens.evaluation import legacy
-from strokelens.evaluation.cells import NOTHING, full, interval, limit, number, share, spread
+from strokelens.evaluation.cells import NOTHING, VOLUMES, full, interval, number, share, spread, volumes
 from strokelens.evaluation.interrater import SHOWN, Interrater
 from strokelens.evaluation.legacy import LegacyCell
 from strokelens.evaluation.names import PROBABILITIES, SCORES
@@ -77,20 +77,16 @@ def _between(found: Interrater) -> Table:
         f"are {found.annotator} − truth in ml (Bland–Altman), of patients' means: the bias, and the limits of 95 % of "
         "differences, each with its 95 % interval."
     )
-    heads = ("bias (ml)", "lower limit (ml)", "upper limit (ml)", "patients")
     rows = tuple(
         (
             each.group,
             each.name,
             *(spread(each.summaries[score], SCORES[score].digits) for score in SHOWN),
-            interval(each.interval, 1),
-            limit(each.limits.lower, each.limits.margin),
-            limit(each.limits.upper, each.limits.margin),
-            share(each.limits.used, each.limits.total),
+            *volumes(each.interval, each.limits),
         )
         for each in found.spreads
     )
-    header = ("group", "class", *(SCORES[score].head for score in SHOWN), *heads)
+    header = ("group", "class", *(SCORES[score].head for score in SHOWN), *VOLUMES)
     return Table("Two annotators", note, header, rows, keys=2)
 
 

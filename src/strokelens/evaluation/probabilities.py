@@ -7,6 +7,7 @@ probability of hypoperfused tissue is that of penumbra plus that of core. A case
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from strokelens.cohorts.predictions import Predictions
 from strokelens.cohorts.probabilities import Probabilities, ProbabilityFiles, beside, find_probabilities
 from strokelens.errors import StrokelensError
 from strokelens.evaluation.calibrated import BINS, CalibratedRow, Calibration
-from strokelens.evaluation.failures import crash, lost, was_ended
-from strokelens.evaluation.results import CLASSES, Evaluation
+from strokelens.evaluation.failures import attempt, lost, was_ended
+from strokelens.evaluation.results import CLASSES, Evaluation, Failure
 from strokelens.labels import BRAIN
 from strokelens.metrics.calibration import auc, brier, reliability
 from strokelens.processes import surviving
@@ -100,15 +101,18 @@ def _lost(job: _Job) -> CalibratedRow:
 def _row(job: _Job) -> CalibratedRow:
     """The row of one case; a truth that cannot be read is told elsewhere."""
     try:
-        try:
-            truth = job.case.read_truth().truth
-        except StrokelensError:
-            return CalibratedRow(job.model, job.case.id)
-        assert truth is not None
-        return CalibratedRow(
-            job.model, job.case.id, calibrated(truth, job.probabilities.read(truth.scheme, truth.grid))
-        )
+        found = attempt(job.case.id, partial(_calibrated, job))
     except StrokelensError as error:
         return CalibratedRow(job.model, job.case.id, failure=str(error))
-    except Exception as error:
-        return CalibratedRow(job.model, job.case.id, failure=crash(job.case.id, error).message)
+    if isinstance(found, Failure):
+        return CalibratedRow(job.model, job.case.id, failure=found.message)
+    return found
+
+
+def _calibrated(job: _Job) -> CalibratedRow:
+    try:
+        truth = job.case.read_truth().truth
+    except StrokelensError:
+        return CalibratedRow(job.model, job.case.id)
+    assert truth is not None
+    return CalibratedRow(job.model, job.case.id, calibrated(truth, job.probabilities.read(truth.scheme, truth.grid)))

@@ -7,6 +7,7 @@ hypoperfused tissue is penumbra and core together. Grids must agree: nothing is 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from strokelens.case import Case, Segmentation
@@ -17,7 +18,7 @@ from strokelens.cohorts.slice_reader import SliceReader
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import GridError, LabelError, StrokelensError
 from strokelens.evaluation.ancestors import Measure, Theirs
-from strokelens.evaluation.failures import crash, lost, was_ended
+from strokelens.evaluation.failures import attempt, lost, was_ended
 from strokelens.evaluation.results import CLASSES, Annotator, Evaluation, Failure, Row
 from strokelens.grid import Grid, difference
 from strokelens.labels import LabelScheme
@@ -173,11 +174,9 @@ def _lacks_truth(entry: Entry) -> bool:
 
 def _read_truth(entry: Entry) -> Case | Failure:
     try:
-        return entry.read_truth()
+        return attempt(entry.id, entry.read_truth)
     except StrokelensError as error:
         return Failure("no-truth" if _lacks_truth(entry) else "truth", str(error))
-    except Exception as error:
-        return crash(entry.id, error)
 
 
 def _drawn(name: str, entry: Entry, masks: Entry | str | None) -> Case | Failure:
@@ -199,14 +198,12 @@ def _read(entry: Entry, prediction: Entry | str | None, *, called: str = "predic
         if _is_truth(entry, prediction):
             message = f"the {called} of {entry.id} is the file of its truth; give the folder of the {called}s"
             return Failure("is-truth", message)
-        return prediction.read_truth()
+        return attempt(entry.id, prediction.read_truth)
     except LabelError as error:
         return Failure("labels", str(error))
     except StrokelensError as error:
         refused = any(problem.code == "labels" for problem in prediction.problems)
         return Failure("labels" if refused else "prediction", str(error))
-    except Exception as error:
-        return crash(entry.id, error)
 
 
 def _is_truth(entry: Entry, prediction: Entry) -> bool:
@@ -247,10 +244,10 @@ def _row(known: Row, truth: Case | Failure, found: Case | Failure, measure: Meas
     assert isinstance(found, Case)
     assert truth.truth is not None
     assert found.truth is not None
-    try:
-        values, volumes, failures, theirs = _compared(truth.truth, found.truth, known.case_id, measure)
-    except Exception as error:
-        return replace(known, failures=(crash(known.case_id, error),))
+    compared = attempt(known.case_id, partial(_compared, truth.truth, found.truth, known.case_id, measure))
+    if isinstance(compared, Failure):
+        return replace(known, failures=(compared,))
+    values, volumes, failures, theirs = compared
     return replace(known, scores=values, volumes=volumes, failures=failures, theirs=theirs)
 
 

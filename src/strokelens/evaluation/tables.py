@@ -6,7 +6,7 @@ A cell says `n of N` where not every person has the score; an en dash where nobo
 from collections import Counter
 from typing import Final
 
-from strokelens.evaluation.cells import full, interval, limit, number, p_value, share, spread
+from strokelens.evaluation.cells import VOLUMES, full, interval, number, p_value, share, spread, volumes
 from strokelens.evaluation.more_tables import annotator_tables, legacy_tables, probability_tables
 from strokelens.evaluation.names import PROBABILITIES, SCORES, TERMS
 from strokelens.evaluation.overview import Overview
@@ -191,14 +191,11 @@ def _volumes(overview: Overview) -> Table:
             each.model,
             each.group,
             each.name,
-            interval(each.interval, 1),
-            limit(each.limits.lower, each.limits.margin),
-            limit(each.limits.upper, each.limits.margin),
-            share(each.limits.used, each.limits.total),
+            *volumes(each.interval, each.limits),
         )
         for each in overview.agreements
     )
-    header = ("model", "group", "class", "bias (ml)", "lower limit (ml)", "upper limit (ml)", "patients")
+    header = ("model", "group", "class", *VOLUMES)
     return Table("Volumes", note, header, rows, keys=3)
 
 
