@@ -20,7 +20,7 @@ from strokelens.arrays import Volume
 from strokelens.case import Case, Segmentation
 from strokelens.errors import CaseError
 from strokelens.grid import Grid, from_radiological, radiological
-from strokelens.labels import LabelScheme
+from strokelens.labels import CORE, PENUMBRA, LabelScheme
 from strokelens.perfusion.colormap import BAR_RANGES, VENDOR_TABLES
 
 Form = Literal["colours", "values"]
@@ -126,14 +126,13 @@ def prepare(case: Case, recipe: Recipe, colours: Mapping[str, Colours] | None = 
     """The case as the recipe wants it; `colours` are its own pictures, where it has them.
 
     Maps in physical units are coloured by the vendor's table where a recipe of colours finds no picture. Raises
-    `CaseError` when a map is lacking.
+    `CaseError` when a map is lacking, or a class of the recipe is none of the truth's.
     """
     frame = Frame.of(case.grid, recipe.size)
     channels = [plane for name in recipe.maps for plane in _planes(case, name, recipe, colours or {}, frame)]
     truth = None
     if case.truth is not None:
-        labels = case.truth.scheme.merge(case.truth.labels, recipe.scheme)
-        truth = frame.reduced_labels(labels, len(recipe.scheme))
+        truth = frame.reduced_labels(_labels(case.id, case.truth, recipe.scheme), len(recipe.scheme))
     numbers = [case.clinical.get(name, nan) / CLINICAL[name] for name in recipe.clinical]
     values = np.array(numbers, np.float32)
     return Sample(np.stack(channels, axis=1), truth, np.nan_to_num(values), ~np.isnan(values), frame)
@@ -150,6 +149,18 @@ def segmentation(probabilities: Float[np.ndarray, "z n s s"], frame: Frame, sche
     restored = frame.restored(probabilities)
     named = {label.name: restored[at] for at, label in enumerate(scheme) if at > 0}
     return Segmentation(restored.argmax(axis=0).astype(np.uint8), frame.grid, scheme, named)
+
+
+def _labels(case_id: str, truth: Segmentation, scheme: LabelScheme) -> UInt8[np.ndarray, "i j k"]:
+    """The truth in the recipe's classes; where penumbra is none of them it is core, as both are without blood."""
+    lacking = [name for name in scheme.names if name not in truth.scheme.names]
+    if lacking:
+        known = ", ".join(truth.scheme.names[1:])
+        raise CaseError(f"{case_id}: its truth tells no {lacking[0]}, only {known}; set input.classes to what it tells")
+    labels = truth.scheme.merge(truth.labels, scheme)
+    if PENUMBRA not in scheme and PENUMBRA in truth.scheme:
+        labels[truth.mask(PENUMBRA.name)] = scheme.value(CORE.name)
+    return labels
 
 
 def _planes(

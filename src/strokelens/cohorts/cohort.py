@@ -116,8 +116,9 @@ class Entry:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The clinical values that are numbers."""
-        return {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
+        """The clinical values that are numbers; a sex that is told is `female`, 1 or 0."""
+        sex = {"female": float(self.clinical["sex"] == "F")} if self.clinical.get("sex") in ("F", "M") else {}
+        return sex | {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
 
     @property
     def doubted(self) -> Problem | None:

@@ -1,0 +1,162 @@
+"""A trained network with all that is needed to use it: settings, classes, and a card that tells where it came from.
+
+On disk it is a folder of `weights.safetensors` and `card.json`; nothing in it is ever unpickled.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from strokelens import __version__
+from strokelens.errors import FileError
+from strokelens.flags import RESEARCH_USE
+from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, LabelScheme
+from strokelens.networks.built import built
+from strokelens.networks.fusion import Fusion
+from strokelens.prepare import Recipe
+from strokelens.settings.reading import parse_settings
+from strokelens.settings.schema import Settings
+
+FORMAT: Final = "strokelens model 1"
+"""What a card calls itself."""
+
+CARD: Final = "card.json"
+WEIGHTS: Final = "weights.safetensors"
+LICENCE: Final = "GPL-3.0-or-later"
+
+_SCHEMES: Final = {2: CORE_ONLY, 3: CORE_PENUMBRA, 4: CORE_PENUMBRA_BRAIN}
+_NO_MODEL = "{} is no model by strokelens; give the folder `model` that `strokelens train` wrote"
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where a model came from.
+
+    `persons` are those of each part of the split, whose hash is `split_sha256`; `data_sha256` is that of the prepared
+    cases. `scores` are of the persons that validated, who chose when to stop: they flatter. `pretrained_sha256` is that
+    of the weights that the encoders began with.
+    """
+
+    persons: Mapping[str, int]
+    simulated: bool
+    split_sha256: str
+    data_sha256: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    pretrained_sha256: str | None = None
+    version: str = __version__
+
+    @property
+    def trained_on(self) -> str:
+        """One line for people."""
+        count = self.persons.get("train", 0)
+        return f"trained on {count} {'simulated ' if self.simulated else ''}patient{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network, the settings that it was trained with, and its card.
+
+    >>> settings = Settings(name="small", network={"width": 1 / 64})
+    >>> model = Model(built(settings), settings, Card({"train": 3}, True, "", ""))
+    >>> model.name, model.scheme.names, model.card.trained_on
+    ('small (simulated patients)', ('background', 'penumbra', 'core'), 'trained on 3 simulated patients')
+    """
+
+    net: Fusion
+    settings: Settings
+    card: Card
+
+    @property
+    def name(self) -> str:
+        """The settings' name; of a model that saw simulated patients only it says so."""
+        return f"{self.settings.name}{' (simulated patients)' if self.card.simulated else ''}"
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """The classes of its segmentations."""
+        return scheme_of(self.settings)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How a case is prepared for it."""
+        return recipe_of(self.settings)
+
+
+def scheme_of(settings: Settings) -> LabelScheme:
+    """The classes that are told apart."""
+    return _SCHEMES[settings.input.classes]
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """How cases are prepared for a training."""
+    seen = settings.input
+    return Recipe(seen.maps, scheme_of(settings), seen.clinical, seen.form, seen.size)
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Write a model into an existing folder; the card comes last, so that a folder with a card is whole."""
+    part = folder / f".{WEIGHTS}"
+    save_file({name: tensor.contiguous() for name, tensor in model.net.state_dict().items()}, part)
+    part.replace(folder / WEIGHTS)
+    card = {
+        "format": FORMAT,
+        "name": model.name,
+        "intended_use": RESEARCH_USE,
+        "licence": LICENCE,
+        "labels": dict(enumerate(model.scheme.names)),
+        "channels": list(model.settings.input.maps),
+        **asdict(model.card),
+        "settings": model.settings.model_dump(mode="json"),
+    }
+    part = folder / f".{CARD}"
+    part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(folder / CARD)
+
+
+def load_model(path: Path) -> Model:
+    """The model of a folder, of a run's folder that holds one, or of the card itself; ready to predict.
+
+    Raises `FileError` when there is none, or its parts are damaged or do not fit each other.
+    """
+    folder = _folder(path)
+    try:
+        told = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"{folder / CARD} cannot be read: {error}; train anew, or copy the model again") from error
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise FileError(_NO_MODEL.format(folder))
+    settings = parse_settings(json.dumps(told.get("settings")), str(folder / CARD))
+    card = _card(told, folder)
+    net = built(settings)
+    try:
+        net.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise FileError(f"{folder / WEIGHTS} does not fit its card: {first}; copy the whole folder again") from error
+    net.eval()
+    return Model(net, settings, card)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path leads to a model, told by names alone."""
+    return any((each / CARD).is_file() for each in (path, path / "model"))
+
+
+def _folder(path: Path) -> Path:
+    for each in (path.parent if path.name == CARD else path, path / "model"):
+        if (each / CARD).is_file():
+            return each
+    raise FileError(_NO_MODEL.format(path))
+
+
+def _card(told: Mapping[str, object], folder: Path) -> Card:
+    names = ("persons", "simulated", "split_sha256", "data_sha256", "scores", "pretrained_sha256", "version")
+    try:
+        return Card(**{name: told[name] for name in names})  # type: ignore[arg-type]
+    except KeyError as error:
+        raise FileError(f"{folder / CARD} has no {error}; copy the whole folder again") from error

@@ -1,0 +1,111 @@
+"""Models on disk: what is saved is what is loaded, and what is damaged is one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from strokelens.errors import FileError, SettingsError
+from strokelens.model import CARD, WEIGHTS, Card, Model, is_model, load_model, save_model
+from strokelens.networks.built import built, design_of
+from strokelens.networks.inputs import standardised, unit
+from strokelens.settings.schema import Settings
+
+SETTINGS = Settings.model_validate_json(
+    '{"name": "tiny", "input": {"maps": ["CBF", "Tmax"], "clinical": ["nihss"], "size": 64},'
+    ' "network": {"width": 0.0625}, "training": {"seed": 5}}'
+)
+CARD_OF = Card({"train": 2, "validation": 1}, True, "a" * 64, "b" * 64, {"dice_core": 0.5})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "run" / "model"
+    place.mkdir(parents=True)
+    save_model(Model(built(SETTINGS), SETTINGS, CARD_OF), place)
+    return place
+
+
+@pytest.mark.parametrize("given", ["model", ".", "model/card.json"])
+def test_a_model_comes_back_from_its_folder_its_run_or_its_card(folder: Path, given: str) -> None:
+    model = load_model(folder.parent / given)
+    assert (model.settings, model.card) == (SETTINGS, CARD_OF)
+    assert not model.net.training
+    fresh = built(SETTINGS).state_dict()
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in model.net.state_dict().items())
+    assert is_model(folder.parent)
+    assert not is_model(folder.parent.parent)
+
+
+def test_the_card_tells_where_the_model_came_from(folder: Path) -> None:
+    told = json.loads((folder / CARD).read_text())
+    assert told["name"] == "tiny (simulated patients)"
+    assert told["labels"] == {"0": "background", "1": "penumbra", "2": "core"}
+    assert told["intended_use"].startswith("Research use only")
+    assert told["settings"]["training"]["seed"] == 5
+
+
+def test_another_seed_draws_other_weights_and_leaves_the_callers_chance_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    other = built(SETTINGS.model_copy(update={"training": SETTINGS.training.model_copy(update={"seed": 6})}))
+    assert torch.equal(torch.rand(3), expected)
+    assert not torch.equal(next(other.parameters()), next(built(SETTINGS).parameters()))
+
+
+def test_the_design_follows_the_settings() -> None:
+    design = design_of(SETTINGS)
+    assert (design.maps, design.clinical, design.classes, design.colours, design.grid, design.width) == (
+        ("CBF", "Tmax"), ("nihss",), 3, 3, 2, 0.0625
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda place: (place / CARD).write_text("{"), "card.json cannot be read"),
+        (lambda place: (place / CARD).write_text("{}"), "is no model by strokelens"),
+        (lambda place: (place / WEIGHTS).write_bytes(b"no weights at all"), "does not fit its card"),
+        (lambda place: (place / WEIGHTS).unlink(), "does not fit its card"),
+    ],
+    ids=["half a card", "another file", "damaged weights", "no weights"],
+)
+def test_a_damaged_model_is_one_line(folder: Path, damage: object, message: str) -> None:
+    damage(folder)  # type: ignore[operator]
+    with pytest.raises(FileError, match=message) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_without_a_hash_or_with_strange_settings_is_refused(folder: Path) -> None:
+    told = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps({name: value for name, value in told.items() if name != "data_sha256"}))
+    with pytest.raises(FileError, match="has no 'data_sha256'"):
+        load_model(folder)
+    (folder / CARD).write_text(json.dumps(told | {"settings": {"name": "x", "depth": 3}}))
+    with pytest.raises(SettingsError, match="no setting 'depth'"):
+        load_model(folder)
+
+
+def test_weights_of_another_width_are_refused(folder: Path) -> None:
+    told = json.loads((folder / CARD).read_text())
+    told["settings"]["network"]["width"] = 0.125
+    (folder / CARD).write_text(json.dumps(told))
+    with pytest.raises(FileError, match="does not fit its card"):
+        load_model(folder)
+
+
+def test_colours_are_standardised_as_imagenet_was() -> None:
+    stored = torch.tensor([255, 0, 51], dtype=torch.uint8).view(1, 3, 1, 1).repeat(1, 2, 2, 2)
+    found = standardised(unit(stored), form="colours")
+    assert found[0, :3, 0, 0].tolist() == pytest.approx([(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225])
+    assert torch.equal(found[:, :3], found[:, 3:])
+
+
+def test_legacy_reads_raw_blue_green_red_and_values_stay_as_they_are() -> None:
+    stored = torch.tensor([255, 0, 51], dtype=torch.uint8).view(1, 3, 1, 1)
+    assert standardised(unit(stored), form="colours", legacy=True).flatten().tolist() == [51.0, 0.0, 255.0]
+    values = torch.rand(1, 2, 4, 4)
+    assert torch.equal(standardised(values, form="values"), values)
