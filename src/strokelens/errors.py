@@ -11,6 +11,7 @@
     ├── UnitError              values that fit no known unit
     ├── RuleError              an unknown rule or method, or one that lacks its maps
     ├── SettingsError          a setting is unknown, impossible, or does not fit the data or another setting
+    ├── TrainingError          a training cannot go on: the loss is no number, or a run does not fit its settings
     ├── CohortError            a folder is no cohort, or a split does not fit it
     └── OutputError            the results cannot be written where they were asked for
 
@@ -55,6 +56,10 @@ class RuleError(StrokelensError):
 
 class SettingsError(StrokelensError):
     """A setting is unknown or impossible, or does not fit the data or another setting."""
+
+
+class TrainingError(StrokelensError):
+    """A training cannot start or go on: its loss is no number, or its folder holds another run."""
 
 
 class CohortError(StrokelensError):

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -152,6 +152,21 @@ def loss_named(name: str, weights: Sequence[float], **options: float) -> Loss:
         return LOSSES[name](logits, labels, logits.new_tensor(weights), **options)
 
     return loss
+
+
+def severity(labels: Labels, weights: Sequence[float], sixfold: Bool[Tensor, "b"]) -> PerSample:
+    """The ancestor's weight of each sample: the mean over its voxels of their class's, where `sixfold` of lesions × 6.
+
+    Lesions are the two last classes, or of two the last. A slice without one has hardly any weight.
+
+    >>> severity(torch.tensor([[0, 0, 1, 2]]), (0.1, 50, 440), torch.tensor([True])).item()
+    735.05...
+    """
+    table = torch.tensor(weights, device=labels.device)
+    lesion = torch.arange(len(weights), device=labels.device) >= max(1, len(weights) - 2)
+    tables = torch.stack([table, torch.where(lesion, 6 * table, table)])
+    found: PerSample = tables[sixfold.long().view(-1, *[1] * (labels.ndim - 1)), labels.long()].flatten(1).mean(1)
+    return found
 
 
 def _pair(logits: Logits, labels: Labels) -> tuple[Logits, Logits]:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from strokelens import __version__
+from strokelens.cohorts.encode import write_json
 from strokelens.errors import FileError
 from strokelens.flags import RESEARCH_USE
 from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, LabelScheme
@@ -24,6 +25,9 @@ from strokelens.settings.schema import Settings
 
 FORMAT: Final = "strokelens model 1"
 """What a card calls itself."""
+
+MODEL: Final = "model"
+"""The folder of a run that holds its model."""
 
 CARD: Final = "card.json"
 WEIGHTS: Final = "weights.safetensors"
@@ -114,7 +118,7 @@ def save_model(model: Model, folder: Path) -> None:
         "settings": model.settings.model_dump(mode="json"),
     }
     part = folder / f".{CARD}"
-    part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(part, card)
     part.replace(folder / CARD)
 
 
@@ -144,11 +148,11 @@ def load_model(path: Path) -> Model:
 
 def is_model(path: Path) -> bool:
     """Whether a path leads to a model, told by names alone."""
-    return any((each / CARD).is_file() for each in (path, path / "model"))
+    return any((each / CARD).is_file() for each in (path, path / MODEL))
 
 
 def _folder(path: Path) -> Path:
-    for each in (path.parent if path.name == CARD else path, path / "model"):
+    for each in (path.parent if path.name == CARD else path, path / MODEL):
         if (each / CARD).is_file():
             return each
     raise FileError(_NO_MODEL.format(path))

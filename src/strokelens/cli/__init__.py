@@ -21,6 +21,7 @@ from strokelens.cli.phantom import phantom
 from strokelens.cli.progress import loudness
 from strokelens.cli.segment import segment
 from strokelens.cli.split import split
+from strokelens.cli.train import train
 from strokelens.errors import StrokelensError
 
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
@@ -90,5 +91,6 @@ app.command()(maps)
 app.command()(phantom)
 app.command()(inspect)
 app.command()(split)
+app.command()(train)
 app.command()(evaluate)
 app.add_typer(settings.app, name="settings")

@@ -65,6 +65,18 @@ Workers = Annotated[
 ]
 Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the frames as they lie.")]
 
+Change = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in training.batch=8; repeatable."),
+]
+Devices = Annotated[
+    str, typer.Option("--devices", metavar="WHICH", help="auto, cpu, cpu:2 for two processes, or ids of GPUs: 0,1.")
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="FOLDER", help="Where prepared cases are kept, for several runs; else in RUN."),
+]
+
 
 def reading(
     *,

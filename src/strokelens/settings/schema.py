@@ -83,12 +83,12 @@ class FusionNetwork(Part):
     """Share of features that training drops after each encoder."""
 
     pretrained: str | None = None
-    """`imagenet`, or a file of VGG16's weights with torchvision's names. Needs width 1."""
+    """`imagenet` (width 1), a file of VGG16's weights with torchvision's names, or a model by strokelens."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.pretrained is not None and self.width != 1:
-            raise ValueError(f"pretrained weights are of width 1, not {self.width:g}")
+        if self.pretrained == "imagenet" and self.width != 1:
+            raise ValueError(f"imagenet's weights are of width 1, not {self.width:g}; set pretrained to null")
         return self
 
 
@@ -216,6 +216,9 @@ class Training(Part):
 
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Batches a change of weights."""
+
+    lesion_share: Annotated[float, Field(ge=0, le=1)] | None = 0.5
+    """Share of an epoch's slices that show a lesion; all once where nothing is told."""
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the network's arithmetic; weights are float32."""

@@ -32,8 +32,9 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A case of the store; its arrays are mapped, not read."""
+    """A case of the store, under its key; its arrays are mapped, not read."""
 
+    key: str
     case_id: str
     person: str
     group: str | None
@@ -141,6 +142,7 @@ def _opened(entry: Entry, folder: Path, key: str) -> Prepared:
     i, j, k = about["shape"]
     frame = Frame(Grid((i, j, k), np.array(about["affine"])), about["factor"], about["size"])
     return Prepared(
+        key,
         entry.id,
         entry.person,
         entry.group,

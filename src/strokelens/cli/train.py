@@ -1,0 +1,79 @@
+"""`strokelens train`: a setting and a cohort → a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strokelens.cli import options
+from strokelens.cli.progress import loudness, say, steps
+
+
+def train(
+    setting: Annotated[
+        str, typer.Argument(metavar="SETTINGS", help="A JSON file, or a bundled name: `strokelens settings list`.")
+    ],
+    data: Annotated[Path, typer.Option("--data", metavar="COHORT", help="A cohort with truth, of any layout.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The folder of the run.")],
+    change: options.Change = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", metavar="NAME", help="How COHORT is laid out, if that is not recognised.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", metavar="FILE", help="A split of COHORT, or stavanger; else as settings say."),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            "--pretrained", metavar="WEIGHTS", help="imagenet, a file, a model, or none; else as settings say."
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    devices: options.Devices = "auto",
+    nodes: Annotated[int, typer.Option("--nodes", min=1, metavar="N", help="Machines that train together.")] = 1,
+    cache: options.Cache = None,
+    workers: options.Workers = None,
+    json: options.AsJson = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a network on a cohort: stage after stage, each until it no longer improves.
+
+    RUN gets model/ (weights and card), history.csv and .png, split.json, TensorBoard's files, and what --resume needs.
+    The same settings, seed and machine give the same weights. Exit code 1 if a case could not be used; the others were.
+    """
+    from strokelens.cohorts.layouts import open_cohort
+    from strokelens.flags import RESEARCH_USE
+    from strokelens.settings.changing import changed
+    from strokelens.settings.reading import read_settings
+    from strokelens.training.course import train as train_network
+    from strokelens.training.machine import Machine
+
+    loudness(verbose=verbose, quiet=quiet)
+    asked = list(change or ())
+    asked += [] if split is None else [f'split.file="{split}"']
+    asked += [] if pretrained is None else [f"network.pretrained={'null' if pretrained == 'none' else pretrained}"]
+    settings = changed(read_settings(setting), asked)
+    cohort = open_cohort(data, layout)
+    with steps(f"training {settings.name}") as done:
+        trained = train_network(
+            settings,
+            cohort,
+            out,
+            machine=Machine.told(devices, nodes=nodes),
+            cache=cache,
+            workers=workers,
+            resume=resume,
+            told=done,
+        )
+    for case in trained.refused:
+        say(f"{case.case_id}: not used: {case.message}")
+    if json:
+        typer.echo((out / "run.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        card = trained.model.card
+        scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in card.scores.items())
+        say(f"{out / 'model'}: {trained.model.name}, {card.trained_on}; {scores}. {RESEARCH_USE}")
+    if trained.refused:
+        raise typer.Exit(1)

@@ -1,0 +1,223 @@
+"""The course of a training: stage after stage, and to the same weights whether or not it was interrupted."""
+
+import json
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Final
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from strokelens.cohorts.cohort import Cohort
+from strokelens.cohorts.encode import write_json
+from strokelens.errors import TrainingError
+from strokelens.model import MODEL, Card, Model, save_model
+from strokelens.networks.built import built
+from strokelens.networks.fusion import Fusion
+from strokelens.networks.pretrained import load_encoders
+from strokelens.pretrained import read_weights
+from strokelens.report.history import write_history_figure
+from strokelens.settings.schema import Settings
+from strokelens.training.keeping import (
+    BEST,
+    END,
+    HISTORY,
+    LAST,
+    Keep,
+    Kept,
+    Rate,
+    Row,
+    take_weights,
+    write_history,
+    write_weights,
+)
+from strokelens.training.learner import VALIDATION_LOSS, Learner, Place
+from strokelens.training.machine import Machine
+from strokelens.training.parts import Parts, parts_of, split_of
+from strokelens.training.run import Run
+from strokelens.training.store import Refused
+
+DONE: Final = "done.json"
+"""The file in the folder of a stage that has ended."""
+
+_PRECISION: Final = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+_ADVICE = (".*does not have many workers.*", ".*number of training batches.*", ".*LeafSpec.*", ".*GPU available but.*")
+"""What Lightning says that means nothing here: of workers, of logging every 50 steps, and of torch's own names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The model, its history, and the cases that could not be used."""
+
+    model: Model
+    history: tuple[Row, ...]
+    refused: tuple[Refused, ...]
+
+
+def train(
+    settings: Settings,
+    cohort: Cohort,
+    out: Path,
+    *,
+    machine: Machine | None = None,
+    cache: Path | None = None,
+    workers: int | None = None,
+    resume: bool = False,
+    told: Callable[[str], None] = lambda _: None,
+) -> Trained:
+    """Train what the settings describe, and keep the run in the folder `out`.
+
+    The same settings, seed and machine give the same weights; so does a run that was interrupted and `resume`d, which
+    begins its last epoch anew. Prepared cases are kept in `cache`, of each run its own where nothing is told.
+
+    Raises `TrainingError` when `out` holds another run, nobody is left to train, or a loss is no number, and
+    `SettingsError` when settings do not fit the cohort or the machine.
+    """
+    machine = machine or Machine()
+    machine.check(settings)
+    run = Run(out, settings, split_of(settings, cohort), told)
+    before = run.begin(resume=resume)
+    parts = parts_of(settings, run.drawn, cohort, cache=cache or out / "prepared", workers=workers, told=told)
+    if before and before["data_sha256"] != parts.sha256:
+        raise TrainingError(f"{out} was trained on other data; give the cohort as it was, or another folder")
+    facts = {"data_sha256": parts.sha256, "refused": {case.case_id: case.message for case in parts.refused}}
+    run.mark(**facts, finished=False)
+    net = built(settings)
+    pretrained = _pretrained(net, settings)
+    history = _stages(run, machine, net, parts)
+    card = Card(parts.persons, parts.simulated, run.drawn.sha256, parts.sha256, _scores(history, settings), pretrained)
+    model = Model(net.eval(), settings, card)
+    if run.leads:
+        (out / MODEL).mkdir(exist_ok=True)
+        save_model(model, out / MODEL)
+        write_history(out / HISTORY, history)
+        write_history_figure(out / "history.png", history, model.name)
+    run.mark(**facts, finished=True)
+    return Trained(model, history, parts.refused)
+
+
+def _pretrained(net: Fusion, settings: Settings) -> str | None:
+    """Give the encoders published weights, where the settings name any; the SHA-256 of these."""
+    source = settings.network.pretrained
+    if source is None:
+        return None
+    weights = read_weights(source)
+    load_encoders(net, weights.tensors, source=weights.source)
+    return weights.sha256
+
+
+def _stages(run: Run, machine: Machine, net: Fusion, parts: Parts) -> tuple[Row, ...]:
+    """Train stage after stage, each from the best weights of the one before; the history of all."""
+    rows: tuple[Row, ...] = ()
+    count = len(run.settings.stages)
+    for number in range(count):
+        folder = run.folder / "stages" / str(number + 1)
+        folder.mkdir(parents=True, exist_ok=True)
+        learner = Learner(net, run.settings, Place(number, count, len(rows)), (parts.train, parts.validation))
+        if (folder / DONE).is_file():
+            rows = tuple(json.loads((folder / DONE).read_text(encoding="utf-8"))["rows"])
+        else:
+            rows = _stage(run, machine, learner, Kept(folder, run.folder / HISTORY, rows))
+        ends = run.settings.legacy and number + 1 == count
+        take_weights(learner, folder / (END if ends else BEST))
+    return rows
+
+
+def _stage(run: Run, machine: Machine, learner: Learner, kept: Kept) -> tuple[Row, ...]:
+    """Train one stage, from its beginning or from its last whole epoch."""
+    keep = Keep(kept, lambda row: run.told(_sentence(row)))
+    last, part = kept.folder / LAST, kept.folder / f".{DONE}"
+    with _calm():
+        trainer = _trainer(run, machine, learner, keep)
+        _fit(trainer, learner, last if last.is_file() else None)
+    rows = (*kept.before, *keep.rows)
+    if trainer.is_global_zero:
+        write_weights(learner, kept.folder / END)
+        write_json(part, {"rows": [dict(row) for row in rows]})
+        part.replace(kept.folder / DONE)
+        last.unlink(missing_ok=True)
+    trainer.strategy.barrier()
+    return rows
+
+
+def _trainer(run: Run, machine: Machine, learner: Learner, keep: Keep) -> Trainer:
+    stage, training = learner.stage, run.settings.training
+    stop = EarlyStopping(
+        VALIDATION_LOSS, stage.least_gain, stage.patience, check_finite=False, check_on_train_epoch_end=True
+    )
+    return Trainer(
+        accelerator=machine.kind,
+        devices=list(machine.devices) if isinstance(machine.devices, tuple) else machine.devices,
+        num_nodes=machine.nodes,
+        precision=_PRECISION[training.precision],  # type: ignore[arg-type]
+        max_epochs=stage.epochs,
+        accumulate_grad_batches=training.accumulate,
+        gradient_clip_val=run.settings.optimizer.clip_value,
+        gradient_clip_algorithm="value",
+        deterministic="warn" if torch.cuda.is_available() else None,
+        callbacks=[Rate(run.settings.schedule), stop, keep],
+        logger=TensorBoardLogger(run.folder, "tensorboard", f"stage-{learner.place.stage + 1}"),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=run.folder,
+    )
+
+
+def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:
+    """Let Lightning train; its checkpoint is read without unpickling more than numbers. Ctrl-C stays Ctrl-C."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Lightning's own talk and advice stay unsaid; its errors do not."""
+    talk = logging.getLogger("lightning.pytorch")
+    level = talk.level
+    talk.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in _ADVICE:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        talk.setLevel(level)
+
+
+def _scores(history: tuple[Row, ...], settings: Settings) -> dict[str, float]:
+    """What those who validate gave in the epoch whose weights are kept; what was no number is left out."""
+    stage = [row for row in history if row["stage"] == len(settings.stages)]
+    row = stage[-1] if settings.legacy else min(stage, key=lambda row: row[VALIDATION_LOSS])
+    scores = {name: float(value) for name, value in row.items() if name.startswith("validation_")}
+    return {"epoch": float(row["epoch"])} | {name: value for name, value in scores.items() if isfinite(value)}
+
+
+def _sentence(row: Row) -> str:
+    dice = ", ".join(
+        f"Dice of {name.rpartition('_')[2]} {value:.3f}"
+        for name, value in row.items()
+        if name.startswith("validation_dice")
+    )
+    return (
+        f"stage {row['stage']} ({row['encoders']}), epoch {row['epoch']}: loss {row['loss']:.4f}, "
+        f"validation {row[VALIDATION_LOSS]:.4f}, {dice}, {row['seconds']:.0f} s"
+    )

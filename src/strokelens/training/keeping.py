@@ -1,0 +1,158 @@
+"""What a training keeps after each epoch: its history, the best weights, and all that it needs to go on from there."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from safetensors.torch import load_file, save_file
+
+from strokelens.settings.schema import Schedule
+from strokelens.training.learner import VALIDATION_LOSS, Learner
+from strokelens.training.optimizers import Scheduler, scheduler_of, stepped
+
+LAST: Final = "last.ckpt"
+"""All of a training after its last whole epoch, in Lightning's form."""
+
+BEST: Final = "best.safetensors"
+"""The weights of the epoch with the lowest validation loss."""
+
+END: Final = "end.safetensors"
+"""The weights after the last epoch."""
+
+HISTORY: Final = "history.csv"
+
+Row = Mapping[str, str | int | float]
+"""One epoch of the history."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a stage keeps what: its own folder, and the table of all stages with the rows before it."""
+
+    folder: Path
+    history: Path
+    before: tuple[Row, ...] = ()
+
+
+class Rate(Callback):
+    """Shrinks the learning rate after an epoch; it runs before `Keep`, so that what is kept has the new rate."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._scheduler: Scheduler | None = None
+        self._restored: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin, or go on where the stage was interrupted."""
+        (optimizer,) = trainer.optimizers
+        rates = [group["lr"] for group in optimizer.param_groups]
+        self._scheduler = scheduler_of(self._schedule, optimizer)
+        if self._scheduler is not None and self._restored:
+            self._scheduler.load_state_dict(self._restored)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the step."""
+        if self._scheduler is not None:
+            stepped(self._scheduler, trainer.callback_metrics[VALIDATION_LOSS].item(), least=self._schedule.least)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What goes into the checkpoint."""
+        return self._scheduler.state_dict() if self._scheduler is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember it until there is an optimizer."""
+        self._restored = state_dict
+
+
+class Keep(Checkpoint):
+    """Writes history, best weights and the checkpoint after each epoch, each file whole or not at all.
+
+    Lightning runs it after all other callbacks. `told` is called with each new row.
+    """
+
+    def __init__(self, kept: Kept, told: Callable[[Row], None]) -> None:
+        self._kept, self._told = kept, told
+        self._rows: list[dict[str, str | int | float]] = []
+        self._best = inf
+        self._started = perf_counter()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The stage's epochs."""
+        return tuple(self._rows)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the clock."""
+        self._started = perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what there is now."""
+        assert isinstance(pl_module, Learner)
+        row = self._row(trainer, pl_module)
+        self._rows.append(row)
+        loss = float(row[VALIDATION_LOSS])
+        if loss < self._best:
+            self._best = loss
+            if trainer.is_global_zero:
+                write_weights(pl_module, self._kept.folder / BEST)
+        if trainer.is_global_zero:
+            write_history(self._kept.history, (*self._kept.before, *self._rows))
+            self._told(row)
+        part = self._kept.folder / f".{LAST}"
+        trainer.save_checkpoint(part)  # every process takes part
+        if trainer.is_global_zero:
+            part.replace(self._kept.folder / LAST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What goes into the checkpoint."""
+        return {"rows": self._rows, "best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the rows of the checkpoint."""
+        self._rows, self._best = list(state_dict["rows"]), state_dict["best"]
+
+    def _row(self, trainer: Trainer, learner: Learner) -> dict[str, str | int | float]:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        dice = {name: round(value, 6) for name, value in metrics.items() if name.startswith("validation_dice_")}
+        return {
+            "epoch": learner.epoch + 1,
+            "stage": learner.place.stage + 1,
+            "encoders": learner.stage.encoders,
+            "loss": round(metrics["loss"], 9),
+            VALIDATION_LOSS: metrics[VALIDATION_LOSS],
+            **dice,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(perf_counter() - self._started, 2),
+        }
+
+
+def write_weights(learner: Learner, path: Path) -> None:
+    """The network's weights, whole or not at all."""
+    part = path.with_name(f".{path.name}")
+    save_file({name: tensor.contiguous() for name, tensor in learner.net.state_dict().items()}, part)
+    part.replace(path)
+
+
+def take_weights(learner: Learner, path: Path) -> None:
+    """Give the network the weights of a file that `write_weights` made."""
+    learner.net.load_state_dict(load_file(path))
+
+
+def write_history(path: Path, rows: tuple[Row, ...]) -> None:
+    """The history as CSV, an epoch a row, whole or not at all."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    part = path.with_name(f".{path.name}")
+    part.write_text(text.getvalue(), encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,47 @@
+"""What computes a training: the processor, or some GPUs, on one or several nodes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from strokelens.errors import SettingsError
+from strokelens.settings.schema import Settings
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes: the best that there is, the CPU in so many processes, or GPUs by their ids; on so many nodes.
+
+    >>> Machine.told("0,2"), Machine.told("cpu")
+    (Machine(kind='gpu', devices=(0, 2), nodes=1), Machine(kind='cpu', devices=1, nodes=1))
+    """
+
+    kind: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: tuple[int, ...] | int | Literal["auto"] = "auto"
+    nodes: int = 1
+
+    @classmethod
+    def told(cls, text: str, *, nodes: int = 1) -> "Machine":
+        """From `auto`, `cpu`, `cpu:2` for two processes, or ids of GPUs as `0,1`; `SettingsError` for anything else."""
+        name, colon, count = text.strip().lower().partition(":")
+        if name == "auto" and not colon:
+            return cls(nodes=nodes)
+        if name == "cpu" and (not colon or (count.isascii() and count.isdigit() and int(count) > 0)):
+            return cls("cpu", int(count or 1), nodes)
+        ids = [part.strip() for part in text.split(",")]
+        if not all(part.isascii() and part.isdigit() for part in ids) or len(set(ids)) != len(ids):
+            raise SettingsError(f"no device {text!r}; give auto, cpu, cpu:2, or ids of GPUs such as 0 or 0,1")
+        there = torch.cuda.device_count()
+        lacking = next((part for part in ids if int(part) >= there), None) if there else None
+        if lacking is not None:
+            raise SettingsError(f"there is no GPU {lacking}; this machine has 0 to {there - 1}")
+        return cls("gpu", tuple(map(int, ids)), nodes)
+
+    def check(self, settings: Settings) -> None:
+        """Raise `SettingsError` when this cannot be computed here."""
+        has_gpu = torch.cuda.is_available()
+        if self.kind == "gpu" and not has_gpu:
+            raise SettingsError("no GPU is there that torch can use; give cpu, or auto for what there is")
+        if settings.training.precision == "float16" and (self.kind == "cpu" or not has_gpu):
+            raise SettingsError("training.precision float16 needs a GPU; take bfloat16 or float32 on a CPU")

@@ -1,0 +1,97 @@
+"""Who is trained on and who validates: the split that the settings tell, and its prepared cases."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from strokelens.cohorts.cohort import Cohort
+from strokelens.cohorts.splits import TRAIN, VALIDATION, Split, cases_of, published_split, read_split, split
+from strokelens.errors import TrainingError
+from strokelens.labels import PENUMBRA
+from strokelens.model import recipe_of, scheme_of
+from strokelens.settings.schema import Settings
+from strokelens.training.samples import Slices
+from strokelens.training.store import Prepared, Refused, prepared
+
+PUBLISHED = "stavanger"
+"""What settings and the command line call the published split."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The slices of those who train and of those who validate, and the cases that could not be prepared."""
+
+    train: Slices
+    validation: Slices
+    refused: tuple[Refused, ...]
+
+    @property
+    def cases(self) -> tuple[Prepared, ...]:
+        """All cases."""
+        return (*self.train.cases, *self.validation.cases)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all prepared cases, in whatever order."""
+        return sha256(" ".join(sorted(case.key for case in self.cases)).encode()).hexdigest()
+
+    @property
+    def persons(self) -> dict[str, int]:
+        """How many persons each part has."""
+        parts = {TRAIN: self.train, VALIDATION: self.validation}
+        return {name: len({case.person for case in part.cases}) for name, part in parts.items()}
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any patient is: what was learned from some who do not exist is no evidence either."""
+        return any(case.simulated for case in self.cases)
+
+
+def split_of(settings: Settings, cohort: Cohort) -> Split:
+    """The split on disk that the settings name, the published one, or one drawn from the seed."""
+    told = settings.split
+    if told.file is None:
+        return split(cohort, validation=told.validation, test=told.test, seed=settings.training.seed)
+    if told.file == PUBLISHED and not Path(told.file).exists():
+        return published_split()
+    return read_split(Path(told.file))
+
+
+def parts_of(
+    settings: Settings,
+    drawn: Split,
+    cohort: Cohort,
+    *,
+    cache: Path,
+    workers: int | None = None,
+    told: Callable[[str], None],
+) -> Parts:
+    """The slices of both parts; mirrored copies of those who train may train, too.
+
+    Raises `TrainingError` when nobody is left to train or to validate.
+    """
+    refused: list[Refused] = []
+    slices = {}
+    for part in (TRAIN, VALIDATION):
+        entries = [entry for entry in cases_of(drawn, part, cohort) if part == TRAIN or not entry.mirrored]
+        cases = []
+        for case in prepared(entries, recipe_of(settings), cache, workers=workers):
+            cases.append(case)
+            told(f"{part}: {len(cases)} of {len(entries)} cases prepared")
+        refused += [case for case in cases if isinstance(case, Refused)]
+        slices[part] = Slices(
+            [case for case in cases if isinstance(case, Prepared)],
+            lesion=scheme_of(settings).names.index(_first_lesion(settings)),
+            tile=settings.input.tile,
+            step=settings.input.step,
+        )
+        if not len(slices[part]):
+            why = f"{refused[0].case_id}: {refused[0].message}" if refused else "none has a truth"
+            raise TrainingError(f"no case of {cohort.folder} is left for the part {part}; the first reason is: {why}")
+    return Parts(slices[TRAIN], slices[VALIDATION], tuple(refused))
+
+
+def _first_lesion(settings: Settings) -> str:
+    names = scheme_of(settings).names
+    return PENUMBRA.name if PENUMBRA.name in names else names[-1]
