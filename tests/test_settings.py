@@ -105,7 +105,7 @@ def test_a_file_comes_before_a_bundled_name(tmp_path: Path, monkeypatch: pytest.
         ),
         (
             '{"name": "a", "network": {"width": 0.5, "pretrained": "imagenet"}}',
-            "f: network: pretrained weights are of width 1, not 0.5",
+            "f: network: imagenet's weights are of width 1, not 0.5; set pretrained to null",
         ),
         (
             '{"name": "a", "optimizer": {"learning_rate": -1}}',

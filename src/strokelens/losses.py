@@ -160,7 +160,7 @@ def severity(labels: Labels, weights: Sequence[float], sixfold: Bool[Tensor, "b"
     Lesions are the two last classes, or of two the last. A slice without one has hardly any weight.
 
     >>> severity(torch.tensor([[0, 0, 1, 2]]), (0.1, 50, 440), torch.tensor([True])).item()
-    735.05...
+    735.049...
     """
     table = torch.tensor(weights, device=labels.device)
     lesion = torch.arange(len(weights), device=labels.device) >= max(1, len(weights) - 2)

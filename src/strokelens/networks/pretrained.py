@@ -15,7 +15,7 @@ IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 """Of red, green and blue from 0 to 1, as the published weights expect them: (value − mean) / std."""
 
-_FIRST = "features.0.weight"
+_FEATURES, _FIRST = "features.", "0.weight"
 
 
 def load_encoders(
@@ -23,23 +23,41 @@ def load_encoders(
 ) -> None:
     """Fill each encoder with the weights; classifiers and whatever else is in them are left aside.
 
-    For scalar maps the first layer's three input channels become one: their `sum` sees a value as a grey picture of it,
-    their `mean` keeps the size of what comes out. Raises `SettingsError` when a tensor is lacking or has another shape.
+    Those of a `Fusion` give each encoder its own, and one encoder's all of them. For scalar maps the three input channels
+    of the first layer become one: their `sum` sees a value as a grey picture of it, their `mean` keeps the size of what
+    comes out. Raises `SettingsError` when a tensor is lacking or has another shape.
     """
-    for encoder in net.encoders:
+    for at, encoder in enumerate(net.encoders):
         assert isinstance(encoder, Vgg16)
-        wanted = {f"features.{name}": tensor for name, tensor in encoder.features.state_dict().items()}
-        lacking = next((name for name in wanted if name not in weights), None)
-        if lacking is not None:
-            raise SettingsError(f"{source} has no {lacking}; give VGG16's weights with torchvision's names")
-        fitting = {name: weights[name] for name in wanted} | {
-            _FIRST: _first_layer(weights[_FIRST], wanted[_FIRST].shape[1], first)
-        }
-        for name, tensor in fitting.items():
-            if tensor.shape != wanted[name].shape:
-                shapes = f"{tuple(tensor.shape)}, where {tuple(wanted[name].shape)}"
-                raise SettingsError(f"{source}: {name} has shape {shapes} is needed; set network.width to 1")
-        encoder.load_state_dict(fitting)
+        encoder.features.load_state_dict(_fitting(encoder, _of_encoder(weights, at), first, source))
+
+
+def _of_encoder(weights: Mapping[str, Tensor], at: int) -> dict[str, Tensor]:
+    """The weights of one encoder, by the names in its `features`."""
+    for start in (f"encoders.{at}.{_FEATURES}", f"encoders.0.{_FEATURES}", _FEATURES):
+        found = {name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}
+        if found:
+            return found
+    return {}
+
+
+def _fitting(
+    encoder: Vgg16, weights: Mapping[str, Tensor], first: Literal["sum", "mean"], source: str
+) -> dict[str, Tensor]:
+    wanted = encoder.features.state_dict()
+    lacking = next((name for name in wanted if name not in weights), None)
+    if lacking is not None:
+        raise SettingsError(f"{source} has no {_FEATURES}{lacking}; give VGG16's weights with torchvision's names")
+    fitting = {name: weights[name] for name in wanted} | {
+        _FIRST: _first_layer(weights[_FIRST], wanted[_FIRST].shape[1], first)
+    }
+    for name, tensor in fitting.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"{tuple(tensor.shape)}, where {tuple(wanted[name].shape)} is needed"
+            raise SettingsError(
+                f"{source}: {_FEATURES}{name} has shape {shapes}; set network.width to that of the weights"
+            )
+    return fitting
 
 
 def _first_layer(

@@ -83,7 +83,7 @@ class FusionNetwork(Part):
     """Share of features that training drops after each encoder."""
 
     pretrained: str | None = None
-    """`imagenet` (width 1), a file of VGG16's weights with torchvision's names, or a model by strokelens."""
+    """`imagenet` (width 1), or a file: VGG16's weights with torchvision's names, or a model's `weights.safetensors`."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -57,13 +57,19 @@ class Refused:
 def prepared(
     entries: Iterable[Entry], recipe: Recipe, folder: Path, *, workers: int | None = None
 ) -> Iterator[Prepared | Refused]:
-    """Each case from the store, prepared now where it is not there yet; by several processes, in the entries' order."""
+    """Each case from the store, in the entries' order; what is not there yet is prepared now, by several processes."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(entry, recipe, folder) for entry in entries]
-    with closing(in_order(_stored, jobs, workers=how_many(workers, len(jobs)))) as done:
-        for (entry, _, _), stored in done:
-            key = stored.result()
-            yield _opened(entry, folder, key) if isinstance(key, str) else key
+    keyed = [(entry, _key(entry, recipe)) for entry in entries]
+    lacking = [
+        (entry, recipe, folder, key)
+        for entry, key in keyed
+        if isinstance(key, str) and not (folder / f"{key}.json").is_file()
+    ]
+    awaited = {entry.id for entry, *_ in lacking}
+    with closing(in_order(_stored, lacking, workers=how_many(workers, len(lacking)))) as made:
+        for entry, key in keyed:
+            found = next(made)[1].result() if entry.id in awaited else key
+            yield _opened(entry, folder, found) if isinstance(found, str) else found
 
 
 def key_of(entry: Entry, recipe: Recipe) -> str:
@@ -91,13 +97,18 @@ def key_of(entry: Entry, recipe: Recipe) -> str:
     return digest.hexdigest()[:32]
 
 
-def _stored(job: tuple[Entry, Recipe, Path]) -> str | Refused:
-    """The key of a case that is in the store when this returns."""
-    entry, recipe, folder = job
+def _key(entry: Entry, recipe: Recipe) -> str | Refused:
     try:
-        key = key_of(entry, recipe)
-        if not (folder / f"{key}.json").is_file():
-            _write(folder, key, *_sample(entry, recipe))
+        return key_of(entry, recipe)
+    except (StrokelensError, OSError) as error:
+        return Refused(entry.id, str(error))
+
+
+def _stored(job: tuple[Entry, Recipe, Path, str]) -> str | Refused:
+    """The key of a case that is in the store when this returns."""
+    entry, recipe, folder, key = job
+    try:
+        _write(folder, key, *_sample(entry, recipe))
     except (StrokelensError, OSError, MemoryError) as error:
         return Refused(entry.id, str(error))
     return key
