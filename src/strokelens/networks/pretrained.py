@@ -23,9 +23,9 @@ def load_encoders(
 ) -> None:
     """Fill each encoder with the weights; classifiers and whatever else is in them are left aside.
 
-    Those of a `Fusion` give each encoder its own, and one encoder's all of them. For scalar maps the three input channels
-    of the first layer become one: their `sum` sees a value as a grey picture of it, their `mean` keeps the size of what
-    comes out. Raises `SettingsError` when a tensor is lacking or has another shape.
+    Those of a `Fusion` give each encoder its own, and one encoder's all of them. For scalar maps the three input
+    channels of the first layer become one: their `sum` sees a value as a grey picture of it, their `mean` keeps the
+    size of what comes out. Raises `SettingsError` when a tensor is lacking or has another shape.
     """
     for at, encoder in enumerate(net.encoders):
         assert isinstance(encoder, Vgg16)
