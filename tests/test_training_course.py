@@ -1,0 +1,281 @@
+"""A training end to end on simulated patients: stages, what is kept, the same weights again, also after a kill."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from strokelens.cohorts.cohort import Cohort
+from strokelens.cohorts.layouts import open_cohort
+from strokelens.cohorts.splits import Split, write_split
+from strokelens.errors import SettingsError, TrainingError
+from strokelens.model import load_model
+from strokelens.networks.stages import set_stage
+from strokelens.phantom.batch import Plan, write_cohort
+from strokelens.phantom.kinds import Slices as Pictures
+from strokelens.phantom.scanner import CtProtocol
+from strokelens.settings.changing import changed
+from strokelens.settings.reading import read_settings
+from strokelens.settings.schema import Settings
+from strokelens.training.course import train
+from strokelens.training.machine import Machine
+
+CPU = Machine("cpu", 1)
+SMALL = [
+    "input.size=64", "network.width=0.03125", "network.pretrained=null", "training.batch=3", "stages.all.epochs=3",
+    "optimizer.learning_rate=0.003",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("cohort") / "slices"
+    plan = Plan(Pictures(CtProtocol(matrix=96, slices=6, frames=30)), 4, 0, {"LVO": 1, "Non-LVO": 1, "WIS": 0})
+    assert all(made.failure is None for made in write_cohort(place, plan, workers=1))
+    return place
+
+
+@pytest.fixture(scope="module")
+def cohort(folder: Path) -> Cohort:
+    return open_cohort(folder)
+
+
+@pytest.fixture(scope="module")
+def drawn(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = [entry.id for entry in cohort]
+    path = tmp_path_factory.mktemp("split") / "split.json"
+    write_split(path, Split({"train": tuple(names[1:]), "validation": (names[0],), "test": ()}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prepared")
+
+
+@pytest.fixture
+def settings(drawn: Path) -> Settings:
+    return small("Mdl_G_PmN", drawn)
+
+
+def small(name: str, drawn: Path, *more: str) -> Settings:
+    return changed(read_settings(name), [*SMALL, f'split.file="{drawn}"', *more])
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    return load_file(run / "model" / "weights.safetensors")
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_seconds(run: Path) -> list[dict[str, str]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows(run)]
+
+
+def test_stages_train_one_after_the_other_and_the_best_weights_are_kept(
+    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
+) -> None:
+    run = tmp_path / "run"
+    trained = train(settings, cohort, run, machine=CPU, cache=cache)
+    found = rows(run)
+    assert [(row["epoch"], row["stage"], row["encoders"]) for row in found] == [
+        ("1", "1", "frozen"), ("2", "1", "frozen"), ("3", "1", "frozen"), ("4", "2", "full"), ("5", "2", "full"),
+        ("6", "2", "full"),
+    ]  # fmt: skip
+    best = min(found[3:], key=lambda row: float(row["validation_loss"]))
+    assert trained.model.card.scores["epoch"] == float(best["epoch"])
+    assert trained.model.card.scores["validation_loss"] == float(best["validation_loss"])
+    assert same(weights(run), load_file(run / "stages" / "2" / "best.safetensors"))
+    assert json.loads((run / "run.json").read_text())["finished"] is True
+    assert (run / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert list((run / "tensorboard").rglob("events.*"))
+    assert load_model(run).name == "Mdl_G_PmN (simulated patients)"
+    assert trained.model.card.persons == {"train": 3, "validation": 1}
+    assert not list(run.rglob("last.ckpt"))
+
+
+def test_frozen_encoders_keep_their_weights_until_their_stage(
+    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
+) -> None:
+    run = tmp_path / "run"
+    net = train(settings, cohort, run, machine=CPU, cache=cache).model.net
+    set_stage(net, "frozen")
+    encoders = {name for name, weight in net.named_parameters() if not weight.requires_grad}
+    before, after = (load_file(run / "stages" / stage / "end.safetensors") for stage in "12")
+    fresh = type(net)(net.design)
+    assert encoders
+    assert all(before[name].shape == dict(fresh.named_parameters())[name].shape for name in encoders)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert encoders & moved == encoders
+
+
+def test_the_same_settings_and_seed_give_the_same_weights_and_another_seed_others(
+    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
+) -> None:
+    torch.manual_seed(1)
+    train(settings, cohort, tmp_path / "one", machine=CPU, cache=cache)
+    torch.manual_seed(2)
+    train(settings, cohort, tmp_path / "two", machine=CPU, cache=cache)
+    train(changed(settings, ["training.seed=3"]), cohort, tmp_path / "three", machine=CPU, cache=cache)
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert without_seconds(tmp_path / "one") == without_seconds(tmp_path / "two")
+    assert not same(weights(tmp_path / "one"), weights(tmp_path / "three"))
+
+
+def begun(command: list[str], run: Path, epochs: int) -> None:
+    """Start a training and kill it in the middle of the epoch after so many."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while process.poll() is None:
+        if (run / "history.csv").is_file() and len(rows(run)) >= epochs:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said.decode()
+
+
+@pytest.mark.parametrize("epochs", [2, 4], ids=["in the first stage", "in the second"])
+def test_a_training_that_was_killed_in_an_epoch_goes_on_to_the_same_weights(
+    folder: Path, drawn: Path, tmp_path: Path, cache: Path, epochs: int
+) -> None:
+    changes = [*SMALL, "schedule.kind=plateau", "schedule.patience=1", "schedule.factor=0.5", "stages.all.patience=2",
+               "stages.all.least_gain=0.5", "training.accumulate=2"]  # fmt: skip
+    command = [
+        sys.executable, "-m", "strokelens", "train", "Mdl_G_PmN", "--data", str(folder), "--split", str(drawn),
+        "--cache", str(cache), "--devices", "cpu", *(word for change in changes for word in ("--set", change)),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "-o", str(tmp_path / "whole")], env=environment, check=True, capture_output=True)
+    begun([*command, "-o", str(tmp_path / "killed")], tmp_path / "killed", epochs)
+    assert not (tmp_path / "killed" / "model").exists()
+    subprocess.run(
+        [*command, "-o", str(tmp_path / "killed"), "--resume"], env=environment, check=True, capture_output=True
+    )
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    assert without_seconds(tmp_path / "whole") == without_seconds(tmp_path / "killed")
+    assert len({row["learning_rate"] for row in rows(tmp_path / "whole")}) > 1
+
+
+def test_a_finished_run_is_resumed_to_the_same_model(
+    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
+) -> None:
+    first = train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache)
+    again = train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache, resume=True)
+    assert (again.history, again.model.card) == (first.history, first.model.card)
+
+
+@pytest.mark.parametrize(
+    ("changes", "resume", "message"),
+    [
+        ([], False, "holds a run; give --resume"),
+        (["training.batch=2"], True, "begun with other settings of 'training'"),
+        (["split.file=null", "split.test=0"], True, "begun with other settings of 'split'"),
+    ],
+    ids=["not resumed", "other settings", "other split"],
+)
+def test_a_folder_with_another_run_is_refused(
+    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path, changes: list[str], resume: bool, message: str
+) -> None:
+    quick = changed(settings, ["stages.all.epochs=1"])
+    train(quick, cohort, tmp_path / "run", machine=CPU, cache=cache)
+    with pytest.raises(TrainingError, match=message):
+        train(changed(quick, changes), cohort, tmp_path / "run", machine=CPU, cache=cache, resume=resume)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_batch_named(cohort: Cohort, drawn: Path, tmp_path: Path) -> None:
+    wild = small("Mdl_U_Pm", drawn, "optimizer.name=sgd", "optimizer.learning_rate=1e30", "optimizer.clip_value=null",
+                 "optimizer.max_norm=null")  # fmt: skip
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) in stage 1, epoch \d, batch \d+ \(CTP_0\d_00\d slice"
+    ):
+        train(wild, cohort, tmp_path / "run", machine=CPU)
+
+
+def test_legacy_ends_with_the_last_weights(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path) -> None:
+    old = small("Mdl_U_Pm", drawn, "legacy=true", "loss.sample_weights=severity")
+    train(old, cohort, tmp_path / "run", machine=CPU, cache=cache)
+    assert same(weights(tmp_path / "run"), load_file(tmp_path / "run" / "stages" / "1" / "end.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["input.form=values", 'input.maps=["Tmax", "CBF"]', "loss.name=dice_cross_entropy", "training.workers=1"],
+        ["input.tile=32", "input.classes=2", "loss.name=cross_entropy", "optimizer.name=adamw"],
+        ["input.classes=4", "network.fusion=early", "network.norm=batch", "optimizer.name=sgd", "optimizer.momentum=0.9"],
+        ["network.fusion=late", "network.shared=true", "network.norm=group", "training.precision=bfloat16",
+         'input.clinical=["nihss", "age_years", "female"]', "schedule.kind=step", "schedule.patience=1"],
+    ],
+    ids=["values", "tiles of two classes", "early with four classes", "late and shared"],
+)  # fmt: skip
+def test_whatever_can_be_set_trains(
+    cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path, changes: list[str]
+) -> None:
+    run = tmp_path / "run"
+    trained = train(small("Mdl_U_PmMN", drawn, *changes, "stages.all.epochs=2"), cohort, run, machine=CPU, cache=cache)
+    assert len(trained.history) == 2
+    assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
+    assert load_model(run).settings == trained.model.settings
+
+
+def test_a_network_learns(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path) -> None:
+    settings = small("Mdl_U_Pm", drawn, "stages.all.epochs=12", "training.batch=2")
+    history = train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache).history
+    assert float(history[-1]["loss"]) < 0.98 * float(history[0]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [("gpu", "no device 'gpu'"), ("cpu:0", "no device 'cpu:0'"), ("0,0", "no device '0,0'"), ("", "no device ''")],
+)
+def test_devices_that_are_none_are_refused(told: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Machine.told(told)
+
+
+def test_what_this_machine_cannot_do_is_told_before_anything_starts(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="float16 needs a GPU"):
+        CPU.check(changed(settings, ["training.precision=float16"]))
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingsError, match="no GPU is there"):
+            Machine("gpu", (0,)).check(settings)
+
+
+def test_a_case_that_cannot_be_used_is_told_and_the_others_train(
+    cohort: Cohort, settings: Settings, folder: Path, tmp_path: Path
+) -> None:
+
+    copy = tmp_path / "cohort"
+    shutil.copytree(folder, copy)
+    damaged = sorted((copy / "patients" / "CTP_02_002").rglob("CBF/*.png"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    quick = changed(settings, ["stages.all.epochs=1"])
+    trained = train(quick, open_cohort(copy), tmp_path / "run", machine=CPU)
+    assert [case.case_id for case in trained.refused] == ["CTP_02_002"]
+    assert "CTP_02_002" in json.loads((tmp_path / "run" / "run.json").read_text())["refused"]
+
+
+def test_nobody_left_to_validate_is_told(cohort: Cohort, settings: Settings, tmp_path: Path) -> None:
+    alone = tmp_path / "split.json"
+    write_split(alone, Split({"train": tuple(entry.id for entry in cohort), "validation": (), "test": ()}))
+    with pytest.raises(TrainingError, match="no case of .* is left for the part validation"):
+        train(changed(settings, [f'split.file="{alone}"']), cohort, tmp_path / "run", machine=CPU)
