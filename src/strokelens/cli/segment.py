@@ -72,8 +72,8 @@ def segment(
     from strokelens.cohorts.folder import RESULT, check_out
     from strokelens.errors import RuleError
     from strokelens.perfusion.thresholds import rule_named
-    from strokelens.prediction import SegmentSettings
-    from strokelens.prediction import segment as segment_case
+    from strokelens.prediction.segmenting import SegmentSettings
+    from strokelens.prediction.segmenting import segment as segment_case
     from strokelens.report.delivery import deliver
     from strokelens.report.result import result_text
 
