@@ -102,8 +102,8 @@ def check_out(out: Path, *, marker: str, overwrite: bool, source: Path | None = 
     Raises `OutputError`.
     """
     try:
-        if source is not None and _within(source, out):
-            raise OutputError(f"{out} is or holds the input {source}, which must stay; give another folder")
+        if source is not None:
+            check_apart(out, source)
         if not os.path.lexists(out):
             return
         if not out.is_dir():
@@ -114,6 +114,12 @@ def check_out(out: Path, *, marker: str, overwrite: bool, source: Path | None = 
             raise OutputError(f"{out} has no {marker} by strokelens and is not replaced; give another folder")
     except OSError as error:
         raise _refusal(out, error) from error
+
+
+def check_apart(out: Path, source: Path) -> None:
+    """Refuse with `OutputError` an `out` that is or holds what is read."""
+    if _within(source, out):
+        raise OutputError(f"{out} is or holds the input {source}, which must stay; give another folder")
 
 
 def clear(out: Path) -> None:

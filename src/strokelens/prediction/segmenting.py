@@ -61,6 +61,13 @@ class SegmentSettings:
     age_years: float | None = None
     nihss: float | None = None
 
+    def told_of(self, case: Case) -> Case:
+        """The case with the age and NIHSS that are known here, too."""
+        known = {"age_years": self.age_years, "nihss": self.nihss}
+        return replace(
+            case, clinical={**case.clinical, **{name: each for name, each in known.items() if each is not None}}
+        )
+
 
 _DEFAULTS = SegmentSettings()
 
@@ -81,9 +88,7 @@ def segment(case: Case, settings: SegmentSettings = _DEFAULTS, progress: Progres
     Raises `RuleError` when the case has not what this needs, and what `compute_maps` raises.
     """
     started = perf_counter()
-    known = {"age_years": settings.age_years, "nihss": settings.nihss}
-    clinical = {**case.clinical, **{name: value for name, value in known.items() if value is not None}}
-    case = replace(case, clinical=clinical)
+    case = settings.told_of(case)
     if any(name in case.channels for name in SERIES):
         finding = _from_series(case, settings, progress)
     elif settings.rule is None and _has_diffusion(case):
