@@ -9,6 +9,7 @@ Axes: batch b, channels c (map after map, each with its colours), scalars s, vox
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, Literal
 
 import torch
@@ -123,6 +124,13 @@ class Fusion(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and not name.startswith("encoders."):
                 yield module
+
+    def finest(self) -> Iterator[nn.Module]:
+        """What sees single pixels: each encoder's convolutions before the first pool, and the head."""
+        for encoder in self.encoders:
+            if isinstance(encoder, Vgg16):
+                yield from takewhile(lambda layer: isinstance(layer, nn.Conv2d), encoder.layers())
+        yield self.head
 
     def _encode(self, images: Float[Tensor, "b c i j"]) -> list[tuple[list[Tensor], Tensor]]:
         """What each branch's encoder gives after each block, and last."""

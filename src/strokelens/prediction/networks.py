@@ -1,13 +1,14 @@
 """What networks make of a prepared case: probabilities of each class, and how sure they are; no truth is needed.
 
 Axes are those of `strokelens.prepare`: slices z, channels c, pixels i j, classes n. Slices that show nothing are
-background, and are not computed; of the others only the box that holds the brain of all slices is. Values are cut out
+background, and are not computed; of the others only the box that holds what the slices of a batch show is. Values are cut out
 as they are stored, where 0 is no value, and only then standardised, as black is another number then.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import log
 from typing import Final, Literal
 
@@ -34,8 +35,8 @@ class How:
     """How networks are asked.
 
     `mirrored` asks each for the left-right mirrored slice, too. `dropout_samples` asks so many times with dropout, by
-    chances from the `seed`; 0 is once without. `batch` slices are computed at once, with dropout always one, so that it
-    changes no chance.
+    chances from the `seed`; 0 is once without. `bfloat16` is so but where single pixels are told apart. `batch` slices are computed at once, in a box that holds what all of them
+    show; with dropout it is always one, so that it changes no chance.
     """
 
     mirrored: bool = False
@@ -103,12 +104,12 @@ def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Pred
     where = np.flatnonzero(shown.any(axis=(1, 2)))
     if not where.size:
         return tally.result()
-    box = Box.around(shown[where].any(axis=0))
     step = 1 if how.dropout_samples else max(1, how.batch)
     for at, model in enumerate(models):
         with torch.inference_mode(), _chance(model.net), asked(model.net, dropout=how.dropout_samples > 0):
             for start in range(0, where.size, step):
                 chosen = where[start : start + step]
+                box = Box.around(np.any(shown[chosen], axis=0))
                 for number, likely in enumerate(_members(model, sample, chosen, box, replace(how, seed=how.seed + at))):
                     tally.add(likely, chosen, box, at * each + number)
     return tally.result()
@@ -141,6 +142,27 @@ def asked(net: nn.Module, *, dropout: bool = False) -> Iterator[None]:
     finally:
         for module, training in before.items():
             module.training = training
+
+
+@contextmanager
+def exactly(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Modules that compute in float32 within it, whatever others do.
+
+    What bfloat16 loses in them moves the borders between classes most (benchmarks/bench_inference.py).
+    """
+    chosen = tuple(modules)
+    for module in chosen:
+        module.__dict__["forward"] = partial(_in_float32, module.forward)
+    try:
+        yield
+    finally:
+        for module in chosen:
+            del module.__dict__["forward"]
+
+
+def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return forward(x.float())
 
 
 @contextmanager
@@ -186,7 +208,8 @@ def _likely(
     images = standardised(unit(stored.to(device)), form=settings.input.form, legacy=settings.legacy)
     images = images.contiguous(memory_format=torch.channels_last)
     values, known = _clinical(net, sample, len(images), device)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=how.precision == "bfloat16"):
+    rough = how.precision == "bfloat16"
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=rough), exactly(net.finest() if rough else ()):
         logits = net(images, values, known, corner=corner)
     return torch.softmax(logits.float(), 1).cpu()
 
