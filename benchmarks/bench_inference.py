@@ -5,8 +5,8 @@ A study of 512×512×16 is simulated, its maps are coloured, and the network of 
 nothing: the last layer's biases are set such that some 85, 10 and 5 % of the brain in one slice are background,
 penumbra and core; the Dice between two ways of computing the same network then says how far they are apart.
 
-The reference is every slice whole, one after the other, in float32 with its axes as they come. Each way runs in a process
-of its own; memory is the most that it held at once. All of them share what was prepared, which is not timed.
+The reference is every slice whole, one after the other, in float32 with its axes as they come. Each way runs in a
+process of its own; memory is the most that it held at once. What they share was prepared before, and is not timed.
 
 Run: OMP_NUM_THREADS=2 .venv/bin/python benchmarks/bench_inference.py [--slices 16] [--matrix 512]
 """
@@ -110,7 +110,8 @@ def plain(model: Model, x: UInt8[np.ndarray, "z c s s"]) -> Float[np.ndarray, "z
 def measure(name: str, folder: Path) -> None:
     """One way, in this process: its labels go into the folder, its seconds and memory to standard output."""
     model, x = calibrated(folder), np.load(folder / "x.npy")
-    sample = Sample(x, None, np.zeros(0, np.float32), np.zeros(0, bool), Frame.of(Grid(x.shape[2:] + x.shape[:1], np.diag([-0.44, -0.44, 5, 1])), x.shape[2]))  # fmt: skip
+    grid = Grid((x.shape[2], x.shape[3], x.shape[0]), np.diag([-0.44, -0.44, 5.0, 1.0]))
+    sample = Sample(x, None, np.zeros(0, np.float32), np.zeros(0, bool), Frame.of(grid, x.shape[2]))
     before = getrusage(RUSAGE_SELF)
     start = perf_counter()
     how = WAYS[name]
@@ -118,7 +119,8 @@ def measure(name: str, folder: Path) -> None:
     wall_s, after = perf_counter() - start, getrusage(RUSAGE_SELF)
     np.save(folder / f"{name}.npy", likely.argmax(axis=1).astype(np.uint8))
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    sys.stdout.write(json.dumps({"wall_s": round(wall_s, 1), "cpu_s": round(cpu_s, 1), "peak_mib": round(after.ru_maxrss / 1024)}))  # fmt: skip
+    told = {"wall_s": round(wall_s, 1), "cpu_s": round(cpu_s, 1), "peak_mib": round(after.ru_maxrss / 1024)}
+    print(json.dumps(told))
 
 
 def dice(first: UInt8[np.ndarray, "z s s"], other: UInt8[np.ndarray, "z s s"], value: int) -> float:
@@ -159,7 +161,15 @@ def main() -> None:
     for row in rows:
         row["ratio"] = round(first / float(str(row["wall_s"])), 2)
         print(row)
-    figures: dict[str, object] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "study": "×".join(map(str, (*x.shape[2:], x.shape[0]))), "computed_share": round(share, 3), "classes_in_brain": classes, "rows": rows, "load_average": round(os.getloadavg()[0], 2)}  # fmt: skip
+    figures: dict[str, object] = {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "study": "×".join(map(str, (*x.shape[2:], x.shape[0]))),
+        "computed_share": round(share, 3),
+        "classes_in_brain": classes,
+        "rows": rows,
+        "load_average": round(os.getloadavg()[0], 2),
+    }
     if "--no-write" not in sys.argv:
         write_results("inference", figures)
 

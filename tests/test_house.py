@@ -18,7 +18,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 STRAIGHT = {
-    *(f"cli/{verb}.py:{verb}" for verb in ("evaluate", "maps", "phantom", "segment", "split")),  # mostly options
+    *(
+        f"cli/{verb}.py:{verb}" for verb in ("evaluate", "maps", "phantom", "predict", "segment", "split")
+    ),  # mostly options
     "perfusion/maps.py:compute_maps",
     "phantom/patient.py:simulate",
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,9 +18,12 @@ from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.tiles import smooth_weight, windows
 from strokelens.prediction.networks import MARGIN, How, asked, predicted
 from strokelens.prepare import Frame, Sample
-from tests.tiny_models import tiny
+from tests.tiny_models import last_of, tiny
 
-EXACT = {"rtol": 1e-4, "atol": 1e-5}
+
+def check_close(found: np.ndarray, expected: np.ndarray, *, within: float = 1e-4) -> None:
+    """Equal but for the order of sums."""
+    np.testing.assert_allclose(found, expected, rtol=within, atol=1e-5)
 
 
 def sample_of(
@@ -70,7 +74,7 @@ MODELS = {
 def test_it_is_the_plain_forward_where_nothing_is_left_out(model: Model, batch: int) -> None:
     sample = sample_of(model)
     found = predicted([model], sample, How(batch=batch)).probabilities
-    np.testing.assert_allclose(found[1:], plain(model, sample)[1:], **EXACT)
+    check_close(found[1:], plain(model, sample)[1:])
     assert (found[0, 0] == 1).all()
     assert (found[0, 1:] == 0).all()
 
@@ -88,7 +92,7 @@ def test_what_is_cut_out_is_computed_as_if_the_rest_were_not_there(form: str) ->
     cut = replace(sample, x=np.ascontiguousarray(sample.x[:, :, 32:96, 0:64]))
     assert MARGIN == 16
     small = plain_at(model, cut, corner=(1, 0))
-    np.testing.assert_allclose(inner, small[1:], **EXACT)
+    check_close(inner, small[1:])
     where = np.abs(found - whole)[1:, :, 50:75, 20:44]
     assert where.mean() < 0.05  # the border is absent, not black; weights are drawn, so this only bounds it
 
@@ -115,12 +119,12 @@ def test_a_mean_with_the_mirrored_view_is_mirrored_with_the_sample(how: How) -> 
     model = tiny()
     sample = sample_of(model, rows=slice(3, 20))
     here, there = predicted([model], sample, how), predicted([model], mirrored(sample), how)
-    same = np.allclose(here.probabilities, there.probabilities[:, :, ::-1], **EXACT)
+    same = np.allclose(here.probabilities, there.probabilities[:, :, ::-1], rtol=1e-4, atol=1e-5)
     assert same == how.mirrored
     if how.mirrored:
         assert here.deviation is not None
         assert there.deviation is not None
-        np.testing.assert_allclose(here.deviation, there.deviation[:, :, ::-1], rtol=1e-3, atol=1e-5)
+        check_close(here.deviation, there.deviation[:, :, ::-1], within=1e-3)
 
 
 def test_several_models_give_the_mean_and_its_doubt() -> None:
@@ -128,16 +132,16 @@ def test_several_models_give_the_mean_and_its_doubt() -> None:
     sample = sample_of(models[0])
     each = np.stack([predicted([model], sample).probabilities for model in models])
     found = predicted(models, sample)
-    np.testing.assert_allclose(found.probabilities, each.mean(axis=0), **EXACT)
+    check_close(found.probabilities, each.mean(axis=0))
     assert found.deviation is not None
     assert found.information is not None
-    np.testing.assert_allclose(found.deviation, each.std(axis=0), rtol=1e-3, atol=1e-5)
+    check_close(found.deviation, each.std(axis=0), within=1e-3)
     logs = np.log(np.maximum(each, 1e-30))
     own = -(each * logs).sum(axis=2).mean(axis=0) / np.log(3)
     mean = each.mean(axis=0)
     entropy = -(mean * np.log(np.maximum(mean, 1e-30))).sum(axis=1) / np.log(3)
-    np.testing.assert_allclose(found.entropy, entropy, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found.information, entropy - own, rtol=1e-3, atol=1e-5)
+    check_close(found.entropy, entropy)
+    check_close(found.information, entropy - own, within=1e-3)
     assert 0 <= found.entropy.min() <= found.entropy.max() <= 1 + 1e-6
 
 
@@ -170,16 +174,17 @@ def test_dropout_is_drawn_from_the_seed_and_leaves_modes_and_chance_as_they_were
 
 def test_modes_come_back_after_an_error() -> None:
     net = tiny().net.train()
-    with pytest.raises(KeyError), asked(net, dropout=True):
+    with asked(net, dropout=True):
         assert sum(module.training for module in net.modules()) == 2  # one dropout a branch
-        raise KeyError
+    with pytest.raises(ValueError, match="channels"), asked(net, dropout=True):
+        net(torch.zeros(1, 1, 32, 32))
     assert all(module.training for module in net.modules())
 
 
 def test_bfloat16_finds_nearly_the_same() -> None:
     model = tiny()
     sample = sample_of(model)
-    exact, near = (predicted([model], sample, How(precision=each)) for each in ("float32", "bfloat16"))  # type: ignore[arg-type]
+    exact, near = predicted([model], sample), predicted([model], sample, How(precision="bfloat16"))
     assert np.abs(exact.probabilities - near.probabilities).mean() < 0.02
     assert near.probabilities.dtype == np.float32
 
@@ -224,7 +229,7 @@ def test_windows_cover_every_pixel_and_stay_within(size: int, tile: int, step: i
     assert covered.all()
     assert list(starts) == sorted(set(starts))
     assert starts[-1] == max(0, size - tile)
-    assert all(after - before <= step for before, after in zip(starts, starts[1:], strict=False))
+    assert all(after - before <= step for before, after in pairwise(starts))
 
 
 def test_the_weight_is_symmetric_and_nowhere_zero() -> None:
@@ -258,15 +263,16 @@ def test_tiles_are_stitched_as_the_obvious_way_does(batch: int) -> None:
     model = tiny(size=96, tile=32, stride=24)
     sample = sample_of(model)
     found = predicted([model], sample, How(batch=batch)).probabilities
-    np.testing.assert_allclose(found, stitched(model, sample, (0, 24, 48, 64), 32), **EXACT)
+    check_close(found, stitched(model, sample, (0, 24, 48, 64), 32))
 
 
 def test_a_constant_network_gives_a_constant_slice() -> None:
     model = tiny(size=96, tile=32)
     with torch.no_grad():
-        last = model.net.head[2]
-        last.weight.zero_()  # type: ignore[union-attr,operator]
-        last.bias.copy_(torch.tensor([0.0, 1.0, 2.0]))  # type: ignore[union-attr,operator]
+        last = last_of(model.net)
+        assert last.bias is not None
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([0.0, 1.0, 2.0]))
     found = predicted([model], sample_of(model), How(mirrored=True)).probabilities
     expected = torch.softmax(torch.tensor([0.0, 1.0, 2.0]), 0).numpy()
     assert np.abs(found[1:] - expected[:, None, None]).max() < 1e-6

@@ -1,8 +1,8 @@
 """What networks make of a prepared case: probabilities of each class, and how sure they are; no truth is needed.
 
 Axes are those of `strokelens.prepare`: slices z, channels c, pixels i j, classes n. Slices that show nothing are
-background, and are not computed; of the others only the box that holds what the slices of a batch show is. Values are cut out
-as they are stored, where 0 is no value, and only then standardised, as black is another number then.
+background, and are not computed; of the others only the box that holds what the slices of a batch show is. Values are
+cut out as they are stored, where 0 is no value, and only then standardised, as black is another number then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,8 +35,9 @@ class How:
     """How networks are asked.
 
     `mirrored` asks each for the left-right mirrored slice, too. `dropout_samples` asks so many times with dropout, by
-    chances from the `seed`; 0 is once without. `bfloat16` is so but where single pixels are told apart. `batch` slices are computed at once, in a box that holds what all of them
-    show; with dropout it is always one, so that it changes no chance.
+    chances from the `seed`; 0 is once without. `bfloat16` is so but where single pixels are told apart. `batch` slices
+    are computed at once, in a box that holds what all of them show; with dropout always one, so that it changes no
+    chance.
     """
 
     mirrored: bool = False
