@@ -21,7 +21,7 @@ from benchmarks.results import write_results
 from strokelens.metrics.overlap import dice
 from strokelens.perfusion.thresholds import rule_named
 from strokelens.phantom.patient import simulate
-from strokelens.prediction import SegmentSettings, segment
+from strokelens.prediction.segmenting import SegmentSettings, segment
 
 SEEDS = range(3001, 3031)
 RULES = {"strokelens (default)": None, "rapid": rule_named("rapid")}

@@ -11,7 +11,7 @@ import pytest
 from strokelens.perfusion.maps import compute_maps
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
-from strokelens.prediction import segment
+from strokelens.prediction.segmenting import segment
 
 pytestmark = pytest.mark.golden
 

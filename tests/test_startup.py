@@ -71,6 +71,7 @@ except SystemExit as end:
         ("maps", "--help"),
         ("inspect", "--help"),
         ("split", "--help"),
+        ("predict", "--help"),
         ("evaluate", "--help"),
     ],
 )

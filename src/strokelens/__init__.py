@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from strokelens.perfusion.maps import compute_maps
     from strokelens.perfusion.mismatch import Mismatch
     from strokelens.phantom.patient import simulate
-    from strokelens.prediction import segment
+    from strokelens.prediction.segmenting import segment
     from strokelens.report.delivery import deliver
 
 __version__ = "0.1.0"
@@ -92,7 +92,7 @@ _HOMES = MappingProxyType(
         "open_cohort": "strokelens.cohorts.layouts",
         "read_study": "strokelens.cohorts.nifti",
         "score": "strokelens.evaluation.scoring",
-        "segment": "strokelens.prediction",
+        "segment": "strokelens.prediction.segmenting",
         "simulate": "strokelens.phantom.patient",
     }
 )

@@ -6,6 +6,7 @@ On disk it is a folder of `weights.safetensors` and `card.json`; nothing in it i
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import file_digest
 from pathlib import Path
 from typing import Final
 
@@ -144,6 +145,12 @@ def load_model(path: Path) -> Model:
         raise FileError(f"{folder / WEIGHTS} does not fit its card: {first}; copy the whole folder again") from error
     net.eval()
     return Model(net, settings, card)
+
+
+def weights_sha256(path: Path) -> str:
+    """The SHA-256 of the file of a model's weights, as `sha256sum` tells it; `FileError` where there is no model."""
+    with (_folder(path) / WEIGHTS).open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def is_model(path: Path) -> bool:

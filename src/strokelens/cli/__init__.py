@@ -18,6 +18,7 @@ from strokelens.cli.evaluate import evaluate
 from strokelens.cli.inspect import inspect
 from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
+from strokelens.cli.predict import predict
 from strokelens.cli.progress import loudness
 from strokelens.cli.segment import segment
 from strokelens.cli.split import split
@@ -92,5 +93,6 @@ app.command()(phantom)
 app.command()(inspect)
 app.command()(split)
 app.command()(train)
+app.command()(predict)
 app.command()(evaluate)
 app.add_typer(settings.app, name="settings")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from strokelens.evaluation.scoring import Plan
 
 _CASES_EACH = 5
-_PUBLISHED = "stavanger"
-"""What --split calls the published split, which ships with the package."""
 
 
 def evaluate(
@@ -48,9 +46,7 @@ def evaluate(
             help="Probabilities of PREDICTIONS, or of model NAME; repeatable. Those beside masks are found unasked.",
         ),
     ] = None,
-    layout: Annotated[
-        str | None, typer.Option("--layout", metavar="NAME", help="How COHORT is laid out, if that is not recognised.")
-    ] = None,
+    layout: options.LayoutName = None,
     labels: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,13 +63,8 @@ def evaluate(
             help="Count a class as another, of all models and the annotator: core=lesion.",
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", metavar="FILE", help="A split of COHORT, of which --part is scored; or stavanger."),
-    ] = None,
-    part: Annotated[
-        str | None, typer.Option("--part", metavar="NAME", help="The part of --split: train, validation or test.")
-    ] = None,
+    split: options.SplitFile = None,
+    part: options.Part = None,
     legacy: Annotated[
         bool, typer.Option("--legacy", help="Add the first ancestor's own numbers beside the right ones.")
     ] = False,
@@ -107,7 +98,7 @@ def evaluate(
     for source in (predictions, cohort, *asked):
         check_out(out, marker=MARKER, overwrite=overwrite, source=source)
     opened = open_cohort(cohort, layout)
-    entries, what = _part(opened, split, part)
+    entries, what = options.part_of(opened, split, part)
     numbering = _Told(labels or [], counted_as or [])
     found = find_predictions(predictions, opened, name=name, numbering=numbering.of(name or predictions.resolve().name))
     measured = measure if legacy else None
@@ -145,21 +136,6 @@ def _processes(workers: int | None, cases: int) -> int:
     from strokelens.processes import how_many
 
     return how_many(workers, cases if workers else cases // _CASES_EACH)
-
-
-def _part(cohort: "Cohort", split: str | None, part: str | None) -> "tuple[tuple[Entry, ...], str]":
-    """The cases that are asked for, and which part of which split these are; all of them without one."""
-    from strokelens.cohorts.splits import cases_of, published_split, read_split
-    from strokelens.errors import CohortError
-
-    if split is None and part is None:
-        return tuple(cohort), ""
-    if split is None or part is None:
-        raise CohortError(
-            f"{'--part' if split else '--split'} is missing; give both, as --split split.json --part test"
-        )
-    drawn = published_split() if split == _PUBLISHED and not Path(split).exists() else read_split(Path(split))
-    return cases_of(drawn, part, cohort), f"{part} of {Path(split).name}, {drawn.sha256[:12]}"
 
 
 class _Told:

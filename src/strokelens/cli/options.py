@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from strokelens.cohorts.cohort import Cohort, Entry
     from strokelens.cohorts.nifti import Reading
     from strokelens.perfusion.maps import MapSettings
 
@@ -26,6 +27,9 @@ class DeconvolutionName(StrEnum):
     SSVD = "ssvd"
     TIKHONOV = "tikhonov"
 
+
+PUBLISHED = "stavanger"
+"""What --split calls the published split, which ships with the package."""
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; made whole or not at all.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if strokelens wrote it.")]
@@ -62,6 +66,16 @@ CaseName = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, metavar="N", help="Cases side by side; else one a core.")
+]
+LayoutName = Annotated[
+    str | None, typer.Option("--layout", metavar="NAME", help="How COHORT is laid out, if that is not recognised.")
+]
+SplitFile = Annotated[
+    str | None,
+    typer.Option("--split", metavar="FILE", help="A split of COHORT, of which --part is taken; or stavanger."),
+]
+Part = Annotated[
+    str | None, typer.Option("--part", metavar="NAME", help="The part of --split: train, validation or test.")
 ]
 Still = Annotated[bool, typer.Option("--no-motion-correction", help="Take the frames as they lie.")]
 
@@ -108,3 +122,18 @@ def map_settings(deconvolution: DeconvolutionName, smoothing: float | None, stil
     from strokelens.perfusion.maps import MapSettings
 
     return MapSettings(deconvolution=METHODS[deconvolution.value], smoothing_mm=smoothing, still=still)
+
+
+def part_of(cohort: "Cohort", split: str | None, part: str | None) -> "tuple[tuple[Entry, ...], str]":
+    """The cases that are asked for, and which part of which split these are; all of them without one."""
+    from strokelens.cohorts.splits import cases_of, published_split, read_split
+    from strokelens.errors import CohortError
+
+    if split is None and part is None:
+        return tuple(cohort), ""
+    if split is None or part is None:
+        raise CohortError(
+            f"{'--part' if split else '--split'} is missing; give both, as --split split.json --part test"
+        )
+    drawn = published_split() if split == PUBLISHED and not Path(split).exists() else read_split(Path(split))
+    return cases_of(drawn, part, cohort), f"{part} of {Path(split).name}, {drawn.sha256[:12]}"

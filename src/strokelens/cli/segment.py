@@ -1,6 +1,9 @@
 """`strokelens segment`: the main job."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +13,11 @@ from strokelens.cli import options
 from strokelens.cli.progress import loudness, say, steps
 
 if TYPE_CHECKING:
+    from strokelens.cohorts.nifti import Reading
     from strokelens.finding import Finding
+    from strokelens.model import Model
+    from strokelens.perfusion.maps import Progress
+    from strokelens.prediction.segmenting import SegmentSettings
 
 
 class Rule(StrEnum):
@@ -39,7 +46,7 @@ def segment(
         ),
     ],
     out: options.Out,
-    method: Annotated[str, typer.Option("--method", help="auto or threshold; networks come later.")] = "auto",
+    method: Annotated[str, typer.Option("--method", help="auto, threshold, or the folder of a model.")] = "auto",
     rule: Annotated[
         Rule | None, typer.Option("--rule", help="Which limits part core from penumbra; else the study decides.")
     ] = None,
@@ -68,18 +75,14 @@ def segment(
 
     OUT gets segmentation.nii.gz, maps/, result.json, overlay.png and report.html. Research use only.
     """
-    from strokelens.cohorts.choosing import read_case
     from strokelens.cohorts.folder import RESULT, check_out
-    from strokelens.errors import RuleError
     from strokelens.perfusion.thresholds import rule_named
-    from strokelens.prediction import SegmentSettings
-    from strokelens.prediction import segment as segment_case
+    from strokelens.prediction.segmenting import SegmentSettings
     from strokelens.report.delivery import deliver
     from strokelens.report.result import result_text
 
     loudness(verbose=verbose, quiet=quiet)
-    if method not in ("auto", "threshold"):
-        raise RuleError(f"no method {method!r}; this version has auto and threshold (which need no training)")
+    model = _model(method, rule)
     check_out(out, marker=RESULT, overwrite=overwrite, source=study)
     settings = SegmentSettings(
         rule=rule_named(rule.value) if rule else None,
@@ -97,14 +100,64 @@ def segment(
         series=series,
     )
     with steps(f"segmenting {study.name}") as done:
-        read = read_case(study, told, name=case)
-        done("reading")
-        finding = segment_case(read, settings, done)
+        finding = (_by_threshold if model is None else model)(_Study(study, told, case), settings, done)
         result = deliver(finding, out, overwrite=overwrite, bids=bids)
     if json:
         typer.echo(result_text(result), nl=False)
     else:
         _tell(finding, out)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What is to be segmented: a path, what the user tells of it, and the name of a case."""
+
+    path: Path
+    told: "Reading"
+    name: str | None
+
+
+def _by_threshold(study: _Study, settings: "SegmentSettings", done: "Progress") -> "Finding":
+    from strokelens.cohorts.choosing import read_case
+    from strokelens.prediction.segmenting import segment as segment_case
+
+    case = read_case(study.path, study.told, name=study.name)
+    done("reading")
+    return segment_case(case, settings, done)
+
+
+def _model(method: str, rule: Rule | None) -> "Callable[[_Study, SegmentSettings, Progress], Finding] | None":
+    """What segments by the model that a method names; None where it names none."""
+    from strokelens.errors import RuleError
+
+    if method in ("auto", "threshold"):
+        return None
+    if not Path(method).exists():
+        raise RuleError(f"no method {method[:80]!r}; give auto, threshold, or the folder of a model that is there")
+    if rule is not None:
+        raise RuleError(f"--rule {rule.value} is for thresholds, and {Path(method).name} is a network; leave one out")
+    from strokelens.model import load_model
+
+    return partial(_by_model, load_model(Path(method)))
+
+
+def _by_model(model: "Model", study: _Study, settings: "SegmentSettings", done: "Progress") -> "Finding":
+    from strokelens.cohorts.choosing import find_case, read_case, read_entry
+    from strokelens.cohorts.cohort import Entry
+    from strokelens.cohorts.slice_reader import read_pictures
+    from strokelens.prediction.by_model import segment_with
+    from strokelens.prediction.samples import colours_are_there
+
+    found = find_case(study.path, study.told, name=study.name)
+    if isinstance(found, Entry):
+        case = read_entry(found, study.told)
+        seen = colours_are_there(found, model.recipe)
+        colours = read_pictures(found, channels=model.recipe.maps).channels if seen else None
+    else:
+        case, colours = read_case(study.path, study.told), None
+    done("reading")
+    case = settings.told_of(case)
+    return segment_with([model], case, colours=colours, maps=settings.maps, progress=done)
 
 
 def _tell(finding: "Finding", out: Path) -> None:

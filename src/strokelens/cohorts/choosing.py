@@ -12,7 +12,7 @@ from strokelens.cohorts.dicom_layout import DicomReader
 from strokelens.cohorts.layouts import LAYOUTS, open_cohort, recognised
 from strokelens.cohorts.nifti import is_dicom, read_files
 from strokelens.cohorts.parts import Reading
-from strokelens.cohorts.study import find_study
+from strokelens.cohorts.study import Study, find_study
 from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import CaseError, CohortError, FileError, StrokelensError, shortened
 
@@ -32,20 +32,26 @@ def read_case(path: Path, reading: Reading = _AS_WRITTEN, *, name: str | None = 
 
     Raises a `StrokelensError` with one line; of a cohort with several cases it lists their names.
     """
+    found = find_case(path, reading, name=name)
+    if isinstance(found, Entry):
+        return read_entry(found, reading)
+    return read_dicom((Path(path),), reading) if found is None else read_files(found, reading)
+
+
+def find_case(path: Path, reading: Reading = _AS_WRITTEN, *, name: str | None = None) -> Entry | Study | None:
+    """What `read_case` reads: a case of a cohort, the files of a study, or None for a study in DICOM."""
     path = Path(path)
     if name is not None:
-        return _read(open_cohort(path, resample=reading.resample)[name], reading)
+        return open_cohort(path, resample=reading.resample)[name]
     if is_dicom(path):
-        return read_dicom((path,), reading)
+        return None
     try:
-        study = find_study(path)
+        return find_study(path)
     except (CaseError, FileError) as error:
         entry = _entry_at(path, error, resample=reading.resample) if path.is_dir() else None
         if entry is None:
             raise
-    else:
-        return read_files(study, reading)
-    return _read(entry, reading)
+        return entry
 
 
 def _entry_at(path: Path, error: StrokelensError, *, resample: bool) -> Entry | None:
@@ -113,8 +119,8 @@ def _lies_in(entry: Entry, place: Path) -> bool:
     return any(file.resolve().is_relative_to(place) for file in files)
 
 
-def _read(entry: Entry, reading: Reading) -> Case:
-    """The case of an entry, with what the user told its reader."""
+def read_entry(entry: Entry, reading: Reading = _AS_WRITTEN) -> Case:
+    """A case of a cohort as `read_case` gives it, with what the user told its reader."""
     reader = entry.reader
     if isinstance(reader, VolumeReader | DicomReader):
         resample = reading.resample or reader.reading.resample

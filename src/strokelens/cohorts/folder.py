@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,9 @@ PATIENT = "patient.json"
 
 SIMULATED = "phantom.json"
 """The same of a simulated cohort."""
+
+PREDICTED = "predictions.json"
+"""The same of predictions for a cohort."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -98,8 +102,8 @@ def check_out(out: Path, *, marker: str, overwrite: bool, source: Path | None = 
     Raises `OutputError`.
     """
     try:
-        if source is not None and _within(source, out):
-            raise OutputError(f"{out} is or holds the input {source}, which must stay; give another folder")
+        if source is not None:
+            check_apart(out, source)
         if not os.path.lexists(out):
             return
         if not out.is_dir():
@@ -110,6 +114,41 @@ def check_out(out: Path, *, marker: str, overwrite: bool, source: Path | None = 
             raise OutputError(f"{out} has no {marker} by strokelens and is not replaced; give another folder")
     except OSError as error:
         raise _refusal(out, error) from error
+
+
+def check_apart(out: Path, source: Path) -> None:
+    """Refuse with `OutputError` an `out` that is or holds what is read."""
+    if _within(source, out):
+        raise OutputError(f"{out} is or holds the input {source}, which must stay; give another folder")
+
+
+def clear(out: Path) -> None:
+    """Remove all that a folder holds; the folder itself may be a link, and stays."""
+    for each in out.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Refuse with `OutputError` where another run works in the folder; the system ends the claim with the process."""
+    if sys.platform == "win32":  # a folder cannot be claimed there
+        yield
+        return
+    import fcntl  # noqa: PLC0415 (not everywhere)
+
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks know no claims
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputError(f"another run works in {out}; wait for its end, or give another folder") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _within(path: Path, folder: Path) -> bool:

@@ -9,6 +9,7 @@ Axes: batch b, channels c (map after map, each with its colours), scalars s, vox
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, Literal
 
 import torch
@@ -63,7 +64,8 @@ class Fusion(nn.Module):
     """Logits (b, n, i, j) of images (b, c, i, j) of any size, and of clinical values (b, s) with their mask.
 
     Images are padded by zeros to a multiple of 32, and the logits cropped. Clinical values should be of order 1; one
-    that is not `known` adds nothing, whatever it holds. Raises `ValueError` when channels or scalars do not fit.
+    that is not `known` adds nothing, whatever it holds. Where images are cut out of a slice, `corner` is the voxel of
+    the slice's bottleneck at which they begin. Raises `ValueError` when channels or scalars do not fit.
 
     >>> design = FusionDesign(maps=("CBF", "Tmax"), clinical=("nihss",), colours=1, width=1 / 16)
     >>> images, nihss = torch.zeros(2, 2, 40, 70), torch.tensor([[0.5], [torch.nan]])
@@ -100,6 +102,8 @@ class Fusion(nn.Module):
         images: Float[Tensor, "b c i j"],
         values: Float[Tensor, "b s"] | None = None,
         known: Bool[Tensor, "b s"] | None = None,
+        *,
+        corner: tuple[int, int] | None = None,
     ) -> Float[Tensor, "b n i j"]:
         """The logits."""
         _check(self.design, images, values, known)
@@ -107,7 +111,7 @@ class Fusion(nn.Module):
         encoded = self._encode(functional.pad(images, (0, -j % STRIDE, 0, -i % STRIDE)))
         meeting = [extra(last) for extra, (_, last) in zip(self.extras, encoded, strict=True)]  # (b, 128, i/32, j/32)
         if self.clinical is not None:
-            meeting.append(self.clinical(values, known, meeting[0].shape[-2:]))
+            meeting.append(self.clinical(values, known, meeting[0].shape[-2:], corner))
         x = torch.cat(meeting, 1)
         for scale, up in enumerate(self.ups, start=1):
             skips = [] if self.design.fusion == "late" else [skip[-scale] for skip, _ in encoded]
@@ -120,6 +124,13 @@ class Fusion(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and not name.startswith("encoders."):
                 yield module
+
+    def finest(self) -> Iterator[nn.Module]:
+        """What sees single pixels: each encoder's convolutions before the first pool, and the head."""
+        for encoder in self.encoders:
+            if isinstance(encoder, Vgg16):
+                yield from takewhile(lambda layer: isinstance(layer, nn.Conv2d), encoder.layers())
+        yield self.head
 
     def _encode(self, images: Float[Tensor, "b c i j"]) -> list[tuple[list[Tensor], Tensor]]:
         """What each branch's encoder gives after each block, and last."""
@@ -143,13 +154,21 @@ class Clinical(nn.Module):
         self.spread_act = nn.ReLU()
 
     def forward(
-        self, values: Float[Tensor, "b s"], known: Bool[Tensor, "b s"], size: torch.Size
+        self,
+        values: Float[Tensor, "b s"],
+        known: Bool[Tensor, "b s"],
+        size: torch.Size,
+        corner: tuple[int, int] | None = None,
     ) -> Float[Tensor, "b 1 i j"]:
-        """The map, brought to `size` between its voxels where it has another."""
+        """The map: of `size` from `corner` on; without one all of it, between its voxels where `size` is another."""
         safe = torch.where(known, values, 0)
         terms = [dense(safe[:, s : s + 1]) * known[:, s : s + 1] for s, dense in enumerate(self.each)]
         hidden = self.hidden(torch.stack(terms).sum(0))  # (b, 100)
         spread = self.spread_act(self.spread(hidden)).unflatten(1, (1, self.grid, self.grid))
+        if corner is not None:
+            i, j = corner
+            part: Tensor = spread[..., i : i + size[0], j : j + size[1]]
+            return part
         return spread if spread.shape[-2:] == size else functional.interpolate(spread, size, mode="bilinear")
 
 

@@ -18,13 +18,13 @@ from time import monotonic
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
-from strokelens.cohorts.folder import SIMULATED, refusals, settle
+from strokelens.cohorts.folder import SIMULATED, alone_in, clear, refusals, settle
 from strokelens.cohorts.written import written
 from strokelens.errors import OutputError, StrokelensError
 from strokelens.flags import RESEARCH_USE
 from strokelens.phantom.groups import Shares, group_in
 from strokelens.phantom.kinds import Job, Kind, volumes_ml
-from strokelens.phantom.made import STAGE, Made, alone_in, clear, earlier, places_in
+from strokelens.phantom.made import STAGE, Made, earlier, places_in
 from strokelens.processes import how_many, pool
 
 __all__ = ["Made", "Plan", "make", "write_cohort"]

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Protocol, runtime_checkable
 import numpy as np
 
 from strokelens import __version__
-from strokelens.arrays import Mask, Series, Volume
+from strokelens.arrays import Mask
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts import bids_layout, isles2017, nnunet, slice_writer
 from strokelens.cohorts.bids import case_prefix
@@ -22,6 +22,7 @@ from strokelens.grid import radiological_grid
 from strokelens.labels import LESION_ONLY
 from strokelens.perfusion.colormap import BAR_RANGES
 from strokelens.perfusion.maps import MapSettings, compute_maps
+from strokelens.perfusion.pictured import FLOW_FACTOR, projection
 from strokelens.phantom.clinical import draw_sex
 from strokelens.phantom.cohort import protocol_of
 from strokelens.phantom.diffgen import DEFAULT, Recipe, generate
@@ -56,13 +57,7 @@ UNUSED_NUMBERS: Final = frozenset({3, 17, 25, 29, 34})
 
 SERIES: Final = CtProtocol()
 
-FLOW_FACTOR: Final = np.float32(3.3)
-"""What brings the flow of bcSVD onto a bar from 0 to 100, as vendors calibrate theirs: true flow over ours in
-the healthy tissue of twelve simulated patients, 2.3 to 6.1, geometric mean 3.3 (seeds 40 to 51; decision 0017)."""
-
 _BAR_COLUMN = 435
-_WHITE = 2.2
-"""The white of a MIP over the median of its brain."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +120,7 @@ class Slices:
         truth = patient.case.truth
         assert truth is not None
         labels = np.where(_under_bar(truth.grid.shape), 0, truth.labels)
-        channels = shown | {"MIP": _projection(patient.case["CTP"], brain)}
+        channels = shown | {"MIP": projection(patient.case["CTP"], brain)}
         clinical = dict(patient.case.clinical) | draw_sex(np.random.default_rng([job.seed, 14]))
         truth = replace(truth, labels=labels)
         return replace(patient.case, channels=channels, time_s=None, truth=truth, clinical=clinical)
@@ -317,11 +312,3 @@ def _under_bar(shape: tuple[int, int, int]) -> Mask:
     """The voxels that a picture would show where its bar is, or right of it; the grid is LPS, its i the column."""
     column = np.arange(shape[0]) + (slice_writer.SIDE - shape[0]) // 2
     return np.broadcast_to((column >= _BAR_COLUMN)[:, None, None], shape)
-
-
-def _projection(series: Series, brain: Mask) -> Volume:
-    """The largest value of each voxel of the brain over time; beyond 2.2 times their median it is white."""
-    highest = np.where(brain, series.max(axis=-1), 0)
-    top = _WHITE * float(np.median(highest[brain])) if brain.any() else 0.0
-    projection: Volume = np.clip(highest, 0, top).astype(np.float32)
-    return projection

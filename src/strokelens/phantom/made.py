@@ -2,10 +2,7 @@
 
 import json
 import os
-import shutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -100,32 +97,3 @@ def _holds(place: Path, count: int) -> bool:
         return place.is_file() or sum(each.is_file() for each in place.iterdir()) >= count
     except OSError:
         return False
-
-
-def clear(out: Path) -> None:
-    """Remove all that a folder holds; the folder itself may be a link, and stays."""
-    for each in out.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each)
-        else:
-            each.unlink()
-
-
-@contextmanager
-def alone_in(out: Path) -> Iterator[None]:
-    """Refuse with `OutputError` where another run works in the folder; the system ends the claim with the process."""
-    if sys.platform == "win32":  # a folder cannot be claimed there
-        yield
-        return
-    import fcntl  # noqa: PLC0415 (not everywhere)
-
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network disks know no claims
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OutputError(f"another run works in {out}; wait for its end, or give another folder") from error
-        yield
-    finally:
-        os.close(descriptor)

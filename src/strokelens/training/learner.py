@@ -17,7 +17,7 @@ from strokelens.labels import LabelScheme
 from strokelens.losses import loss_named, severity
 from strokelens.model import scheme_of
 from strokelens.networks.crops import shown
-from strokelens.networks.fusion import Fusion
+from strokelens.networks.fusion import STRIDE, Fusion
 from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.regular import limit_norms, penalty
 from strokelens.networks.stages import set_stage
@@ -143,12 +143,15 @@ class Learner(LightningModule):
 
     def _answered(self, images: Tensor, labels: UInt8[Tensor, "b i j"], batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits in float32, and the labels, of the part of the images that shows anything."""
+        corner = None
         if images.device.type == "cpu" and not (self.settings.legacy or self.settings.training.compile):
             rows, columns = shown(images)
+            if (rows, columns) != (slice(0, images.shape[2]), slice(0, images.shape[3])):
+                corner = (rows.start // STRIDE, columns.start // STRIDE)
             images, labels = images[..., rows, columns], labels[..., rows, columns]
         images = standardised(images, form=self.settings.input.form, legacy=self.settings.legacy)
-        clinical = (batch.values, batch.known) if self.settings.input.clinical else ()
-        logits = self.run(images.contiguous(memory_format=torch.channels_last), *clinical)
+        values, known = (batch.values, batch.known) if self.settings.input.clinical else (None, None)
+        logits = self.run(images.contiguous(memory_format=torch.channels_last), values, known, corner=corner)
         return logits.float(), labels.long()
 
     def _penalty(self) -> Float[Tensor, ""]:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from strokelens.networks.tiles import origins
+from strokelens.networks.tiles import windows
 from strokelens.training.store import Prepared
 
 _ORDER, _CHANGE = 1, 2
@@ -69,7 +69,7 @@ class Slices(Dataset[int]):
             if case.y is None:
                 continue
             side = case.x.shape[-1]
-            corners = [0] if tile is None else origins(side, tile, step or tile)
+            corners = (0,) if tile is None else windows(side, tile, step or tile)
             shown, ill = np.any(case.x, axis=1), np.asarray(case.y >= lesion)  # (z, s, s) each
             for z, i, j in product(range(len(case.x)), corners, corners):
                 place = (z, slice(i, i + (tile or side)), slice(j, j + (tile or side)))

@@ -16,12 +16,11 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
 
-from strokelens.case import Case
 from strokelens.cohorts.cohort import Entry
-from strokelens.cohorts.slice_reader import SliceReader, read_pictures
 from strokelens.errors import StrokelensError
 from strokelens.grid import Grid
-from strokelens.prepare import Frame, Recipe, Sample, prepare
+from strokelens.prediction.samples import channels_of, sample_of
+from strokelens.prepare import Frame, Recipe, Sample
 from strokelens.processes import how_many, in_order
 
 FORMAT: Final = "strokelens prepared 1"
@@ -86,7 +85,7 @@ def key_of(entry: Entry, recipe: Recipe) -> str:
         entry.truth and entry.truth.scheme.names,
     )
     digest.update(repr(told).encode())
-    named = {name: entry.files[name] for name in recipe.maps if name in entry.files}
+    named = {name: entry.files[name] for name in channels_of(entry, recipe) if name in entry.files}
     truth = {"truth": entry.truth.files} if entry.truth is not None else {}
     for name, files in sorted((named | truth).items()):
         for file in files:
@@ -108,20 +107,11 @@ def _stored(job: tuple[Entry, Recipe, Path, str]) -> str | Refused:
     """The key of a case that is in the store when this returns."""
     entry, recipe, folder, key = job
     try:
-        _write(folder, key, *_sample(entry, recipe))
+        found = sample_of(entry, recipe)
+        _write(folder, key, found.sample, found.case.simulated)
     except (StrokelensError, OSError, MemoryError) as error:
         return Refused(entry.id, str(error))
     return key
-
-
-def _sample(entry: Entry, recipe: Recipe) -> tuple[Sample, bool]:
-    """The case as the recipe wants it, and whether there is no such patient."""
-    if recipe.form == "colours" and isinstance(entry.reader, SliceReader):
-        shown = read_pictures(entry, channels=recipe.maps)
-        case = Case(shown.id, shown.grid, {}, shown.truth, shown.clinical, shown.group)
-        return prepare(case, recipe, shown.channels), entry.reader.simulated
-    case = entry.read(channels=recipe.maps)
-    return prepare(case, recipe), case.simulated
 
 
 def _write(folder: Path, key: str, sample: Sample, simulated: bool) -> None:

@@ -18,7 +18,7 @@ from strokelens.perfusion.thresholds import rule_named
 from strokelens.phantom.haemodynamics import BOX, GAMMA, Residue
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
-from strokelens.prediction import SegmentSettings, segment
+from strokelens.prediction.segmenting import SegmentSettings, segment
 
 SMALL = CtProtocol(slices=6, noise_hu=4.0)
 QUICK = SegmentSettings(maps=MapSettings(still=True))

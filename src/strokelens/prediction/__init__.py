@@ -1,0 +1,1 @@
+"""One case in, one finding out: by thresholds or by networks; and a whole cohort by networks."""

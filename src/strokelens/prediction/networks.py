@@ -1,0 +1,309 @@
+"""What networks make of a prepared case: probabilities of each class, and how sure they are; no truth is needed.
+
+Axes are those of `strokelens.prepare`: slices z, channels c, pixels i j, classes n. Slices that show nothing are
+background, and are not computed; of the others only the box that holds what the slices of a batch show is. Values are
+cut out as they are stored, where 0 is no value, and only then standardised, as black is another number then.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from math import log
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Shaped
+from torch import Tensor, nn
+
+from strokelens.errors import SettingsError
+from strokelens.model import Model
+from strokelens.networks.fusion import STRIDE, Fusion
+from strokelens.networks.inputs import standardised, unit
+from strokelens.networks.tiles import smooth_weight, windows
+from strokelens.prepare import Sample
+
+Precision = Literal["float32", "bfloat16"]
+
+MARGIN: Final = 16
+"""Pixels around the brain that are computed at least: what lies beyond the box is absent to a network, not black."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How networks are asked.
+
+    `mirrored` asks each for the left-right mirrored slice, too. `dropout_samples` asks so many times with dropout, by
+    chances from the `seed`; 0 is once without. `bfloat16` is so but where single pixels are told apart. `batch` slices
+    are computed at once, in a box that holds what all of them show; with dropout always one, so that it changes no
+    chance.
+    """
+
+    mirrored: bool = False
+    dropout_samples: int = 0
+    precision: Precision = "float32"
+    batch: int = 1
+    seed: int = 0
+
+
+PLAIN: Final = How()
+"""Each network once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The mean probabilities of all members, which are networks, views and samples of dropout, and their doubt.
+
+    `entropy` of the mean is 0 where a class is sure and 1 where all are as likely. With several members, `deviation` is
+    the standard deviation of each probability over them, and `information` the mutual information, in the unit of the
+    entropy: what of it is due to their disagreement. Both are None for one member.
+    """
+
+    probabilities: Float32[np.ndarray, "z n s s"]
+    entropy: Float32[np.ndarray, "z s s"]
+    deviation: Float32[np.ndarray, "z n s s"] | None = None
+    information: Float32[np.ndarray, "z s s"] | None = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """The pixels of a slice that are computed."""
+
+    i: slice
+    j: slice
+
+    @classmethod
+    def around(cls, shown: Bool[np.ndarray, "s s"]) -> "Box":
+        """The box that holds what is shown and a margin, from a multiple of 32 to one; else the whole slice.
+
+        So each voxel of a bottleneck covers the same pixels in the box as it does in the slice.
+        """
+        return cls(_span(np.any(shown, axis=1)), _span(np.any(shown, axis=0)))
+
+    def corner(self, side: int) -> tuple[int, int] | None:
+        """The voxel of the bottleneck at which it begins in a slice; None where it is all of it."""
+        whole = slice(0, side)
+        return None if (self.i, self.j) == (whole, whole) else (self.i.start // STRIDE, self.j.start // STRIDE)
+
+    def mirrored(self, side: int) -> "Box":
+        """Where it lies in the mirrored slice."""
+        return Box(slice(side - self.i.stop, side - self.i.start), self.j)
+
+
+def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Prediction:
+    """What the models make of a sample; a sample that shows nothing is background.
+
+    Their networks stay as they are, and the caller's own chance as it was. Raises `SettingsError` when the models were
+    not all trained with the same maps, clinical values, classes and size.
+    """
+    check_alike(models)
+    shown = (sample.x != 0).any(axis=1)
+    shape = (len(sample.x), len(models[0].scheme), *sample.x.shape[2:])
+    each = (1 + how.mirrored) * max(1, how.dropout_samples)
+    tally = _Tally(shape, members=len(models) * each)
+    where = np.flatnonzero(shown.any(axis=(1, 2)))
+    if not where.size:
+        return tally.result()
+    step = 1 if how.dropout_samples else max(1, how.batch)
+    for at, model in enumerate(models):
+        with torch.inference_mode(), _chance(model.net), asked(model.net, dropout=how.dropout_samples > 0):
+            for start in range(0, where.size, step):
+                chosen = where[start : start + step]
+                box = Box.around(np.any(shown[chosen], axis=0))
+                for number, likely in enumerate(_members(model, sample, chosen, box, replace(how, seed=how.seed + at))):
+                    tally.add(likely, chosen, box, at * each + number)
+    return tally.result()
+
+
+def check_alike(models: Sequence[Model]) -> None:
+    """Raise `SettingsError` unless there are models, all of one recipe: then their probabilities can be averaged."""
+    if not models:
+        raise SettingsError("there is no model to ask; give at least one")
+    first = models[0]
+    for other in models[1:]:
+        for what in ("maps", "clinical", "form", "size", "scheme"):
+            ours, theirs = (_told(getattr(each.recipe, what)) for each in (first, other))
+            if ours != theirs:
+                named = "classes" if what == "scheme" else what
+                told = f"{first.name} has {named} {ours}, and {other.name} {theirs}"
+                raise SettingsError(
+                    f"models of different recipes cannot be averaged: {told}; give models of one recipe"
+                )
+
+
+@contextmanager
+def asked(net: nn.Module, *, dropout: bool = False) -> Iterator[None]:
+    """A network as it is asked: nothing in it learns, and only dropout, if it is wanted, acts; afterwards as before."""
+    before = {module: module.training for module in net.modules()}
+    try:
+        for module in before:
+            module.training = dropout and isinstance(module, nn.Dropout)
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+@contextmanager
+def exactly(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Modules that compute in float32 within it, whatever others do.
+
+    What bfloat16 loses in them moves the borders between classes most (benchmarks/bench_inference.py).
+    """
+    chosen = tuple(modules)
+    for module in chosen:
+        module.__dict__["forward"] = partial(_in_float32, module.forward)
+    try:
+        yield
+    finally:
+        for module in chosen:
+            del module.__dict__["forward"]
+
+
+def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return forward(x.float())
+
+
+@contextmanager
+def _chance(net: nn.Module) -> Iterator[None]:
+    """Chance of its own, wherever the network computes."""
+    device = next(net.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+def _members(
+    model: Model, sample: Sample, chosen: Shaped[np.ndarray, "b"], box: Box, how: How
+) -> Iterator[Float[Tensor, "b n i j"]]:
+    """The probabilities in the box of some slices, by each view and sample of dropout."""
+    stored = torch.from_numpy(np.ascontiguousarray(sample.x[chosen][:, :, box.i, box.j]))
+    side, tile, step = sample.x.shape[2], model.settings.input.tile, model.settings.input.step
+    for view in range(1 + how.mirrored):
+        seen, place = (stored.flip(2), box.mirrored(side)) if view else (stored, box)
+        for time in range(max(1, how.dropout_samples)):
+            torch.manual_seed(_seed(how.seed, view, time, int(chosen[0])))
+            if tile is None or step is None:
+                likely = _likely(model, seen, sample, how, corner=place.corner(side))
+            else:
+                likely = _stitched(model, seen, sample, how, tile=tile, step=step)
+            yield likely.flip(2) if view else likely
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _likely(
+    model: Model,
+    stored: Shaped[Tensor, "b c i j"],
+    sample: Sample,
+    how: How,
+    *,
+    corner: tuple[int, int] | None = None,
+) -> Float[Tensor, "b n i j"]:
+    """The probabilities of stored slices, or of pieces of them."""
+    net, settings = model.net, model.settings
+    device = next(net.parameters()).device
+    images = standardised(unit(stored.to(device)), form=settings.input.form, legacy=settings.legacy)
+    images = images.contiguous(memory_format=torch.channels_last)
+    values, known = _clinical(net, sample, len(images), device)
+    rough = how.precision == "bfloat16"
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=rough), exactly(net.finest() if rough else ()):
+        logits = net(images, values, known, corner=corner)
+    return torch.softmax(logits.float(), 1).cpu()
+
+
+def _stitched(
+    model: Model, stored: Shaped[Tensor, "b c i j"], sample: Sample, how: How, *, tile: int, step: int
+) -> Float[Tensor, "b n i j"]:
+    """The mean of the windows that cover a pixel, each counted by how far its border is; background where none is.
+
+    Windows that show nothing are left out. As many are computed at once as make up a batch of slices.
+    """
+    b, _, i, j = stored.shape
+    least = [max(0, tile - side) for side in (i, j)]
+    padded = nn.functional.pad(stored, (0, least[1], 0, least[0]))
+    weight = smooth_weight(tile)
+    total, count = torch.zeros(b, len(model.scheme), *padded.shape[2:]), torch.zeros(b, 1, *padded.shape[2:])
+    places = [
+        (z, top, left)
+        for z in range(b)
+        for top in windows(padded.shape[2], tile, step)
+        for left in windows(padded.shape[3], tile, step)
+        if padded[z, :, top : top + tile, left : left + tile].any()
+    ]
+    at_once = max(1, how.batch * i * j // tile**2)
+    for start in range(0, len(places), at_once):
+        some = places[start : start + at_once]
+        cut = torch.stack([padded[z, :, top : top + tile, left : left + tile] for z, top, left in some])
+        for (z, top, left), likely in zip(some, _likely(model, cut, sample, how), strict=True):
+            total[z, :, top : top + tile, left : left + tile] += weight * likely
+            count[z, :, top : top + tile, left : left + tile] += weight
+    total[:, 0] += count[:, 0] == 0
+    return (total / count.where(count > 0, 1))[:, :, :i, :j]
+
+
+def _clinical(net: Fusion, sample: Sample, count: int, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """The sample's clinical values and which are known, for so many slices; none where the network sees none."""
+    if not net.design.clinical:
+        return None, None
+    both = (torch.from_numpy(each).to(device).expand(count, -1) for each in (sample.values, sample.known))
+    values, known = both
+    return values, known
+
+
+class _Tally:
+    """Running mean and spread over members, each member of each slice once; what was not computed is background."""
+
+    def __init__(self, shape: tuple[int, ...], *, members: int) -> None:
+        z, classes, i, j = shape
+        self.members = members
+        self._mean: Float32[np.ndarray, "z n s s"] = np.zeros(shape, np.float32)
+        self._mean[:, 0] = 1
+        self._squares = np.zeros(shape, np.float32) if members > 1 else None
+        self._own = np.zeros((z, i, j), np.float32) if members > 1 else None
+        self._most = log(classes)
+
+    def add(self, likely: Float[Tensor, "b n i j"], chosen: Shaped[np.ndarray, "b"], box: Box, number: int) -> None:
+        """Count a member, which is the `number`-th of these slices, from 0."""
+        values = likely.numpy()
+        place = (chosen, slice(None), box.i, box.j)
+        if self._squares is None or self._own is None:
+            self._mean[place] = values
+            return
+        before = self._mean[place] if number else np.zeros_like(values)  # Welford: no difference of large numbers
+        after = before + (values - before) / (number + 1)
+        self._mean[place] = after
+        self._squares[place] += (values - before) * (values - after)
+        self._own[chosen, box.i, box.j] += self._entropy(values)
+
+    def result(self) -> Prediction:
+        """The mean of all members, and their doubt."""
+        entropy = self._entropy(self._mean)
+        if self._squares is None or self._own is None:
+            return Prediction(self._mean, entropy)
+        information = np.maximum(entropy - self._own / self.members, 0)
+        return Prediction(self._mean, entropy, np.sqrt(self._squares / self.members), information)
+
+    def _entropy(self, likely: Float32[np.ndarray, "z n *space"]) -> Float32[np.ndarray, "z *space"]:
+        logs = np.log(np.maximum(likely, np.finfo(np.float32).tiny))
+        entropy: Float32[np.ndarray, "z *space"] = np.maximum(-(likely * logs).sum(axis=1) / np.float32(self._most), 0)
+        return entropy
+
+
+def _span(shown: Shaped[np.ndarray, "s"]) -> slice:
+    """From the first to the last that is shown, with the margin, rounded out; all of a side that 32 does not divide."""
+    if len(shown) % STRIDE:
+        return slice(0, len(shown))
+    places = np.flatnonzero(shown)
+    start = max(0, int(places[0]) - MARGIN) // STRIDE * STRIDE
+    stop = -(-(int(places[-1]) + 1 + MARGIN) // STRIDE) * STRIDE
+    return slice(start, min(stop, len(shown)))
+
+
+def _told(value: object) -> str:
+    """A part of a recipe in words."""
+    names = getattr(value, "names", value)
+    return ", ".join(names) or "none" if isinstance(names, tuple) else str(names)
