@@ -19,7 +19,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 STRAIGHT = {
     *(
-        f"cli/{verb}.py:{verb}" for verb in ("evaluate", "maps", "phantom", "predict", "segment", "split", "train")
+        f"cli/{verb}.py:{verb}"
+        for verb in ("compare", "evaluate", "maps", "phantom", "predict", "segment", "split", "train")
     ),  # mostly options
     "perfusion/maps.py:compute_maps",
     "phantom/patient.py:simulate",

@@ -91,6 +91,11 @@ Cache = Annotated[
     typer.Option("--cache", metavar="FOLDER", help="Where prepared cases are kept, for several runs; else in RUN."),
 ]
 
+Pretrained = Annotated[
+    str | None,
+    typer.Option("--pretrained", metavar="WEIGHTS", help="imagenet, a file, or none; else as settings say."),
+]
+
 
 def reading(
     *,
@@ -137,3 +142,13 @@ def part_of(cohort: "Cohort", split: str | None, part: str | None) -> "tuple[tup
         )
     drawn = published_split() if split == PUBLISHED and not Path(split).exists() else read_split(Path(split))
     return cases_of(drawn, part, cohort), f"{part} of {Path(split).name}, {drawn.sha256[:12]}"
+
+
+def changes(told: list[str] | None, *, split: str | None, pretrained: str | None) -> list[str]:
+    """What the user changes in settings, as `settings.changing` takes it."""
+    from json import dumps
+
+    asked = list(told or ())
+    asked += [] if split is None else [f"split.file={dumps(split)}"]
+    asked += [] if pretrained is None else [f"network.pretrained={dumps(None if pretrained == 'none' else pretrained)}"]
+    return asked

@@ -16,19 +16,12 @@ def train(
     data: Annotated[Path, typer.Option("--data", metavar="COHORT", help="A cohort with truth, of any layout.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The folder of the run.")],
     change: options.Change = None,
-    layout: Annotated[
-        str | None, typer.Option("--layout", metavar="NAME", help="How COHORT is laid out, if that is not recognised.")
-    ] = None,
+    layout: options.LayoutName = None,
     split: Annotated[
         str | None,
         typer.Option("--split", metavar="FILE", help="A split of COHORT, or stavanger; else as settings say."),
     ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(
-            "--pretrained", metavar="WEIGHTS", help="imagenet, a file, a model, or none; else as settings say."
-        ),
-    ] = None,
+    pretrained: options.Pretrained = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     devices: options.Devices = "auto",
     nodes: Annotated[int, typer.Option("--nodes", min=1, metavar="N", help="Machines that train together.")] = 1,
@@ -51,10 +44,7 @@ def train(
     from strokelens.training.machine import Machine
 
     loudness(verbose=verbose, quiet=quiet)
-    asked = list(change or ())
-    asked += [] if split is None else [f'split.file="{split}"']
-    asked += [] if pretrained is None else [f"network.pretrained={'null' if pretrained == 'none' else pretrained}"]
-    settings = changed(read_settings(setting), asked)
+    settings = changed(read_settings(setting), options.changes(change, split=split, pretrained=pretrained))
     cohort = open_cohort(data, layout)
     with steps(f"training {settings.name}") as done:
         trained = train_network(

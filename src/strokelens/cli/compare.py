@@ -1,0 +1,75 @@
+"""`strokelens compare`: several settings trained, asked and scored on the same patients, beside threshold rules."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strokelens.cli import options
+from strokelens.cli.progress import loudness, say, steps
+
+
+def compare(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SETTINGS]...", help="JSON files or bundled names; the twelve published ones if none."),
+    ] = None,
+    data: Annotated[Path, typer.Option("--data", metavar="COHORT", help="A cohort with truth, of any layout.")] = ...,  # type: ignore[assignment]
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder to write; what it has of the same is kept.")
+    ] = ...,  # type: ignore[assignment]
+    change: options.Change = None,
+    layout: options.LayoutName = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", metavar="FILE", help="A split of COHORT, or stavanger; else as settings say."),
+    ] = None,
+    pretrained: options.Pretrained = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", metavar="NAME", help="A threshold rule beside them; all if none is named. none: none."),
+    ] = None,
+    devices: options.Devices = "auto",
+    workers: options.Workers = None,
+    json: options.AsJson = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train several settings on the same patients, predict those kept for the end, and fill one table.
+
+    OUT gets runs/, predictions/, rules/ and tables/ (tables.md, tables.html, cases.csv, evaluation.json). Run again, it
+    goes on where it stopped. Exit code 1 if a case could not be scored in full; the others are.
+    """
+    from strokelens.cohorts.layouts import open_cohort
+    from strokelens.comparison import TABLES, Comparison
+    from strokelens.comparison import compare as compare_all
+    from strokelens.evaluation.delivery import MARKER
+    from strokelens.evaluation.tables import each_failure, headline
+    from strokelens.flags import RESEARCH_USE
+    from strokelens.perfusion.thresholds import RULES, rule_named
+    from strokelens.settings.changing import changed
+    from strokelens.settings.reading import bundled_names, read_settings
+    from strokelens.training.machine import Machine
+
+    loudness(verbose=verbose, quiet=quiet)
+    asked = options.changes(change, split=split, pretrained=pretrained)
+    named = list(RULES) if not rule else [] if rule == ["none"] else rule
+    comparison = Comparison(
+        tuple(changed(read_settings(each), asked) for each in settings or bundled_names()),
+        open_cohort(data, layout),
+        out,
+        rules=tuple(rule_named(name) for name in named),
+        machine=Machine.told(devices),
+        workers=workers,
+    )
+    with steps(f"comparing {len(comparison.settings)} settings") as done:
+        evaluation = compare_all(comparison, done)
+    tables = out / TABLES
+    if json:
+        typer.echo((tables / MARKER).read_text(encoding="utf-8"), nl=False)
+    else:
+        for model, case, code, message in each_failure(evaluation):
+            say(f"{model}, {case}: {code}: {message}")
+        say(f"{tables / 'tables.md'}: {headline(evaluation)} {RESEARCH_USE}")
+    if not evaluation.complete:
+        raise typer.Exit(1)
