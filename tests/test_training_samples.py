@@ -87,12 +87,24 @@ def test_a_key_changes_with_the_recipe_the_reader_and_each_byte(cohort: Cohort, 
         (replace(entry, files=files), VALUES),
         (replace(entry, reader=replace(entry.reader, spacing_mm=(1.0, 1.0, 5.0))), VALUES),  # type: ignore[type-var]
         (replace(entry, truth=replace(entry.truth, files=entry.truth.files[::-1])), VALUES),
-        (replace(entry, clinical={"nihss": 3.0}), VALUES),
         *((entry, recipe) for recipe in (COLOURS, replace(VALUES, size=32), replace(VALUES, maps=("Tmax", "CBF")))),
     ]
     keys = {key_of(*each) for each in [(entry, VALUES), *others]}
     assert len(keys) == 1 + len(others)
     assert key_of(replace(entry, id="another"), VALUES) == key_of(entry, VALUES)
+    assert key_of(replace(entry, clinical={"nihss": 3.0}), VALUES) == key_of(entry, VALUES)
+
+
+def test_clinical_values_are_those_of_now(cohort: Cohort, tmp_path: Path) -> None:
+    entries = list(cohort)
+    _prepared(cohort, VALUES, tmp_path)
+    other = [replace(entries[0], clinical={"nihss": 30.0}), replace(entries[1], clinical={})]
+    first, second = prepared(other, replace(VALUES, clinical=("nihss", "female")), tmp_path, workers=1)
+    assert isinstance(first, Prepared)
+    assert isinstance(second, Prepared)
+    assert (first.values.tolist(), first.known.tolist()) == ([1.5, 0.0], [True, False])
+    assert not second.known.any()
+    assert len(list(tmp_path.glob("*.json"))) == 2
 
 
 def test_a_case_that_cannot_be_read_is_told_and_the_others_are_prepared(cohort: Cohort, tmp_path: Path) -> None:

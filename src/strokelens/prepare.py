@@ -133,9 +133,18 @@ def prepare(case: Case, recipe: Recipe, colours: Mapping[str, Colours] | None = 
     truth = None
     if case.truth is not None:
         truth = frame.reduced_labels(_labels(case.id, case.truth, recipe.scheme), len(recipe.scheme))
-    numbers = [case.clinical.get(name, nan) / CLINICAL[name] for name in recipe.clinical]
-    values = np.array(numbers, np.float32)
-    return Sample(np.stack(channels, axis=1), truth, np.nan_to_num(values), ~np.isnan(values), frame)
+    return Sample(np.stack(channels, axis=1), truth, *clinical_of(case.clinical, recipe), frame)
+
+
+def clinical_of(told: Mapping[str, float], recipe: Recipe) -> tuple[Float32[np.ndarray, "v"], Bool[np.ndarray, "v"]]:
+    """The recipe's clinical values, of order 1, and which of them are known; the others are 0.
+
+    >>> from strokelens.labels import CORE_ONLY
+    >>> clinical_of({"nihss": 10.0}, Recipe(("CBF",), CORE_ONLY, ("nihss", "age_years")))
+    (array([0.5, 0. ], dtype=float32), array([ True, False]))
+    """
+    values = np.array([told.get(name, nan) / CLINICAL[name] for name in recipe.clinical], np.float32)
+    return np.nan_to_num(values), ~np.isnan(values)
 
 
 def scaled(stored: Shaped[np.ndarray, "*space"]) -> Float32[np.ndarray, "*space"]:

@@ -27,7 +27,11 @@ def compare(
     pretrained: options.Pretrained = None,
     rule: Annotated[
         list[str] | None,
-        typer.Option("--rule", metavar="NAME", help="A threshold rule beside them; all if none is named. none: none."),
+        typer.Option(
+            "--rule",
+            metavar="NAME",
+            help="A threshold rule beside them; if none is told, all that COHORT has maps for. none: no rule.",
+        ),
     ] = None,
     devices: options.Devices = "auto",
     workers: options.Workers = None,
@@ -53,10 +57,12 @@ def compare(
 
     loudness(verbose=verbose, quiet=quiet)
     asked = options.changes(change, split=split, pretrained=pretrained)
-    named = list(RULES) if not rule else [] if rule == ["none"] else rule
+    cohort = open_cohort(data, layout)
+    fitting = [name for name, each in RULES.items() if set(each.channels) <= set(cohort.channels)]
+    named = fitting if not rule else [] if rule == ["none"] else rule
     comparison = Comparison(
         tuple(changed(read_settings(each), asked) for each in settings or bundled_names()),
-        open_cohort(data, layout),
+        cohort,
         out,
         rules=tuple(rule_named(name) for name in named),
         machine=Machine.told(devices),

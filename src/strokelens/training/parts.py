@@ -33,8 +33,9 @@ class Parts:
 
     @property
     def sha256(self) -> str:
-        """The hash of all prepared cases, in whatever order."""
-        return sha256(" ".join(sorted(case.key for case in self.cases)).encode()).hexdigest()
+        """The hash of all prepared cases and their clinical values, in whatever order."""
+        told = sorted(f"{case.key} {case.values.tolist()} {case.known.tolist()}" for case in self.cases)
+        return sha256("\n".join(told).encode()).hexdigest()
 
     @property
     def persons(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -20,10 +20,10 @@ from strokelens.cohorts.cohort import Entry
 from strokelens.errors import StrokelensError
 from strokelens.grid import Grid
 from strokelens.prediction.samples import channels_of, sample_of
-from strokelens.prepare import Frame, Recipe, Sample
+from strokelens.prepare import Frame, Recipe, Sample, clinical_of
 from strokelens.processes import how_many, in_order
 
-FORMAT: Final = "strokelens prepared 1"
+FORMAT: Final = "strokelens prepared 2"
 """Part of every key: another way to prepare makes other keys."""
 
 _BLOCK = 1 << 20
@@ -68,20 +68,19 @@ def prepared(
     with closing(in_order(_stored, lacking, workers=how_many(workers, len(lacking)))) as made:
         for entry, key in keyed:
             found = next(made)[1].result() if entry.id in awaited else key
-            yield _opened(entry, folder, found) if isinstance(found, str) else found
+            yield _opened(entry, recipe, folder, found) if isinstance(found, str) else found
 
 
 def key_of(entry: Entry, recipe: Recipe) -> str:
     """The SHA-256 of the recipe, of how the case is read, and of the bytes of all its files.
 
-    Raises `OSError` where a file cannot be read.
+    Clinical values are not stored and not in it. Raises `OSError` where a file cannot be read.
     """
     digest = sha256()
     told = (
         FORMAT,
-        repr(recipe),
+        repr(replace(recipe, clinical=())),
         repr(entry.reader),
-        sorted(entry.numbers.items()),
         entry.truth and entry.truth.scheme.names,
     )
     digest.update(repr(told).encode())
@@ -128,8 +127,6 @@ def _write(folder: Path, key: str, sample: Sample, simulated: bool) -> None:
         "affine": frame.grid.affine.tolist(),
         "factor": frame.factor,
         "size": frame.size,
-        "values": sample.values.tolist(),
-        "known": sample.known.tolist(),
         "truth": sample.y is not None,
         "simulated": simulated,
     }
@@ -138,7 +135,7 @@ def _write(folder: Path, key: str, sample: Sample, simulated: bool) -> None:
     part.replace(folder / f"{key}.json")
 
 
-def _opened(entry: Entry, folder: Path, key: str) -> Prepared:
+def _opened(entry: Entry, recipe: Recipe, folder: Path, key: str) -> Prepared:
     about = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
     i, j, k = about["shape"]
     frame = Frame(Grid((i, j, k), np.array(about["affine"])), about["factor"], about["size"])
@@ -149,8 +146,7 @@ def _opened(entry: Entry, folder: Path, key: str) -> Prepared:
         entry.group,
         np.load(folder / f"{key}.x.npy", mmap_mode="r", allow_pickle=False),
         np.load(folder / f"{key}.y.npy", mmap_mode="r", allow_pickle=False) if about["truth"] else None,
-        np.array(about["values"], np.float32),
-        np.array(about["known"], bool),
+        *clinical_of(entry.numbers, recipe),
         frame,
         about["simulated"],
     )
