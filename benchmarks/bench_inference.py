@@ -129,6 +129,13 @@ def dice(first: UInt8[np.ndarray, "z s s"], other: UInt8[np.ndarray, "z s s"], v
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
+def dices(row: dict[str, object]) -> list[float]:
+    """The Dice of each class in a row."""
+    found = row["dice_in_brain"]
+    assert isinstance(found, dict)
+    return list(found.values())
+
+
 def main() -> None:
     """Measure each way, print, write JSON."""
     if "--prepare" in sys.argv:
@@ -155,12 +162,13 @@ def main() -> None:
             rows.append({"way": name, **told, "dice_in_brain": scores})
             print(rows[-1], flush=True)
         classes = [float((reference[shown] == at).mean()) for at in range(3)]
-    first = float(str(rows[0]["wall_s"]))
     print(environment(), f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"of all pixels {share:.0%} are computed; classes in the brain {[round(each, 3) for each in classes]}")
     for row in rows:
-        row["ratio"] = round(first / float(str(row["wall_s"])), 2)
-        print(row)
+        for clock in ("wall", "cpu"):
+            row[f"ratio_{clock}"] = round(float(str(rows[0][f"{clock}_s"])) / float(str(row[f"{clock}_s"])), 2)
+        fast, alike = float(str(row["ratio_cpu"])) >= RATIO, all(each >= LEAST_DICE for each in dices(row))
+        print(row, f"≥ {RATIO:g} × {'ok' if fast else 'MISSED'}, Dice ≥ {LEAST_DICE:g} {'ok' if alike else 'MISSED'}")
     figures: dict[str, object] = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
