@@ -31,10 +31,11 @@ from benchmarks.results import environment, write_results
 from strokelens.grid import Grid
 from strokelens.model import Card, Model
 from strokelens.networks.built import built
+from strokelens.networks.crops import Box
 from strokelens.networks.inputs import standardised, unit
 from strokelens.phantom.patient import simulate
 from strokelens.phantom.scanner import CtProtocol
-from strokelens.prediction.networks import Box, How, predicted
+from strokelens.prediction.networks import How, predicted
 from strokelens.prediction.samples import seen
 from strokelens.prepare import Frame, Sample
 from strokelens.settings.schema import Settings

@@ -14,9 +14,10 @@ from jaxtyping import Float
 from strokelens.errors import SettingsError
 from strokelens.grid import Grid
 from strokelens.model import Model
+from strokelens.networks.crops import MARGIN
 from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.tiles import smooth_weight, windows
-from strokelens.prediction.networks import MARGIN, How, asked, predicted
+from strokelens.prediction.networks import How, asked, predicted
 from strokelens.prepare import Frame, Sample
 from tests.tiny_models import last_of, tiny
 

@@ -1,30 +1,47 @@
-"""The part of slices that shows anything, on the network's own lattice: what is outside need not be computed."""
+"""The part of slices that shows anything, on the network's own lattice: what is outside of it is not computed."""
 
-from jaxtyping import Shaped
-from torch import Tensor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool
 
 from strokelens.networks.fusion import STRIDE
 
-
-def shown(images: Shaped[Tensor, "b c i j"], *, margin: int = 0) -> tuple[slice, slice]:
-    """The least rows and columns, in whole multiples of 32, in which any of the images is not 0, and a margin.
-
-    All of them where nothing is shown.
-
-    >>> import torch
-    >>> images = torch.zeros(2, 3, 128, 128)
-    >>> images[1, 0, 40, 10:70] = 1
-    >>> shown(images)
-    (slice(32, 64, None), slice(0, 96, None))
-    """
-    marked = (images != 0).any(1).any(0)
-    return _span(marked.any(1), margin), _span(marked.any(0), margin)
+MARGIN: Final = 16
+"""Pixels around the brain that are computed at least: what lies beyond the box is absent to a network, not black."""
 
 
-def _span(marked: Shaped[Tensor, "n"], margin: int) -> slice:
-    places = marked.nonzero()
-    side = len(marked)
-    if not len(places):
+@dataclass(frozen=True)
+class Box:
+    """The pixels of a slice that are computed."""
+
+    i: slice
+    j: slice
+
+    @classmethod
+    def around(cls, shown: Bool[np.ndarray, "s s"], margin: int = MARGIN) -> "Box":
+        """The box that holds what is shown and a margin, from a multiple of 32 to one.
+
+        So each voxel of a bottleneck covers the same pixels in the box as it does in the slice. A side that 32 does not
+        divide, and one that shows nothing, is taken whole.
+        """
+        return cls(_span(np.any(shown, axis=1), margin), _span(np.any(shown, axis=0), margin))
+
+    def corner(self, side: int) -> tuple[int, int] | None:
+        """The voxel of the bottleneck at which it begins in a slice; None where it is all of it."""
+        whole = slice(0, side)
+        return None if (self.i, self.j) == (whole, whole) else (self.i.start // STRIDE, self.j.start // STRIDE)
+
+    def mirrored(self, side: int) -> "Box":
+        """Where it lies in the mirrored slice."""
+        return Box(slice(side - self.i.stop, side - self.i.start), self.j)
+
+
+def _span(shown: Bool[np.ndarray, "s"], margin: int) -> slice:
+    side, places = len(shown), np.flatnonzero(shown)
+    if side % STRIDE or not places.size:
         return slice(0, side)
-    first, last = max(0, int(places[0]) - margin), min(side, int(places[-1]) + 1 + margin)
-    return slice(first // STRIDE * STRIDE, min(side, -(-last // STRIDE) * STRIDE))
+    start = max(0, int(places[0]) - margin) // STRIDE * STRIDE
+    stop = -(-(int(places[-1]) + 1 + margin) // STRIDE) * STRIDE
+    return slice(start, min(stop, side))

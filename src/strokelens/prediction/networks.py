@@ -14,20 +14,18 @@ from typing import Final, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Shaped
+from jaxtyping import Float, Float32, Shaped
 from torch import Tensor, nn
 
 from strokelens.errors import SettingsError
 from strokelens.model import Model
-from strokelens.networks.fusion import STRIDE, Fusion
+from strokelens.networks.crops import Box
+from strokelens.networks.fusion import Fusion
 from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.tiles import smooth_weight, windows
 from strokelens.prepare import Sample
 
 Precision = Literal["float32", "bfloat16"]
-
-MARGIN: Final = 16
-"""Pixels around the brain that are computed at least: what lies beyond the box is absent to a network, not black."""
 
 
 @dataclass(frozen=True)
@@ -64,31 +62,6 @@ class Prediction:
     entropy: Float32[np.ndarray, "z s s"]
     deviation: Float32[np.ndarray, "z n s s"] | None = None
     information: Float32[np.ndarray, "z s s"] | None = None
-
-
-@dataclass(frozen=True)
-class Box:
-    """The pixels of a slice that are computed."""
-
-    i: slice
-    j: slice
-
-    @classmethod
-    def around(cls, shown: Bool[np.ndarray, "s s"]) -> "Box":
-        """The box that holds what is shown and a margin, from a multiple of 32 to one; else the whole slice.
-
-        So each voxel of a bottleneck covers the same pixels in the box as it does in the slice.
-        """
-        return cls(_span(np.any(shown, axis=1)), _span(np.any(shown, axis=0)))
-
-    def corner(self, side: int) -> tuple[int, int] | None:
-        """The voxel of the bottleneck at which it begins in a slice; None where it is all of it."""
-        whole = slice(0, side)
-        return None if (self.i, self.j) == (whole, whole) else (self.i.start // STRIDE, self.j.start // STRIDE)
-
-    def mirrored(self, side: int) -> "Box":
-        """Where it lies in the mirrored slice."""
-        return Box(slice(side - self.i.stop, side - self.i.start), self.j)
 
 
 def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Prediction:
@@ -291,16 +264,6 @@ class _Tally:
         logs = np.log(np.maximum(likely, np.finfo(np.float32).tiny))
         entropy: Float32[np.ndarray, "z *space"] = np.maximum(-(likely * logs).sum(axis=1) / np.float32(self._most), 0)
         return entropy
-
-
-def _span(shown: Shaped[np.ndarray, "s"]) -> slice:
-    """From the first to the last that is shown, with the margin, rounded out; all of a side that 32 does not divide."""
-    if len(shown) % STRIDE:
-        return slice(0, len(shown))
-    places = np.flatnonzero(shown)
-    start = max(0, int(places[0]) - MARGIN) // STRIDE * STRIDE
-    stop = -(-(int(places[-1]) + 1 + MARGIN) // STRIDE) * STRIDE
-    return slice(start, min(stop, len(shown)))
 
 
 def _told(value: object) -> str:

@@ -16,8 +16,8 @@ from strokelens.errors import TrainingError, shortened
 from strokelens.labels import LabelScheme
 from strokelens.losses import loss_named, severity
 from strokelens.model import scheme_of
-from strokelens.networks.crops import shown
-from strokelens.networks.fusion import STRIDE, Fusion
+from strokelens.networks.crops import Box
+from strokelens.networks.fusion import Fusion
 from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.regular import limit_norms, penalty
 from strokelens.networks.stages import set_stage
@@ -145,10 +145,9 @@ class Learner(LightningModule):
         """The logits in float32, and the labels, of the part of the images that shows anything."""
         corner = None
         if images.device.type == "cpu" and not (self.settings.legacy or self.settings.training.compile):
-            rows, columns = shown(images)
-            if (rows, columns) != (slice(0, images.shape[2]), slice(0, images.shape[3])):
-                corner = (rows.start // STRIDE, columns.start // STRIDE)
-            images, labels = images[..., rows, columns], labels[..., rows, columns]
+            box = Box.around((images != 0).any(1).any(0).numpy(), margin=0)
+            corner = box.corner(images.shape[-1])
+            images, labels = images[..., box.i, box.j], labels[..., box.i, box.j]
         images = standardised(images, form=self.settings.input.form, legacy=self.settings.legacy)
         values, known = (batch.values, batch.known) if self.settings.input.clinical else (None, None)
         logits = self.run(images.contiguous(memory_format=torch.channels_last), values, known, corner=corner)
