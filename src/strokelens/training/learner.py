@@ -1,5 +1,6 @@
 """What Lightning trains: a network with its loss, what keeps it small, and its slices changed by chance."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -47,10 +48,13 @@ class Learner(LightningModule):
     the head adds to it. `legacy` computes it all.
     """
 
+    run: Callable[..., Tensor]
+
     def __init__(self, net: Fusion, settings: Settings, place: Place, parts: tuple[Slices, Slices]) -> None:
         super().__init__()
         self.net = net
-        self.run = cast(Fusion, torch.compile(net)) if settings.training.compile else net
+        # not a second name of the same weights in what is stored
+        self.__dict__["run"] = torch.compile(net) if settings.training.compile else net
         self.settings = settings
         self.place = place
         self.train_slices, self.validation_slices = parts
@@ -111,8 +115,7 @@ class Learner(LightningModule):
         if settings.loss.sample_weights == "severity":
             losses = losses * severity(labels, settings.class_weights, batch.sixfold)
         loss = losses.mean() + self._penalty()
-        if not torch.isfinite(loss):
-            raise TrainingError(self._lost(batch, number, loss.item()))
+        self._check(loss, batch, number, self.train_slices)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
 
@@ -129,6 +132,7 @@ class Learner(LightningModule):
         if self.settings.loss.sample_weights == "severity":
             losses = losses * severity(labels, self.settings.class_weights, torch.zeros_like(batch.sixfold))
         loss = losses.mean() + (self._penalty() if self.settings.legacy else 0)
+        self._check(loss, batch, number, self.validation_slices)
         self.log(VALIDATION_LOSS, loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self._sums.append(_counts(logits.argmax(1), labels, logits.shape[1]))
 
@@ -156,12 +160,16 @@ class Learner(LightningModule):
     def _penalty(self) -> Float[Tensor, ""]:
         return penalty(self.net, l1=self.settings.optimizer.l1, l2=self.settings.optimizer.l2)
 
-    def _lost(self, batch: Batch, number: int, loss: float) -> str:
-        slices = self.train_slices
+    def _check(self, loss: Tensor, batch: Batch, number: int, slices: Slices) -> None:
+        """Raise `TrainingError` with the batch's slices when the loss is no number."""
+        if torch.isfinite(loss):
+            return
         chosen = [slices.slices[index] for index in batch.index.tolist()]
         named = shortened([f"{slices.cases[each.case].case_id} slice {each.z}" for each in chosen])
         where = f"stage {self.place.stage + 1}, epoch {self.epoch + 1}, batch {number + 1}"
-        return f"the loss is {loss} in {where} ({named}); look at these cases, or set a lower learning_rate"
+        raise TrainingError(
+            f"the loss is {loss.item()} in {where} ({named}); look at these cases, or set a lower learning_rate"
+        )
 
     def _loader(self, slices: Slices, order: Any) -> "DataLoader[int]":
         training = self.settings.training
