@@ -25,6 +25,8 @@ STRIDE: Final = 32
 Norm = Literal["none", "batch", "group"]
 
 _MIXED, _EXTRA, _FIRST, _HEAD, _HIDDEN = 3, 128, 256, 16, 100
+_LEAST_HEAD = 4
+"""The head of a narrow network: of a single feature three classes are hardly told apart."""
 _LEVELS = (128, 64, 32, 16)
 """The decoder's filters for each branch, from the bottleneck on."""
 _GROUPS = 8
@@ -90,7 +92,7 @@ class Fusion(nn.Module):
             after = n * scaled(level, width)
             self.ups.append(nn.Sequential(_conv(before, after), _conv(after, after), _up(after, after)))
             before = after + skip
-        head = scaled(_HEAD, width)
+        head = max(_LEAST_HEAD, scaled(_HEAD, width))
         self.head = nn.Sequential(
             _conv(before, head, design.norm), _conv(head, head, design.norm), nn.Conv2d(head, design.classes, 1)
         )
