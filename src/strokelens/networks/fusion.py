@@ -37,7 +37,8 @@ class FusionDesign:
     """What a `Fusion` is made of.
 
     `maps` are in order, each of `colours` values a voxel: 3 for pictures, 1 for physical units. `clinical` names the
-    scalars. `width` scales all filters. Clinical values make a map of `grid` by `grid`: 1/32 of the usual image.
+    scalars. `width` scales all filters; the head has four at least. Clinical values make a map of `grid` by `grid`:
+    1/32 of the usual image.
     """
 
     maps: tuple[str, ...] = ("CBF", "CBV", "TTP", "Tmax")
