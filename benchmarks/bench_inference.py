@@ -91,7 +91,7 @@ def trained(settings: Settings, sample: Sample) -> Fusion:
         chosen = np.random.default_rng(step).choice(shown, 2, replace=False)
         x, y = (torch.from_numpy(each[chosen][..., box.i, box.j]) for each in (sample.x, sample.y))
         optimizer.zero_grad()
-        loss(net(standardised(unit(x), form="colours")), y.long()).mean().backward()
+        loss(net(standardised(unit(x), form="colours")), y.long()).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return cast(Fusion, net.eval())
 
