@@ -9,6 +9,7 @@ import torch
 from strokelens.errors import FileError, SettingsError
 from strokelens.model import CARD, WEIGHTS, Card, Model, is_model, load_model, save_model
 from strokelens.networks.built import built, design_of
+from strokelens.networks.devices import device_named
 from strokelens.networks.inputs import standardised, unit
 from strokelens.settings.schema import Settings
 
@@ -109,3 +110,16 @@ def test_legacy_reads_raw_blue_green_red_and_values_stay_as_they_are() -> None:
     assert standardised(unit(stored), form="colours", legacy=True).flatten().tolist() == [51.0, 0.0, 255.0]
     values = torch.rand(1, 2, 4, 4)
     assert torch.equal(standardised(values, form="values"), values)
+
+
+@pytest.mark.parametrize(("told", "message"), [("gpu", "no device 'gpu'"), ("", "no device ''"), ("99", "no GPU 99")])
+def test_a_device_that_is_not_there_is_told(told: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        device_named(told)
+
+
+def test_a_model_goes_to_a_device_with_all_that_is_told_of_it(folder: Path) -> None:
+    model = load_model(folder)
+    moved = model.on(device_named("auto"))
+    assert (moved.settings, moved.card) == (model.settings, model.card)
+    assert next(moved.net.parameters()).device == device_named("auto")

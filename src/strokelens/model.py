@@ -5,11 +5,12 @@ On disk it is a folder of `weights.safetensors` and `card.json`; nothing in it i
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import file_digest
 from pathlib import Path
 from typing import Final
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -80,6 +81,10 @@ class Model:
     def name(self) -> str:
         """The settings' name; of a model that saw simulated patients only it says so."""
         return f"{self.settings.name}{' (simulated patients)' if self.card.simulated else ''}"
+
+    def on(self, device: torch.device) -> "Model":
+        """The same model, whose network computes there."""
+        return replace(self, net=self.net.to(device))
 
     @property
     def scheme(self) -> LabelScheme:

@@ -86,6 +86,9 @@ Change = Annotated[
 Devices = Annotated[
     str, typer.Option("--devices", metavar="WHICH", help="auto, cpu, cpu:2 for two processes, or ids of GPUs: 0,1.")
 ]
+Device = Annotated[
+    str, typer.Option("--device", metavar="WHICH", help="auto: the first GPU, else cpu; cpu; or the number of a GPU.")
+]
 Cache = Annotated[
     Path | None,
     typer.Option("--cache", metavar="FOLDER", help="Where prepared cases are kept, for several runs; else in RUN."),

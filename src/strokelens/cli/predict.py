@@ -37,6 +37,7 @@ def predict(
     precision: Annotated[
         PrecisionName, typer.Option("--precision", help="bfloat16 is faster where the processor has it.")
     ] = PrecisionName.FLOAT32,
+    device: options.Device = "auto",
     batch: Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Slices at once.")] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the dropout.")] = 0,
     probabilities: Annotated[
@@ -73,7 +74,7 @@ def predict(
     for source in (model, cohort, *(also or ())):
         check_apart(out, source)
     how = How(mirrored, dropout, precision.value, batch, seed)
-    plan = Plan.of([model, *(also or ())], how, Outputs(probabilities, uncertainty, heatmaps, png))
+    plan = Plan.of([model, *(also or ())], how, Outputs(probabilities, uncertainty, heatmaps, png), device=device)
     opened = open_cohort(cohort, layout)
     entries, what = options.part_of(opened, split, part)
     cases = predict_cohort(entries, plan, out, part=what, overwrite=overwrite)

@@ -137,8 +137,9 @@ def _model(method: str, rule: Rule | None) -> "Callable[[_Study, SegmentSettings
     if rule is not None:
         raise RuleError(f"--rule {rule.value} is for thresholds, and {Path(method).name} is a network; leave one out")
     from strokelens.model import load_model
+    from strokelens.networks.devices import device_named
 
-    return partial(_by_model, load_model(Path(method)))
+    return partial(_by_model, load_model(Path(method)).on(device_named("auto")))
 
 
 def _by_model(model: "Model", study: _Study, settings: "SegmentSettings", done: "Progress") -> "Finding":

@@ -16,6 +16,7 @@ from strokelens.cohorts.folder import PREDICTED, alone_in, check_out, clear, ref
 from strokelens.errors import OutputError, StrokelensError
 from strokelens.flags import RESEARCH_USE
 from strokelens.model import Model, load_model, weights_sha256
+from strokelens.networks.devices import device_named
 from strokelens.prediction.networks import PLAIN, How, check_alike
 from strokelens.prediction.outputs import NOTHING_ELSE, Outputs, predict_case, write_outputs
 from strokelens.prediction.scene import volumes_of
@@ -34,12 +35,15 @@ class Plan:
     outputs: Outputs = NOTHING_ELSE
 
     @classmethod
-    def of(cls, paths: Sequence[Path], how: How = PLAIN, outputs: Outputs = NOTHING_ELSE) -> "Plan":
-        """The plan for models on disk.
+    def of(
+        cls, paths: Sequence[Path], how: How = PLAIN, outputs: Outputs = NOTHING_ELSE, *, device: str = "cpu"
+    ) -> "Plan":
+        """The plan for models on disk, which compute on a device.
 
         Raises `FileError` when one is none, `SettingsError` when they are of different recipes.
         """
-        models = tuple(load_model(path) for path in paths)
+        place = device_named(device)
+        models = tuple(load_model(path).on(place) for path in paths)
         check_alike(models)
         return cls(models, tuple(weights_sha256(path) for path in paths), how, outputs)
 
