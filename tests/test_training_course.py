@@ -174,6 +174,30 @@ def test_a_training_that_was_killed_in_an_epoch_goes_on_to_the_same_weights(
     assert len({row["learning_rate"] for row in rows(tmp_path / "whole")}) > 1
 
 
+@pytest.mark.slow
+def test_two_processes_train_together_through_all_stages(
+    folder: Path, drawn: Path, tmp_path: Path, cache: Path
+) -> None:
+    command = [
+        sys.executable, "-m", "strokelens", "train", "Mdl_G_PmN", "--data", str(folder), "--split", str(drawn),
+        "--cache", str(cache), "--devices", "cpu:2", "-o", str(tmp_path / "run"),
+        *(word for change in SMALL for word in ("--set", change)),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert [row["stage"] for row in rows(tmp_path / "run")] == ["1", "1", "1", "2", "2", "2"]
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_compiled_network_trains(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path) -> None:
+    settings = small("Mdl_U_Pm", drawn, "training.compile=true", "stages.all.epochs=1")
+    train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache)
+    assert load_model(tmp_path / "run").settings.training.compile
+
+
 def test_a_finished_run_is_resumed_to_the_same_model(
     cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
 ) -> None:
