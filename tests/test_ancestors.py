@@ -256,3 +256,31 @@ def test_the_usage_is_the_ancestors(words: tuple[str, ...], capsys: pytest.Captu
     said = capsys.readouterr().out
     assert said.startswith("usage: main.py GPU SNAME [-v] [-d] [-o] [-pm] [-t TILE] [-dim DIMENSION] [-c {2,3,4}]")
     assert "not a medical device" in said
+
+
+WITHOUT_TORCH = """
+import sys
+
+class WithoutTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name=name)
+
+sys.meta_path.insert(0, WithoutTorch())
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "call"),
+    [
+        ("main.py", "from strokelens.cli.ancestors import main; sys.exit(main(['cpu', 'Baseline']))"),
+        ("strokelens", "from strokelens.cli import app; app(['train', 'Baseline', '--data', '.', '-o', 'run'])"),
+    ],
+)
+def test_where_torch_is_not_installed_one_line_tells_how(program: str, call: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH + call]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr == (
+        f"{program}: networks need torch, which is not installed; run: pip install -c constraints.txt '.[networks]'\n"
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from strokelens import __version__
-from strokelens.cli import options
+from strokelens.cli import lacks_networks, options
 from strokelens.cli.progress import loudness, say, steps
 from strokelens.errors import CohortError, SettingsError, StrokelensError, hint
 
@@ -112,8 +112,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     if given.mode is not None:
         known = given.mode in MODES
-        lacking = f"mode {given.mode} is not in strokelens {__version__}, which has the verbs {VERBS}"
-        parser.error(lacking if known else f"no mode {given.mode!r}; {hint(given.mode, MODES)}")
+        later = f"mode {given.mode} is not in strokelens {__version__}, which has the verbs {VERBS}"
+        parser.error(later if known else f"no mode {given.mode!r}; {hint(given.mode, MODES)}")
     if given.sname is None:
         parser.error(f"no SNAME after GPU {given.gpu!r}; give a setting, as in: main.py cpu Baseline")
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
@@ -122,6 +122,11 @@ def main(words: Sequence[str] | None = None) -> int:
         return _experiment(given)
     except StrokelensError as error:
         typer.echo(f"main.py: {error}", err=True)
+        return 2
+    except ModuleNotFoundError as error:
+        if (lacking := lacks_networks(error)) is None:
+            raise
+        typer.echo(f"main.py: {lacking}", err=True)
         return 2
     except KeyboardInterrupt:
         typer.echo("main.py: interrupted; the same command goes on", err=True)
