@@ -50,7 +50,13 @@ DONE: Final = "done.json"
 """The file in the folder of a stage that has ended."""
 
 _PRECISION: Final = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-_ADVICE = (".*does not have many workers.*", ".*number of training batches.*", ".*LeafSpec.*", ".*GPU available but.*")
+_ADVICE = (
+    ".*does not have many workers.*",
+    ".*number of training batches.*",
+    ".*LeafSpec.*",
+    ".*GPU available but.*",
+    ".*recommended to use `self.log.*",
+)
 """What Lightning says that means nothing here: of workers, of logging every 50 steps, and of torch's own names."""
 
 
@@ -190,16 +196,18 @@ def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:
 @contextmanager
 def _calm() -> Iterator[None]:
     """Lightning's own talk and advice stay unsaid; its errors do not."""
-    talk = logging.getLogger("lightning.pytorch")
-    level = talk.level
-    talk.setLevel(logging.ERROR)
+    talk = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [each.level for each in talk]
+    for each in talk:
+        each.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for message in _ADVICE:
                 warnings.filterwarnings("ignore", message)
             yield
     finally:
-        talk.setLevel(level)
+        for each, level in zip(talk, levels, strict=True):
+            each.setLevel(level)
 
 
 def _scores(history: tuple[Row, ...], settings: Settings) -> dict[str, float]:

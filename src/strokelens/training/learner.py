@@ -109,7 +109,7 @@ class Learner(LightningModule):
         images, labels = apply(unit(batch.x), batch.y, changes, maps=maps)
         losses = self.loss(*self._answered(images, labels, batch))
         if settings.loss.sample_weights == "severity":
-            losses = losses * severity(labels, settings.class_weights, batch.sixfold)
+            losses = losses * severity(labels.long(), settings.class_weights, batch.sixfold)
         loss = losses.mean() + self._penalty()
         if not torch.isfinite(loss):
             raise TrainingError(self._lost(batch, number, loss.item()))
