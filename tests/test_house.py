@@ -144,8 +144,8 @@ def test_main_py_gives_the_usage(arguments: tuple[str, ...]) -> None:
     ("arguments", "message"),
     [
         (
-            ("0", "Setting/Baseline.json", "-v", "-pm", "-t", "512", "-c", "3"),
-            "a later version trains Setting/Baseline.json",
+            ("cpu", "Setting/Baseline.json", "-v", "-pm", "-t", "512", "-c", "3"),
+            "no folder data; give the cohort to train on",
         ),
         (
             ("--mode", "train", "--config_dir", "config.json"),

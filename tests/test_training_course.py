@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -296,6 +298,25 @@ def test_a_case_that_cannot_be_used_is_told_and_the_others_train(
     trained = train(quick, open_cohort(copy), tmp_path / "run", machine=CPU)
     assert [case.case_id for case in trained.refused] == ["CTP_02_002"]
     assert "CTP_02_002" in json.loads((tmp_path / "run" / "run.json").read_text())["refused"]
+
+
+def test_a_class_that_nobody_who_validates_has_is_an_empty_cell(drawn: Path, folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "cohort"
+    shutil.copytree(folder, copy)
+    (validating,) = json.loads(drawn.read_text())["parts"]["validation"]
+    for truth in copy.rglob(f"{validating}/*.tiff"):
+        levels = np.asarray(Image.open(truth)).copy()
+        levels[levels == 65535] = 170 * 257  # core to penumbra
+        Image.fromarray(levels).save(truth)
+    run = tmp_path / "run"
+    told: list[str] = []
+    trained = train(small("Mdl_U_Pm", drawn), open_cohort(copy), run, machine=CPU, told=told.append)
+    assert [row["validation_dice_core"] for row in rows(run)] == ["", "", ""]
+    assert all(row["validation_dice_penumbra"] for row in rows(run))
+    assert "validation_dice_core" not in trained.model.card.scores
+    assert "Dice of core none" in told[-1]
+    again = train(small("Mdl_U_Pm", drawn), open_cohort(copy), run, machine=CPU, resume=True)
+    assert again.model.card == trained.model.card
 
 
 def test_nobody_left_to_validate_is_told(cohort: Cohort, settings: Settings, tmp_path: Path) -> None:

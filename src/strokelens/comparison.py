@@ -4,19 +4,20 @@ Every setting is trained on the same part of the split, predicts the parts that 
 tables; threshold rules on the same maps are rows above. The folder may be gone on with at any time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from strokelens.case import Case
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.encode import write_segmentation
 from strokelens.cohorts.folder import new_folder
 from strokelens.cohorts.predictions import Predictions, find_predictions
 from strokelens.cohorts.splits import TEST, Split, cases_of
-from strokelens.errors import SettingsError, StrokelensError
+from strokelens.errors import CohortError, SettingsError, StrokelensError
 from strokelens.evaluation.delivery import MARKER, deliver
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.scoring import Plan as Scoring
@@ -29,21 +30,25 @@ from strokelens.prediction.outputs import NOTHING_ELSE, Outputs
 from strokelens.prediction.segmenting import SegmentSettings, segment
 from strokelens.processes import how_many, in_order
 from strokelens.settings.schema import Settings
-from strokelens.training.course import train
+from strokelens.training.course import Trained, train
 from strokelens.training.machine import Machine
 from strokelens.training.parts import split_of
+from strokelens.training.run import is_leader
 
 TABLES: Final = "tables"
 """The folder of the evaluation; `runs` and `predictions` are beside it, with a folder for each setting."""
 
 _MARK, _MASK = "segmentation.json", "segmentation.nii.gz"
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """What is compared on which cohort, in the folder `out`.
 
-    `parts` are the parts of the split that are predicted and scored; `cache` keeps prepared cases.
+    `parts` are the parts of the split that are predicted and scored. Raises `SettingsError` at birth when two have one
+    name, patients would not be the same, or the machine cannot compute one of them.
     """
 
     settings: Sequence[Settings]
@@ -66,8 +71,11 @@ class Comparison:
         splits = {(each.split, each.split.file or each.training.seed) for each in self.settings}
         if len(splits) > 1:
             raise SettingsError(
-                "the settings have different splits or seeds; networks are compared on the same patients"
+                "the settings have different splits or seeds, and networks are compared on the same patients; "
+                "give one to all, as --split split.json or --set training.seed=2"
             )
+        for each in self.settings:
+            (self.machine or Machine()).check(each)
 
     @property
     def drawn(self) -> Split:
@@ -75,48 +83,65 @@ class Comparison:
         return split_of(self.settings[0], self.cohort)
 
 
-def compare(comparison: Comparison, told: Callable[[str], None] = lambda _: None) -> Evaluation:
+def compare(comparison: Comparison, told: Callable[[str], None] = lambda _: None) -> Evaluation | None:
     """Train, predict and score all that is compared; the tables are in `out/tables`.
 
-    What was trained or predicted before by the same settings is kept. Raises what training and predicting raise;
-    a case that a network or rule cannot do is a row that says so.
+    What was trained or predicted before by the same settings is kept. None in a process that only helps to train.
+    Raises what training raises; a case that a network or rule cannot do is a row that says so.
     """
     drawn = comparison.drawn
     entries = [entry for part in comparison.parts for entry in cases_of(drawn, part, comparison.cohort)]
     entries = [entry for entry in entries if not entry.mirrored]
-    by_rules = _by_rules(comparison, entries, told)
-    by_networks = [_by_network(comparison, settings, entries, told) for settings in comparison.settings]
-    folders = {**by_rules, **dict(by_networks)}
-    found = [find_predictions(folder, comparison.cohort, name=name) for name, folder in folders.items()]
+    if not entries:
+        parts = " and ".join(comparison.parts)
+        raise CohortError(f"nobody of {comparison.cohort.folder} is in the part {parts}; give a split with some")
+    folders = _by_rules(comparison, entries, told)
+    names = {settings.name: _trained(comparison, settings, told).model.name for settings in comparison.settings}
+    if not is_leader():
+        return None
+    folders |= {names[each.name]: _predicted(comparison, each.name, entries, told) for each in comparison.settings}
+    found = [_found(folder, comparison.cohort, name) for name, folder in folders.items()]
     part = f"{' and '.join(comparison.parts)} of a split, {drawn.sha256[:12]}"
     evaluation = _scored(found, entries, comparison.workers, part, told)
     deliver(evaluation, comparison.out / TABLES, overwrite=(comparison.out / TABLES / MARKER).is_file())
     return evaluation
 
 
-def _by_network(
-    comparison: Comparison, settings: Settings, entries: Sequence[Entry], told: Callable[[str], None]
-) -> tuple[str, Path]:
-    """Train one setting and let it predict; its name and the folder of its predictions."""
-    run, out = comparison.out / "runs" / settings.name, comparison.out / "predictions" / settings.name
-
-    def say(line: str) -> None:
-        told(f"{settings.name}: {line}")
-
+def _trained(comparison: Comparison, settings: Settings, told: Callable[[str], None]) -> Trained:
+    """Train one setting, or go on with it; what cannot be used is warned of."""
     trained = train(
         settings,
         comparison.cohort,
-        run,
+        comparison.out / "runs" / settings.name,
         machine=comparison.machine,
         cache=comparison.out / "prepared",
         workers=comparison.workers,
         resume=True,
-        told=say,
+        told=lambda line: told(f"{settings.name}: {line}"),
     )
-    plan = Plan.of([run], comparison.how, comparison.outputs)
-    for number, _ in enumerate(predict_cohort(entries, plan, out, part=" and ".join(comparison.parts)), start=1):
-        say(f"{number} of {len(entries)} cases predicted")
-    return trained.model.name, out
+    for case in trained.refused:
+        logger.warning("%s: %s is not used: %s", settings.name, case.case_id, case.message)
+    return trained
+
+
+def _predicted(comparison: Comparison, name: str, entries: Sequence[Entry], told: Callable[[str], None]) -> Path:
+    """Let a trained setting predict, and warn of what it cannot; the folder of its predictions."""
+    out = comparison.out / "predictions" / name
+    plan = Plan.of([comparison.out / "runs" / name], comparison.how, comparison.outputs)
+    cases = predict_cohort(entries, plan, out, part=" and ".join(comparison.parts))
+    for number, done in enumerate(cases, start=1):
+        if done.failure is not None:
+            logger.warning("%s: %s is not predicted: %s", name, done.case_id, done.failure)
+        told(f"{name}: {number} of {len(entries)} cases predicted")
+    return out
+
+
+def _found(folder: Path, cohort: Cohort, name: str) -> Predictions:
+    """The predictions in a folder; none where no case could be done, which is a row for each."""
+    try:
+        return find_predictions(folder, cohort, name=name)
+    except CohortError:
+        return Predictions(name, folder, {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +155,17 @@ class _Job:
 
 def _by_rules(comparison: Comparison, entries: Sequence[Entry], told: Callable[[str], None]) -> dict[str, Path]:
     """What thresholds find in the same maps: each rule's folder by its name; rules without any case are left out."""
-    out = comparison.out / "rules"
-    folders = {f"rule {rule.name}": out / rule.name for rule in comparison.rules}
+    out, failures = comparison.out / "rules", defaultdict[str, list[str]](list)
     jobs = [_Job(entry, lacking, out) for entry in entries if (lacking := _lacking(comparison.rules, entry, out))]
     with closing(in_order(_judged, jobs, workers=how_many(comparison.workers, len(jobs)))) as done:
-        for number, (_, failures) in enumerate(done, start=1):
-            for failure in failures.result():
-                told(failure)
+        for number, (_, judged) in enumerate(done, start=1):
+            for rule, failure in judged.result().items():
+                failures[rule].append(failure)
             told(f"rules: {number} of {len(jobs)} cases judged")
+    for rule, each in failures.items():
+        what = f"{len(each)} of {len(entries)} cases not judged" if (out / rule).is_dir() else "left out"
+        logger.warning("rule %s: %s: %s", rule, what, each[0])
+    folders = {f"rule {rule.name}": out / rule.name for rule in comparison.rules}
     return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
@@ -145,23 +173,22 @@ def _lacking(rules: Iterable[Rule], entry: Entry, out: Path) -> tuple[Rule, ...]
     return tuple(rule for rule in rules if not (out / rule.name / entry.id).is_dir())
 
 
-def _judged(job: _Job) -> list[str]:
-    """Write what each rule finds in a case, the maps of which are read once; what could not be done, in words."""
+def _judged(job: _Job) -> Mapping[str, str]:
+    """Write what each rule finds in a case, the maps of which are read once; why some found nothing, by rule."""
     try:
         case = job.entry.read()
     except (StrokelensError, OSError) as error:
-        return [f"{job.entry.id}: {error}"]
-    return [failure for rule in job.rules for failure in _by_rule(case, rule, job.out / rule.name / job.entry.id)]
-
-
-def _by_rule(case: Case, rule: Rule, out: Path) -> Iterator[str]:
-    try:
-        found = segment(case, SegmentSettings(rule=rule)).segmentation
-    except StrokelensError as error:
-        yield f"{case.id}, {rule.name}: {error}"
-        return
-    with new_folder(out, marker=_MARK) as folder:
-        write_segmentation(folder / _MASK, found, facts={"Rule": rule.name})
+        return {rule.name: str(error) for rule in job.rules}
+    failures = {}
+    for rule in job.rules:
+        try:
+            found = segment(case, SegmentSettings(rule=rule)).segmentation
+        except StrokelensError as error:
+            failures[rule.name] = str(error)
+            continue
+        with new_folder(job.out / rule.name / job.entry.id, marker=_MARK) as folder:
+            write_segmentation(folder / _MASK, found, facts={"Rule": rule.name})
+    return failures
 
 
 def _scored(

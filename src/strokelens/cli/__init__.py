@@ -30,6 +30,18 @@ _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 """What is wrong with the words of a command; typer carries its own copy of click and names only the child."""
 
 
+_NETWORKS = frozenset({"torch", "lightning", "safetensors", "tensorboard"})
+"""What the extra `networks` installs."""
+
+
+def lacks_networks(error: ModuleNotFoundError) -> str | None:
+    """What to tell where the extra for networks is not installed; None where another module is lacking: our bug."""
+    module = (error.name or "").partition(".")[0]
+    if module not in _NETWORKS:
+        return None
+    return f"networks need {module}, which is not installed; run: pip install -c constraints.txt '.[networks]'"
+
+
 class _Verbs(TyperGroup):
     """The verbs, with the user's mistakes told in one line."""
 
@@ -55,6 +67,11 @@ class _Verbs(TyperGroup):
             return super().invoke(ctx)
         except StrokelensError as error:
             typer.echo(f"strokelens: {error}", err=True)
+            raise typer.Exit(2) from None
+        except ModuleNotFoundError as error:
+            if (lacking := lacks_networks(error)) is None:
+                raise
+            typer.echo(f"strokelens: {lacking}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             typer.echo("strokelens: interrupted", err=True)

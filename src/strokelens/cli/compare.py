@@ -70,6 +70,8 @@ def compare(
     )
     with steps(f"comparing {len(comparison.settings)} settings") as done:
         evaluation = compare_all(comparison, done)
+    if evaluation is None:
+        return
     tables = out / TABLES
     if json:
         typer.echo((tables / MARKER).read_text(encoding="utf-8"), nl=False)

@@ -63,7 +63,9 @@ def train(
         typer.echo((out / "run.json").read_text(encoding="utf-8"), nl=False)
     else:
         card = trained.model.card
-        scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in card.scores.items())
+        told = {name.replace("_", " "): f"{value:.3f}" for name, value in card.scores.items()}
+        told["epoch"] = f"{card.scores['epoch']:.0f}"
+        scores = ", ".join(f"{name} {value}" for name, value in told.items())
         say(f"{out / 'model'}: {trained.model.name}, {card.trained_on}; {scores}. {RESEARCH_USE}")
     if trained.refused:
         raise typer.Exit(1)

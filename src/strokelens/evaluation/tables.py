@@ -42,7 +42,7 @@ def tables(overview: Overview, *, with_legacy: bool = False) -> tuple[Table, ...
     evaluation = overview.evaluation
     made = [
         _failures(evaluation),
-        _f1(overview),
+        f1_by_group(overview),
         _dice(overview),
         *(legacy_tables(overview.legacy) if with_legacy else ()),
         _scores(overview),
@@ -106,7 +106,8 @@ def _scored(evaluation: Evaluation, count: int) -> str:
     return f"{count} {'case' if count == 1 else 'cases'}{of}; scored in full: {scored}."
 
 
-def _f1(overview: Overview) -> Table:
+def f1_by_group(overview: Overview) -> Table:
+    """The ancestors' own table: F1 of each model, group and class."""
     note = (
         "F1 of all voxels of a group together: large lesions decide. Scans and mirrored copies of one patient are "
         "averaged first. The ancestors' README has this table. n: patients; 'n of N' where a model's failures leave "

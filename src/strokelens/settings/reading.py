@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from strokelens.errors import SettingsError, hint
 from strokelens.settings.schema import Settings
+from strokelens.settings.theirs import is_theirs, name_of_theirs
 
 PUBLISHED: Final[Mapping[str, str]] = {
     "Model_F(PMs)": "Baseline",
@@ -62,6 +63,8 @@ def read_settings(source: str) -> Settings:
 
 def parse_settings(text: str, source: str) -> Settings:
     """Settings from JSON; `source` is how messages call it. Raises `SettingsError`."""
+    if is_theirs(text):
+        raise SettingsError(f"{source} is of the first ancestor's own format, which is not read; {_instead(text)}")
     try:
         told = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -70,6 +73,14 @@ def parse_settings(text: str, source: str) -> Settings:
         return Settings.model_validate_json(json.dumps(told))
     except ValidationError as error:
         raise SettingsError(f"{source}: {_sentence(error)}") from error
+
+
+def _instead(text: str) -> str:
+    """Which bundled setting is what the ancestor's setting is."""
+    name = name_of_theirs(text)
+    if name in PUBLISHED:
+        return f"give {PUBLISHED[name]}, which is bundled and trains the same network"
+    return "give a bundled setting: `strokelens settings list`"
 
 
 def _text(path: Path) -> str:

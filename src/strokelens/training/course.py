@@ -1,6 +1,5 @@
 """The course of a training: stage after stage, and to the same weights whether or not it was interrupted."""
 
-import json
 import logging
 import signal
 import threading
@@ -18,7 +17,6 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from strokelens.cohorts.cohort import Cohort
-from strokelens.cohorts.encode import write_json
 from strokelens.errors import TrainingError
 from strokelens.model import MODEL, Card, Model, save_model
 from strokelens.networks.built import built
@@ -36,8 +34,10 @@ from strokelens.training.keeping import (
     Kept,
     Rate,
     Row,
+    read_rows,
     take_weights,
     write_history,
+    write_rows,
     write_weights,
 )
 from strokelens.training.learner import VALIDATION_LOSS, Learner, Place
@@ -50,7 +50,13 @@ DONE: Final = "done.json"
 """The file in the folder of a stage that has ended."""
 
 _PRECISION: Final = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-_ADVICE = (".*does not have many workers.*", ".*number of training batches.*", ".*LeafSpec.*", ".*GPU available but.*")
+_ADVICE = (
+    ".*does not have many workers.*",
+    ".*number of training batches.*",
+    ".*LeafSpec.*",
+    ".*GPU available but.*",
+    ".*recommended to use `self.log.*",
+)
 """What Lightning says that means nothing here: of workers, of logging every 50 steps, and of torch's own names."""
 
 
@@ -124,7 +130,7 @@ def _stages(run: Run, machine: Machine, net: Fusion, parts: Parts) -> tuple[Row,
         folder.mkdir(parents=True, exist_ok=True)
         learner = Learner(net, run.settings, Place(number, count, len(rows)), (parts.train, parts.validation))
         if (folder / DONE).is_file():
-            rows = tuple(json.loads((folder / DONE).read_text(encoding="utf-8"))["rows"])
+            rows = read_rows(folder / DONE)
         else:
             rows = _stage(run, machine, learner, Kept(folder, run.folder / HISTORY, rows))
         ends = run.settings.legacy and number + 1 == count
@@ -135,15 +141,14 @@ def _stages(run: Run, machine: Machine, net: Fusion, parts: Parts) -> tuple[Row,
 def _stage(run: Run, machine: Machine, learner: Learner, kept: Kept) -> tuple[Row, ...]:
     """Train one stage, from its beginning or from its last whole epoch."""
     keep = Keep(kept, lambda row: run.told(_sentence(row)))
-    last, part = kept.folder / LAST, kept.folder / f".{DONE}"
+    last = kept.folder / LAST
     with _calm():
         trainer = _trainer(run, machine, learner, keep)
         _fit(trainer, learner, last if last.is_file() else None)
     rows = (*kept.before, *keep.rows)
     if trainer.is_global_zero:
         write_weights(learner, kept.folder / END)
-        write_json(part, {"rows": [dict(row) for row in rows]})
-        part.replace(kept.folder / DONE)
+        write_rows(kept.folder / DONE, rows)
         last.unlink(missing_ok=True)
     trainer.strategy.barrier()
     return rows
@@ -191,16 +196,18 @@ def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:
 @contextmanager
 def _calm() -> Iterator[None]:
     """Lightning's own talk and advice stay unsaid; its errors do not."""
-    talk = logging.getLogger("lightning.pytorch")
-    level = talk.level
-    talk.setLevel(logging.ERROR)
+    talk = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [each.level for each in talk]
+    for each in talk:
+        each.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for message in _ADVICE:
                 warnings.filterwarnings("ignore", message)
             yield
     finally:
-        talk.setLevel(level)
+        for each, level in zip(talk, levels, strict=True):
+            each.setLevel(level)
 
 
 def _scores(history: tuple[Row, ...], settings: Settings) -> dict[str, float]:
@@ -213,7 +220,7 @@ def _scores(history: tuple[Row, ...], settings: Settings) -> dict[str, float]:
 
 def _sentence(row: Row) -> str:
     dice = ", ".join(
-        f"Dice of {name.rpartition('_')[2]} {value:.3f}"
+        f"Dice of {name.rpartition('_')[2]} {f'{value:.3f}' if isfinite(float(value)) else 'none'}"
         for name, value in row.items()
         if name.startswith("validation_dice")
     )

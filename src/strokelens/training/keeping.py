@@ -2,9 +2,10 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, isnan, nan
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -13,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from safetensors.torch import load_file, save_file
 
+from strokelens.cohorts.encode import write_json
 from strokelens.settings.schema import Schedule
 from strokelens.training.learner import VALIDATION_LOSS, Learner
 from strokelens.training.optimizers import Scheduler, scheduler_of, stepped
@@ -29,7 +31,7 @@ END: Final = "end.safetensors"
 HISTORY: Final = "history.csv"
 
 Row = Mapping[str, str | int | float]
-"""One epoch of the history."""
+"""One epoch of the history; NaN where a class is neither there nor found, which is an empty cell on disk."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,26 @@ def write_history(path: Path, rows: tuple[Row, ...]) -> None:
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: "" if _lacks(value) else value for name, value in row.items()} for row in rows)
     part = path.with_name(f".{path.name}")
     part.write_text(text.getvalue(), encoding="utf-8")
     part.replace(path)
+
+
+def write_rows(path: Path, rows: tuple[Row, ...]) -> None:
+    """The history as JSON, whole or not at all, for `read_rows`."""
+    part = path.with_name(f".{path.name}")
+    write_json(
+        part, {"rows": [{name: None if _lacks(value) else value for name, value in row.items()} for row in rows]}
+    )
+    part.replace(path)
+
+
+def read_rows(path: Path) -> tuple[Row, ...]:
+    """The history that `write_rows` wrote."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return tuple({name: nan if value is None else value for name, value in row.items()} for row in rows)
+
+
+def _lacks(value: str | float) -> bool:
+    return isinstance(value, float) and isnan(value)

@@ -113,7 +113,7 @@ class Learner(LightningModule):
         images, labels = apply(unit(batch.x), batch.y, changes, maps=maps)
         losses = self.loss(*self._answered(images, labels, batch))
         if settings.loss.sample_weights == "severity":
-            losses = losses * severity(labels, settings.class_weights, batch.sixfold)
+            losses = losses * severity(labels.long(), settings.class_weights, batch.sixfold)
         loss = losses.mean() + self._penalty()
         self._check(loss, batch, number, self.train_slices)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)

@@ -28,6 +28,11 @@ SPLIT: Final = "split.json"
 FORMAT: Final = "strokelens run 1"
 
 
+def is_leader() -> bool:
+    """Whether this is the one of the processes that train together which also does what is done once."""
+    return (getattr(rank_zero_only, "rank", 0) or 0) == 0
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """A training's folder, what is trained in it, and whom it tells how far it is."""
@@ -40,7 +45,7 @@ class Run:
     @property
     def leads(self) -> bool:
         """Whether this is the one of several processes that writes."""
-        return (getattr(rank_zero_only, "rank", 0) or 0) == 0
+        return is_leader()
 
     def begin(self, *, resume: bool) -> Mapping[str, Any]:
         """What the folder tells of its run, nothing where it is new.
