@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,12 +194,23 @@ def test_two_processes_train_together_through_all_stages(
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-def test_a_compiled_network_trains(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path) -> None:
+def test_a_network_is_compiled_where_that_is_wanted(
+    cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def compiled(net: torch.nn.Module) -> Callable[..., Tensor]:
+        def answer(images: Tensor, *rest: Any, **named: Any) -> Tensor:
+            asked.append(tuple(images.shape))
+            logits: Tensor = net(images, *rest, **named)
+            return logits
+
+        return answer
+
+    monkeypatch.setattr(torch, "compile", compiled)
     settings = small("Mdl_U_Pm", drawn, "training.compile=true", "stages.all.epochs=1")
     train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache)
-    assert load_model(tmp_path / "run").settings.training.compile
+    assert {shape[2:] for shape in asked} == {(64, 64)}  # always whole slices: each new shape is compiled anew
 
 
 def test_a_finished_run_is_resumed_to_the_same_model(
@@ -263,10 +276,12 @@ def test_whatever_can_be_set_trains(
     assert load_model(run).settings == trained.model.settings
 
 
-def test_a_network_learns(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path) -> None:
-    settings = small("Mdl_U_Pm", drawn, "stages.all.epochs=12", "training.batch=2")
+def test_the_loss_falls(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path) -> None:
+    """That networks learn to find strokes is seen in benchmarks/results: it takes more steps than a test has."""
+    settings = small("Mdl_U_Pm", drawn, "loss.name=dice_cross_entropy", "loss.class_weights=[1, 2, 4]",
+                     "network.width=0.0625", "training.batch=2", "stages.all.epochs=5")  # fmt: skip
     history = train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache).history
-    assert float(history[-1]["loss"]) < 0.98 * float(history[0]["loss"])
+    assert float(history[-1]["loss"]) < 0.7 * float(history[0]["loss"])
 
 
 @pytest.mark.parametrize(
