@@ -232,6 +232,18 @@ def test_the_whole_command_goes_from_maps_to_a_table(
         assert (one / name).is_file(), name
 
 
+def test_two_classes_are_one_table_of_hypoperfused_tissue(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], as_a_user: AsAUser
+) -> None:
+    with as_a_user():
+        code = main(["cpu", "Baseline", "-c", "2", "-d", "--data", str(cohort), "--out", str(tmp_path), *SET])
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert lines[0] == "F1 by group"
+    assert "all hypoperfused, n = 1" in lines[1]
+    assert "core" not in lines[1]
+
+
 def test_main_py_does_the_same_and_goes_on_where_it_was(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], as_a_user: AsAUser
 ) -> None:

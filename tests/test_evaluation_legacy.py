@@ -66,7 +66,9 @@ def test_voxels_outside_of_the_brain_are_not_in_their_counts() -> None:
         Segmentation(np.array(values, np.uint8)[:, None, None], grid, CORE_PENUMBRA_BRAIN)
         for values in ((0, 1, 3, 1), (3, 3, 3, 0))
     )
-    assert measure(truth, prediction, ("core",)).counts == Counts(tp=1, fp=1, fn=0, tn=1)
+    assert measure(truth.mask("core"), prediction.mask("core"), truth.labels != 0).counts == Counts(
+        tp=1, fp=1, fn=0, tn=1
+    )
 
 
 def with_measures(cohort: Cohort, folder: Path) -> Evaluation:

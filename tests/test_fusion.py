@@ -172,3 +172,16 @@ def test_what_does_not_fit_is_told(images: torch.Tensor, values: torch.Tensor | 
     known = None if values is None else torch.ones(values.shape, dtype=torch.bool)
     with pytest.raises(ValueError, match=message):
         net(images, values, known)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "names"),
+    [
+        ("early", {"mix", "encoders.0.features.0", "encoders.0.features.2", "head"}),
+        ("slow", {f"encoders.{at}.features.{layer}" for at in range(4) for layer in (0, 2)} | {"head"}),
+    ],
+)
+def test_what_sees_single_pixels_is_exact(fusion: str, names: set[str]) -> None:
+    net = _meta(FusionDesign(fusion=fusion))  # type: ignore[arg-type]
+    called = {module: name for name, module in net.named_modules()}
+    assert {called[module] for module in net.finest()} == names

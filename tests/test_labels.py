@@ -11,6 +11,7 @@ from strokelens.labels import (
     CORE_ONLY,
     CORE_PENUMBRA,
     CORE_PENUMBRA_BRAIN,
+    HYPOPERFUSED_ONLY,
     LESION_ONLY,
     PENUMBRA,
     LabelScheme,
@@ -80,3 +81,8 @@ def test_a_class_named_twice_is_refused() -> None:
 def test_only_the_penumbra_has_a_private_code() -> None:
     private = [label.name for label in CORE_PENUMBRA_BRAIN if label.code[1].startswith("99")]
     assert private == ["penumbra"]
+
+
+def test_hypoperfused_tissue_has_the_grey_of_the_penumbra_and_no_code_of_the_infarct() -> None:
+    assert HYPOPERFUSED_ONLY.to_grey(np.arange(2)).tolist() == [0, 170]
+    assert HYPOPERFUSED_ONLY.labels[1].code[0] != CORE.code[0]

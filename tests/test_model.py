@@ -1,10 +1,13 @@
 """Models on disk: what is saved is what is loaded, and what is damaged is one line."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from strokelens.errors import FileError, SettingsError
 from strokelens.model import CARD, WEIGHTS, Card, Model, is_model, load_model, save_model
@@ -123,3 +126,62 @@ def test_a_model_goes_to_a_device_with_all_that_is_told_of_it(folder: Path) -> N
     moved = model.on(device_named("auto"))
     assert (moved.settings, moved.card) == (model.settings, model.card)
     assert next(moved.net.parameters()).device == device_named("auto")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"persons": 3}, "card.json: persons is 3: "),
+        ({"persons": {"train": -1}}, "card.json: persons.train is -1: "),
+        ({"simulated": "false"}, 'card.json: simulated is "false": input should be a valid boolean'),
+        ({"scores": {"dice": "high"}}, 'card.json: scores.dice is "high": '),
+        ({"pixel_mm": 0}, "card.json: pixel_mm is 0: "),
+        ({"modality": "PET"}, 'card.json: modality is "PET": '),
+    ],
+)
+def test_values_of_another_kind_in_a_card_are_one_line(folder: Path, changed: dict[str, object], message: str) -> None:
+    told = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(told | changed))
+    with pytest.raises(FileError, match=re.escape(message)) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("; copy the whole folder again")
+
+
+def test_a_card_from_before_tells_neither_pixels_nor_modality(folder: Path) -> None:
+    told = json.loads((folder / CARD).read_text())
+    older = {name: value for name, value in told.items() if name not in ("pixel_mm", "modality")}
+    (folder / CARD).write_text(json.dumps(older))
+    assert load_model(folder).card == CARD_OF
+    (folder / CARD).write_text(json.dumps(told | {"pixel_mm": 0.44, "modality": "CT"}))
+    assert load_model(folder).card == replace(CARD_OF, pixel_mm=0.44, modality="CT")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_no_numbers_are_refused(folder: Path, value: float) -> None:
+    weights = load_file(folder / WEIGHTS)
+    weights["head.2.bias"][0] = value
+    save_file(weights, folder / WEIGHTS)
+    with pytest.raises(FileError, match=r"head\.2\.bias holds values that are no numbers, so it finds nothing; train"):
+        load_model(folder)
+
+
+def test_a_network_is_not_built_before_its_weights_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = json.loads((folder / CARD).read_text())
+    told["settings"]["network"]["width"] = 4.0
+    (folder / CARD).write_text(json.dumps(told))
+    monkeypatch.setattr("strokelens.model.built", lambda _: pytest.fail("gigabytes were built"))
+    message = (
+        r"does not fit its card: encoders\.0\.features\.0\.weight has shape \[4, 3, 3, 3\], where \[256, 3, 3, 3\]"
+    )
+    with pytest.raises(FileError, match=message):
+        load_model(folder)
+
+
+def test_a_loaded_network_keeps_its_channels_last_and_leaves_chance_alone(folder: Path) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    weight = load_model(folder).net.state_dict()["encoders.0.features.2.weight"]
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(torch.rand(3), expected)

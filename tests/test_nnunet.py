@@ -14,7 +14,7 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.nnunet import read_splits, write_raw, write_splits
 from strokelens.errors import CohortError, FileError, LabelError
 from strokelens.grid import Grid
-from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, LESION_ONLY
+from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, HYPOPERFUSED_ONLY, LESION_ONLY
 from tests.nifti_files import PLAIN, adc_map, head_series, nib, save
 
 SHAPE = (12, 10, 4)
@@ -67,6 +67,13 @@ def test_regions_and_labels_of_version_1_are_classes_too(tmp_path: Path, labels:
     truth = open_cohort(dataset(tmp_path, labels=labels))["b"].read().truth
     assert truth is not None
     assert [truth.mask(name).sum() for name in ("core", "penumbra")] == [1, 1]
+
+
+def test_a_label_of_hypoperfused_tissue_without_core_is_a_class(tmp_path: Path) -> None:
+    truth = open_cohort(dataset(tmp_path, labels={"background": 0, "hypoperfused": [1, 2]}))["b"].read().truth
+    assert truth is not None
+    assert truth.scheme == HYPOPERFUSED_ONLY
+    assert truth.mask("hypoperfused").sum() == 2
 
 
 def test_modality_of_version_1_names_the_channels(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`strokelens predict` as a user meets it: what it writes, what `evaluate` reads, how it goes on, what it refuses."""
 
+import csv
 import json
 import re
 import shutil
@@ -55,6 +56,10 @@ def told(out: Path) -> dict[str, Any]:
 
 def times(out: Path) -> dict[str, int]:
     return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in sorted(out.glob("*/*.nii.gz"))}
+
+
+def rows_of(scores: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((scores / "cases.csv").read_text(encoding="utf-8").splitlines()))
 
 
 def test_every_case_gets_a_segmentation_that_evaluate_reads(
@@ -275,7 +280,8 @@ def test_segment_by_a_model_of_a_series_makes_its_maps_first(run: Run, tmp_path:
     answer = run("segment", tmp_path / "ctp.nii.gz", "-o", tmp_path / "out", "--method", three)
     assert answer.code == 0, answer.err
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert list(result["volumes_ml"]) == ["core"]
+    assert list(result["volumes_ml"]) == ["hypoperfused"]
+    assert {"other-scale", "flow-calibration"}.isdisjoint(flag["code"] for flag in result["flags"])
     assert result["mismatch"] is None
     assert result["vessels"] is not None
     answer = run(
@@ -283,6 +289,33 @@ def test_segment_by_a_model_of_a_series_makes_its_maps_first(run: Run, tmp_path:
     )
     assert answer.code == 2
     assert "has no channel 'ADC'" in answer.err
+
+
+def test_two_classes_are_hypoperfused_tissue_and_scored_as_penumbra_and_core_together(
+    run: Run, cohort: Path, tmp_path: Path
+) -> None:
+    two, out = saved(tiny(classes=2), tmp_path / "two"), tmp_path / "out"
+    assert run("predict", two, cohort, "-o", out, "--probabilities", "--png").code == 0
+    assert [list(row["volumes_ml"]) for row in told(out)["cases"]] == [["hypoperfused"]] * 3
+    entry = open_cohort(cohort)[IDS[0]]
+    truth = entry.read_truth().truth
+    assert truth is not None
+    found = read_segmentation(out / IDS[0] / "segmentation.nii.gz", two_classes := tiny(classes=2).scheme, truth.grid)
+    assert two_classes.names == ("background", "hypoperfused")
+    both, mine = truth.mask("penumbra", "core"), found.mask("hypoperfused")
+    wanted = 2 * (both & mine).sum() / (both.sum() + mine.sum())
+    assert run("evaluate", out, cohort, "-o", tmp_path / "scores").code == 0
+    rows = rows_of(tmp_path / "scores")
+    assert [row["class"] for row in rows] == ["hypoperfused"] * 3
+    assert float(rows[0]["dice"]) == pytest.approx(wanted, abs=1e-5)
+    assert rows[0]["brier"]
+    assert "hypoperfused" in (tmp_path / "scores" / "tables.md").read_text().split("## Scores")[0]
+    for each in out.glob("*/*.nii.gz"):
+        each.unlink()
+    words = ("evaluate", out, cohort, "-o", tmp_path / "pictures", "--labels", "170=hypoperfused")
+    assert run(*words).code == 0
+    again = rows_of(tmp_path / "pictures")
+    assert [row["dice"] for row in again] == [row["dice"] for row in rows]
 
 
 def test_methods_that_are_none_are_one_line(run: Run, cohort: Path, model: Path, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_sample_that_shows_nothing_is_background() -> None:
     ("other", "told"),
     [
         (tiny(maps=["CBF", "TTP"]), "has maps CBF, Tmax, and .* CBF, TTP"),
-        (tiny(classes=2), "has classes background, penumbra, core, and .* background, core"),
+        (tiny(classes=2), "has classes background, penumbra, core, and .* background, hypoperfused"),
         (tiny(clinical=["nihss"]), "has clinical none, and .* nihss"),
         (tiny(size=96), "has size 64, and .* 96"),
         (tiny(form="values"), "has form colours, and .* values"),

@@ -1,6 +1,7 @@
 """Cases as a network sees them, and back: laws of the way there and back, and blocks by loops."""
 
 from itertools import permutations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strokelens.case import Case, Segmentation
+from strokelens.cohorts.layouts import open_cohort
+from strokelens.cohorts.slice_writer import write_slices
 from strokelens.errors import CaseError
-from strokelens.grid import Grid
-from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN
+from strokelens.grid import Grid, radiological_grid
+from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, HYPOPERFUSED_ONLY, LabelScheme
 from strokelens.perfusion.colormap import FLOW
-from strokelens.prepare import Frame, Recipe, prepare, scaled, segmentation
+from strokelens.prediction.samples import sample_of
+from strokelens.prepare import TOPS, Frame, Recipe, prepare, scaled, segmentation
 
 SHAPE = (20, 14, 3)
 
@@ -156,3 +160,66 @@ def test_probabilities_come_back_with_the_segmentation() -> None:
     found = segmentation(np.moveaxis(probabilities, -1, 1), frame, CORE_PENUMBRA)
     assert sorted(found.probabilities) == ["core", "penumbra"]
     assert ((found.labels == 2) <= (found.probabilities["core"] > 1 / 3)).all()
+
+
+def test_probabilities_that_are_no_numbers_are_no_finding() -> None:
+    frame = Frame.of(_grid(), 20)
+    strange = np.full((3, 3, 20, 20), 1 / 3, np.float32)
+    strange[1, :, 4, 4] = np.nan
+    with pytest.raises(CaseError, match=r"3 of 3600 probabilities are no numbers, which is no finding; look for"):
+        segmentation(strange, frame, CORE_PENUMBRA)
+
+
+def test_air_is_black_and_no_value_of_a_map() -> None:
+    flow, late = np.full(SHAPE, 50.0), np.zeros(SHAPE)
+    flow[:4], late[4], flow[5] = 0, np.nan, 0
+    late[5] = 3.0
+    recipe = Recipe(("CBF", "Tmax"), CORE_PENUMBRA, form="colours", size=20)
+    shown = prepare(_case(CBF=flow, Tmax=late), recipe).x[1, :, ::-1, 10]  # i from the right, as the grid has it
+    assert not shown[:, :4].any()
+    assert shown[:3, 5].tolist() == FLOW.colours[0].tolist()  # no flow where there is delay is a value
+    assert shown[3:, 6].any()  # as is no delay where there is flow
+    assert not shown[3:, 4].any()
+
+
+def test_a_case_written_as_pictures_is_seen_as_the_same_maps_in_memory(tmp_path: Path) -> None:
+    grid = radiological_grid((512, 512, 2), (0.5, 0.5, 5.0))
+    i, j, _ = np.indices(grid.shape)
+    head = np.hypot((i - 200) / 130, (j - 256) / 170) < 1
+    wave = 0.5 + 0.4 * np.sin(i / 40) * np.cos(j / 55)
+    tops = {"CBF": TOPS["CBF"], "Tmax": TOPS["Tmax"], "MIP": TOPS["MIP"]}
+    maps = {name: np.where(head, wave * top, 0).astype(np.float32) for name, top in tops.items()}
+    maps["MIP"] *= 255 / maps["MIP"].max()
+    case = Case("a", grid, maps, group="LVO")
+    write_slices(tmp_path, [case])
+    for form in ("colours", "values"):
+        recipe = Recipe(tuple(tops), CORE_PENUMBRA, form=form, size=128)
+        written, kept = sample_of(open_cohort(tmp_path)["CTP_01_001"], recipe).sample, prepare(case, recipe)
+        apart = np.abs(scaled(written.x) - scaled(kept.x))
+        assert ((written.x != 0) == (kept.x != 0)).mean() > 0.99
+        assert np.quantile(apart, 0.99) < 0.03
+        assert apart.mean() < 0.005
+
+
+@pytest.mark.parametrize("scheme", [CORE_PENUMBRA_BRAIN, CORE_PENUMBRA, HYPOPERFUSED_ONLY])
+def test_hypoperfused_is_penumbra_and_core_or_itself(scheme: LabelScheme) -> None:
+    truth = Segmentation(np.arange(len(scheme)).reshape(-1, 1, 1), _grid((len(scheme), 1, 1)), scheme)
+    sample = prepare(
+        Case("a", truth.grid, {"CBF": np.ones(truth.grid.shape)}, truth), Recipe(("CBF",), HYPOPERFUSED_ONLY)
+    )
+    ill = [int(name in ("penumbra", "core", "hypoperfused")) for name in scheme.names]
+    assert sample.y is not None
+    assert sorted(sample.y[sample.y > 0].tolist()) == [1] * sum(ill)
+
+
+def test_a_core_alone_is_not_all_that_is_hypoperfused() -> None:
+    truth = Segmentation(np.zeros(SHAPE, np.uint8), _grid(), CORE_ONLY)
+    case = Case("a", truth.grid, {"CBF": np.ones(SHAPE)}, truth)
+    with pytest.raises(CaseError, match="a: its truth tells no hypoperfused, only core; "):
+        prepare(case, Recipe(("CBF",), HYPOPERFUSED_ONLY, size=20))
+
+
+def test_a_pixel_of_a_network_has_an_edge_in_mm() -> None:
+    affine = np.diag([0.5, 0.5, 5.0, 1.0])
+    assert Frame.of(Grid((200, 180, 3), affine), 256).pixel_mm == 0.5
+    assert Frame.of(Grid((200, 180, 3), affine), 64).pixel_mm == 2.0

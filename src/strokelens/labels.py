@@ -14,7 +14,9 @@ class Label:
     """One class of tissue.
 
     `grey` is its level in the 8-bit ground truth of the Stavanger cohort; `code` is (value, scheme, meaning) for
-    DICOM. SNOMED has a code for the infarct and none for the penumbra, which therefore has a private one.
+    DICOM. SNOMED has a code for the infarct and none for the penumbra, which therefore has a private one. So has
+    hypoperfused tissue, which is penumbra and core as one; its grey is the penumbra's, so that a picture without a word
+    on its classes is scored as hypoperfused, and never as infarct.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Label:
 BACKGROUND = Label("background", 0, (0, 0, 0), ("125040", "DCM", "Background"))
 BRAIN = Label("brain", 85, (128, 128, 128), ("12738006", "SCT", "Brain"))
 PENUMBRA = Label("penumbra", 170, (60, 190, 80), ("penumbra", "99STROKELENS", "Ischemic penumbra"))
+HYPOPERFUSED = Label("hypoperfused", 170, (60, 190, 80), ("hypoperfused", "99STROKELENS", "Hypoperfused tissue"))
 CORE = Label("core", 255, (225, 60, 165), ("55641003", "SCT", "Infarct"))
 LESION = Label("lesion", 255, (225, 60, 165), ("52988006", "SCT", "Lesion"))
 
@@ -91,5 +94,6 @@ class LabelScheme:
 
 CORE_PENUMBRA_BRAIN = LabelScheme((BACKGROUND, BRAIN, PENUMBRA, CORE))
 CORE_PENUMBRA = LabelScheme((BACKGROUND, PENUMBRA, CORE))
+HYPOPERFUSED_ONLY = LabelScheme((BACKGROUND, HYPOPERFUSED))
 CORE_ONLY = LabelScheme((BACKGROUND, CORE))
 LESION_ONLY = LabelScheme((BACKGROUND, LESION))

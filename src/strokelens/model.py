@@ -5,21 +5,22 @@ On disk it is a folder of `weights.safetensors` and `card.json`; nothing in it i
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import torch
-from safetensors import SafetensorError
+from pydantic import Field, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
 from strokelens.errors import FileError
 from strokelens.flags import RESEARCH_USE
-from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, LabelScheme
-from strokelens.networks.built import built
+from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, HYPOPERFUSED_ONLY, LabelScheme
+from strokelens.networks.built import built, design_of
 from strokelens.networks.fusion import Fusion
 from strokelens.prepare import Recipe
 from strokelens.settings.reading import parse_settings
@@ -35,8 +36,14 @@ CARD: Final = "card.json"
 WEIGHTS: Final = "weights.safetensors"
 LICENCE: Final = "GPL-3.0-or-later"
 
-_SCHEMES: Final = {2: CORE_ONLY, 3: CORE_PENUMBRA, 4: CORE_PENUMBRA_BRAIN}
+_SCHEMES: Final = {2: HYPOPERFUSED_ONLY, 3: CORE_PENUMBRA, 4: CORE_PENUMBRA_BRAIN}
+_UNFIT = "{} does not fit its card: {}; copy the whole folder again"
+_ALWAYS = ("persons", "simulated", "split_sha256", "data_sha256", "scores", "pretrained_sha256", "version")
+"""What every card tells of where its model came from."""
 _NO_MODEL = "{} is no model by strokelens; give the folder `model` that `strokelens train` wrote"
+
+
+Modality = Literal["CT", "MR"]
 
 
 @dataclass(frozen=True)
@@ -45,22 +52,28 @@ class Card:
 
     `persons` are those of each part of the split, whose hash is `split_sha256`; `data_sha256` is that of the prepared
     cases. `scores` are of the persons that validated, who chose when to stop: they flatter. `pretrained_sha256` is that
-    of the weights that the encoders began with.
+    of the weights that the encoders began with. `pixel_mm` is the median edge of a network's pixel over the cases that
+    trained, and `modality` what all of them were scanned with; both are None where that is not known.
     """
 
-    persons: Mapping[str, int]
+    persons: Mapping[str, NonNegativeInt]
     simulated: bool
     split_sha256: str
     data_sha256: str
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, FiniteFloat] = field(default_factory=dict)
     pretrained_sha256: str | None = None
     version: str = __version__
+    pixel_mm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    modality: Modality | None = None
 
     @property
     def trained_on(self) -> str:
         """One line for people."""
         count = self.persons.get("train", 0)
         return f"trained on {count} {'simulated ' if self.simulated else ''}patient{'' if count == 1 else 's'}"
+
+
+_CARDS: Final = TypeAdapter(Card)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +96,7 @@ class Model:
         return f"{self.settings.name}{' (simulated patients)' if self.card.simulated else ''}"
 
     def on(self, device: torch.device) -> "Model":
-        """The same model, whose network computes there."""
+        """The model, computing there; its network itself moves, so this model's and any other's that has it, too."""
         return replace(self, net=self.net.to(device))
 
     @property
@@ -142,14 +155,36 @@ def load_model(path: Path) -> Model:
         raise FileError(_NO_MODEL.format(folder))
     settings = parse_settings(json.dumps(told.get("settings")), str(folder / CARD))
     card = _card(told, folder)
-    net = built(settings)
+    return Model(_loaded(settings, folder / WEIGHTS), settings, card)
+
+
+def _loaded(settings: Settings, path: Path) -> Fusion:
+    """The network with the weights of a file, channels last, as it is asked; a large one is built only if they fit."""
+    with torch.device("meta"):
+        wanted = {name: list(tensor.shape) for name, tensor in Fusion(design_of(settings)).state_dict().items()}
     try:
-        net.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise FileError(f"{folder / WEIGHTS} does not fit its card: {first}; copy the whole folder again") from error
+        with safe_open(path, framework="pt") as file:
+            found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        _check_shapes(found, wanted, path)
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise FileError(_UNFIT.format(path, str(error).splitlines()[0])) from error
+    strange = next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), None)
+    if strange is not None:
+        raise FileError(f"{path}: {strange} holds values that are no numbers, so it finds nothing; train it anew")
+    net = built(settings)
+    net.load_state_dict(weights)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # which torch does not declare
     net.eval()
-    return Model(net, settings, card)
+    return net
+
+
+def _check_shapes(found: Mapping[str, list[int]], wanted: Mapping[str, list[int]], path: Path) -> None:
+    """Raise `FileError` unless there are the tensors that are wanted, in their shapes, and no others."""
+    for name in dict.fromkeys((*wanted, *found)):
+        if found.get(name) != wanted.get(name):
+            told = f"{name} has shape {found.get(name, 'none')}, where {wanted.get(name, 'none')} is needed"
+            raise FileError(_UNFIT.format(path, told))
 
 
 def weights_sha256(path: Path) -> str:
@@ -171,8 +206,15 @@ def _folder(path: Path) -> Path:
 
 
 def _card(told: Mapping[str, object], folder: Path) -> Card:
-    names = ("persons", "simulated", "split_sha256", "data_sha256", "scores", "pretrained_sha256", "version")
+    """The card, with all of its values of the right kind; what was added later may be lacking."""
+    lacking = next((name for name in _ALWAYS if name not in told), None)
+    if lacking is not None:
+        raise FileError(f"{folder / CARD} has no {lacking!r}; copy the whole folder again")
+    given = {each.name: told[each.name] for each in fields(Card) if each.name in told}
     try:
-        return Card(**{name: told[name] for name in names})  # type: ignore[arg-type]
-    except KeyError as error:
-        raise FileError(f"{folder / CARD} has no {error}; copy the whole folder again") from error
+        return _CARDS.validate_json(json.dumps(given), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        said = f"{place} is {json.dumps(first['input'])[:40]}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise FileError(f"{folder / CARD}: {said}; copy the whole folder again") from error

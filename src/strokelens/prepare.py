@@ -8,7 +8,7 @@ and are of order 1 once `scaled`; 0 is no value. Padding is 0, and background.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, nan
+from math import ceil, nan, sqrt
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -20,7 +20,7 @@ from strokelens.arrays import Volume
 from strokelens.case import Case, Segmentation
 from strokelens.errors import CaseError
 from strokelens.grid import Grid, from_radiological, radiological
-from strokelens.labels import CORE, PENUMBRA, LabelScheme
+from strokelens.labels import CORE, HYPOPERFUSED, PENUMBRA, LabelScheme
 from strokelens.perfusion.colormap import BAR_RANGES, VENDOR_TABLES
 
 Form = Literal["colours", "values"]
@@ -72,6 +72,12 @@ class Frame:
         """The finest frame of so many pixels a side that holds the whole slice."""
         longest = max(grid.shape[axis] for axis in grid.axes[:2])
         return cls(grid, ceil(longest / size), size)
+
+    @property
+    def pixel_mm(self) -> float:
+        """The edge of a square as large as a pixel of the network."""
+        first, second = (self.grid.spacing_mm[axis] for axis in self.grid.axes[:2])
+        return float(self.factor * sqrt(first * second))
 
     def reduced(self, volume: Shaped[np.ndarray, "i j k"], *, empty: float = 0) -> Float32[np.ndarray, "z s s"]:
         """The mean of each block, of those of its pixels that are no NaN; a block without any is `empty`."""
@@ -125,15 +131,22 @@ class Sample:
 def prepare(case: Case, recipe: Recipe, colours: Mapping[str, Colours] | None = None) -> Sample:
     """The case as the recipe wants it; `colours` are its own pictures, where it has them.
 
-    Maps in physical units are coloured by the vendor's table where a recipe of colours finds no picture. Raises
-    `CaseError` when a map is lacking, or a class of the recipe is none of the truth's.
+    Maps in physical units are coloured by the vendor's table where a recipe of colours finds no picture: where all of
+    them are 0 or NaN is outside of the head, and black. Raises `CaseError` when a map is lacking, or a class of the
+    recipe is none of the truth's.
     """
     frame = Frame.of(case.grid, recipe.size)
-    channels = [plane for name in recipe.maps for plane in _planes(case, name, recipe, colours or {}, frame)]
+    own = (
+        {name: colours[name] for name in recipe.maps if name in colours} if colours and recipe.form == "colours" else {}
+    )
+    maps = _within_head({name: _map(case, name) for name in recipe.maps if name not in own})
+    planes = [_planes(own.get(name), maps.get(name), name, recipe, frame) for name in recipe.maps]
     truth = None
     if case.truth is not None:
         truth = frame.reduced_labels(_labels(case.id, case.truth, recipe.scheme), len(recipe.scheme))
-    return Sample(np.stack(channels, axis=1), truth, *clinical_of(case.clinical, recipe), frame)
+    return Sample(
+        np.stack([each for some in planes for each in some], axis=1), truth, *clinical_of(case.clinical, recipe), frame
+    )
 
 
 def clinical_of(told: Mapping[str, float], recipe: Recipe) -> tuple[Float32[np.ndarray, "v"], Bool[np.ndarray, "v"]]:
@@ -154,33 +167,53 @@ def scaled(stored: Shaped[np.ndarray, "*space"]) -> Float32[np.ndarray, "*space"
 
 
 def segmentation(probabilities: Float[np.ndarray, "z n s s"], frame: Frame, scheme: LabelScheme) -> Segmentation:
-    """The likeliest class of each voxel of the case's grid, and the probabilities of all but the background."""
+    """The likeliest class of each voxel of the case's grid, and the probabilities of all but the background.
+
+    Raises `CaseError` when a probability is no number: no class would be likelier, and the background would be taken.
+    """
+    strange = np.count_nonzero(~np.isfinite(probabilities))
+    if strange:
+        raise CaseError(
+            f"{strange} of {probabilities.size} probabilities are no numbers, which is no finding; look for absurd "
+            "values in the maps, or take another model"
+        )
     restored = frame.restored(probabilities)
     named = {label.name: restored[at] for at, label in enumerate(scheme) if at > 0}
     return Segmentation(restored.argmax(axis=0).astype(np.uint8), frame.grid, scheme, named)
 
 
 def _labels(case_id: str, truth: Segmentation, scheme: LabelScheme) -> UInt8[np.ndarray, "i j k"]:
-    """The truth in the recipe's classes; where penumbra is none of them it is core, as both are without blood."""
-    lacking = [name for name in scheme.names if name not in truth.scheme.names]
+    """The truth in the recipe's classes; hypoperfused is penumbra and core, where it is no class of the truth."""
+    both = HYPOPERFUSED in scheme and {PENUMBRA, CORE} <= set(truth.scheme)
+    told = (*truth.scheme.names, *((HYPOPERFUSED.name,) if both else ()))
+    lacking = [name for name in scheme.names if name not in told]
     if lacking:
         known = ", ".join(truth.scheme.names[1:])
         raise CaseError(f"{case_id}: its truth tells no {lacking[0]}, only {known}; set input.classes to what it tells")
     labels = truth.scheme.merge(truth.labels, scheme)
-    if PENUMBRA not in scheme and PENUMBRA in truth.scheme:
-        labels[truth.mask(PENUMBRA.name)] = scheme.value(CORE.name)
+    if HYPOPERFUSED in scheme:
+        parts = [label.name for label in (PENUMBRA, CORE) if label in truth.scheme and label not in scheme]
+        labels[truth.mask(*parts)] = scheme.value(HYPOPERFUSED.name)
     return labels
 
 
+def _within_head(maps: Mapping[str, Volume]) -> dict[str, Volume]:
+    """The maps, NaN where all of them are 0 or NaN."""
+    if not maps:
+        return {}
+    head = np.any([np.isfinite(volume) & (volume != 0) for volume in maps.values()], axis=0)
+    return {name: np.where(head, volume, np.float32(nan)) for name, volume in maps.items()}
+
+
 def _planes(
-    case: Case, name: str, recipe: Recipe, colours: Mapping[str, Colours], frame: Frame
+    picture: Colours | None, values: Volume | None, name: str, recipe: Recipe, frame: Frame
 ) -> list[Shaped[np.ndarray, "z s s"]]:
-    """A map's values in the frame, one array for each of its colours."""
-    if recipe.form == "values":
-        return [_stored(frame.reduced(_map(case, name)) / np.float32(TOPS.get(name, 1.0)))]
-    picture = colours.get(name)
+    """A map's values in the frame, one array for each of its colours: of its picture, or else painted."""
     if picture is None:
-        picture = _painted(_map(case, name), name)
+        assert values is not None
+        if recipe.form == "values":
+            return [_stored(frame.reduced(values) / np.float32(TOPS.get(name, 1.0)))]
+        picture = _painted(values, name)
     return [np.rint(frame.reduced(picture[..., colour])).astype(np.uint8) for colour in range(3)]
 
 

@@ -14,7 +14,14 @@ from strokelens.cohorts.encode import label_table, sidecar_path, write_image, wr
 from strokelens.flags import RESEARCH_USE
 from strokelens.labels import LabelScheme
 
-_ABBREVIATION = {"background": "BG", "brain": "BRN", "penumbra": "PEN", "core": "CORE", "lesion": "L"}
+_ABBREVIATION = {
+    "background": "BG",
+    "brain": "BRN",
+    "penumbra": "PEN",
+    "core": "CORE",
+    "hypoperfused": "HYP",
+    "lesion": "L",
+}
 _FOLDER = {"ADC": "dwi", "DWI": "dwi", "B0": "dwi", "FLAIR": "anat", "T1": "anat", "T2": "anat", "NCCT": "anat"}
 
 

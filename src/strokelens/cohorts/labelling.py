@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from strokelens.errors import LabelError, hint
-from strokelens.labels import BACKGROUND, BRAIN, CORE, LESION, PENUMBRA, Label, LabelScheme
+from strokelens.labels import BACKGROUND, BRAIN, CORE, HYPOPERFUSED, LESION, PENUMBRA, Label, LabelScheme
 
 CLASS_OF: Mapping[str, str] = MappingProxyType(
     {
@@ -12,6 +12,7 @@ CLASS_OF: Mapping[str, str] = MappingProxyType(
         "brain": "brain",
         "healthy": "brain",
         "penumbra": "penumbra",
+        "hypoperfused": "hypoperfused",
         "core": "core",
         "infarct": "core",
         "lesion": "lesion",
@@ -21,7 +22,9 @@ CLASS_OF: Mapping[str, str] = MappingProxyType(
 )
 """The names of classes, in lower case, and ours."""
 
-_CLASSES: Mapping[str, Label] = MappingProxyType({label.name: label for label in (BRAIN, PENUMBRA, CORE, LESION)})
+_CLASSES: Mapping[str, Label] = MappingProxyType(
+    {label.name: label for label in (BRAIN, PENUMBRA, HYPOPERFUSED, CORE, LESION)}
+)
 _LARGEST = 65535
 
 
@@ -34,7 +37,7 @@ def class_named(name: str, file: str) -> str:
 
 
 def scheme_of(names: Iterable[str], file: str) -> LabelScheme:
-    """The scheme of some of our classes: background, then brain, penumbra, core, lesion as far as they are there."""
+    """The scheme of some of our classes: background, then those of brain, penumbra, hypoperfused, core, lesion."""
     wanted = set(names) - {BACKGROUND.name}
     if not wanted:
         raise LabelError(f"{file} names no class but the background; name the lesion")

@@ -20,12 +20,11 @@ from strokelens.cohorts.listing import files_in
 from strokelens.cohorts.sidecar import read_object
 from strokelens.cohorts.volumes import VolumeReader, ordered
 from strokelens.errors import CohortError, FileError, LabelError, StrokelensError, hint
-from strokelens.labels import LabelScheme
+from strokelens.labels import CORE, HYPOPERFUSED, PENUMBRA, LabelScheme
 
 DATASET = "dataset.json"
 """The file that tells channels and labels."""
 
-_WHOLE = "hypoperfused"
 _NUMBER = re.compile(r"_([0-9]{4})$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -236,14 +235,14 @@ def classes_of(labels: object) -> dict[int, str]:
                     f"{DATASET}: the label {name!r} is {integer!r}, not an integer from 0 to 255; correct it"
                 )
             if name.casefold() != "ignore":
-                values.setdefault(integer, _class_of(name))
+                values.setdefault(integer, _class_of(name, beside=labels))
     return values
 
 
-def _class_of(name: str) -> str:
-    """Our class of a label; what is hypoperfused and not core is penumbra."""
-    folded = name.casefold()
-    return "penumbra" if folded not in CLASS_OF and folded == _WHOLE else class_named(name, DATASET)
+def _class_of(name: str, *, beside: Iterable[str]) -> str:
+    """Our class of a label; where there is a core, too, what is hypoperfused and not core is penumbra."""
+    has_core = any(CLASS_OF.get(str(each).casefold()) == CORE.name for each in beside)
+    return PENUMBRA.name if has_core and name.casefold() == HYPOPERFUSED.name else class_named(name, DATASET)
 
 
 def _unfit(case: Case, channels: tuple[str, ...], scheme: LabelScheme | None) -> str | None:

@@ -22,7 +22,7 @@ from strokelens.cohorts.labelling import CLASS_OF
 from strokelens.cohorts.listing import files_below, listing
 from strokelens.errors import CaseError, CohortError, FileError, GridError, UnitError
 from strokelens.grid import Grid, difference, reordered
-from strokelens.labels import LabelScheme
+from strokelens.labels import HYPOPERFUSED, LabelScheme
 
 _DEPTH = 3
 _WHOLE = ""
@@ -38,7 +38,7 @@ class Probabilities:
     files: Mapping[str, tuple[Path, ...]]
 
     def read(self, scheme: LabelScheme, grid: Grid) -> dict[str, Float[np.ndarray, "i j k"]]:
-        """The probabilities by class, of the classes of `scheme`.
+        """The probabilities by class, of the classes of `scheme`, and of hypoperfused tissue as one.
 
         Raises `CaseError` when two files could be one, or there are not as many volumes as classes; `GridError` when
         they lie elsewhere; `UnitError` when they are no probabilities.
@@ -49,7 +49,7 @@ class Probabilities:
                 raise CaseError(f"{files[0].name} and {files[1].name} could be one probability; remove all but one")
             if name == _WHOLE:
                 found |= _split(read_scan(files[0]), scheme, grid)
-            elif name in scheme.names:
+            elif name in (*scheme.names, HYPOPERFUSED.name):
                 scan = read_scan(files[0])
                 if scan.array.ndim != 3:
                     raise CaseError(f"{scan.name} has {scan.header.frames} volumes; the probability of {name} has one")

@@ -31,6 +31,9 @@ from strokelens.perfusion.colormap import (
 SPACING_MM: Final = (0.43664551, 0.43664551, 5.0)
 """The voxels of the published cohort."""
 
+BY_BAR: Final = "its bar"
+"""What the note of a map says that was decoded by its own bar."""
+
 NO_BAR: Final = "the vendor's table, as no slice has a bar"
 """What the note of a map says that has no bar of its own."""
 
@@ -145,7 +148,7 @@ class SliceReader:
         low, high = self.scales[name]
         bars = bars_of(stack)
         table = next((bar.table for bar in bars if bar is not None), VENDOR_TABLES[name])
-        source = "its bar" if any(bars) else NO_BAR
+        source = BY_BAR if any(bars) else NO_BAR
         slices = [
             decode_by(bar.table if bar is not None else table, picture, low=low, high=high, bar=bar)
             for picture, bar in zip(stack, bars, strict=True)
@@ -153,7 +156,7 @@ class SliceReader:
         share = share_without_value(stack, slices, bars)
         if share > _MOST_WITHOUT_VALUE:
             raise CaseError(
-                f"{100 * share:.0f} % of what {name} shows has no colour of {'its bar' if any(bars) else 'its table'}; "
+                f"{100 * share:.0f} % of what {name} shows has no colour of {BY_BAR if any(bars) else 'its table'}; "
                 "export the map again in colours, with its bar"
             )
         return slices, f"{name} from {low:g} to {high:g} by {source}"

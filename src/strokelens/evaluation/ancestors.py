@@ -5,7 +5,7 @@ slice is a k. Voxels where the truth's label is 0 are left out of the restricted
 what lies outside of the brain; in a scheme without brain it is all but the lesion.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Bool
 
 from strokelens.arrays import Mask
-from strokelens.case import Segmentation
 from strokelens.metrics.overlap import Counts
 
 ROW_MM: Final = 0.43664551
@@ -28,14 +27,13 @@ class Theirs:
     counts: Counts
 
 
-Measure = Callable[[Segmentation, Segmentation, Sequence[str]], Theirs]
-"""What measures truth and prediction of the classes that are named, taken together."""
+Measure = Callable[[Mask, Mask, Mask], Theirs]
+"""What measures truth and prediction of one class, given where the truth's label is not 0."""
 
 
-def measure(truth: Segmentation, prediction: Segmentation, names: Sequence[str]) -> Theirs:
-    """Their measures of some classes together."""
-    true, found = truth.mask(*names), prediction.mask(*names)
-    return Theirs(rowwise(true, found), restricted(true, found, truth.labels != 0))
+def measure(truth: Mask, prediction: Mask, where: Mask) -> Theirs:
+    """Their measures of one class."""
+    return Theirs(rowwise(truth, prediction), restricted(truth, prediction, where))
 
 
 def rowwise(truth: Mask, prediction: Mask) -> float:

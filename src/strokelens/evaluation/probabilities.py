@@ -1,7 +1,8 @@
 """The probabilities of predictions against the truth of each case; the cohort is read case by case.
 
 Conventions: within the brain where the truth tells it, else in the whole image, whose easy background flatters. The
-probability of hypoperfused tissue is that of penumbra plus that of core. A case without probabilities is no failure.
+probability of hypoperfused tissue is its own, else that of penumbra plus that of core. A case without
+probabilities is no failure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from strokelens.cohorts.probabilities import Probabilities, ProbabilityFiles, be
 from strokelens.errors import StrokelensError
 from strokelens.evaluation.calibrated import BINS, CalibratedRow, Calibration
 from strokelens.evaluation.failures import attempt, lost, was_ended
-from strokelens.evaluation.results import CLASSES, Evaluation, Failure
+from strokelens.evaluation.results import CLASSES, Evaluation, Failure, labels_of
 from strokelens.labels import BRAIN
 from strokelens.metrics.calibration import auc, brier, reliability
 from strokelens.processes import surviving
@@ -67,10 +68,11 @@ def calibrated(truth: Segmentation, probabilities: Mapping[str, Float[np.ndarray
     """The scores of the classes all of whose parts have a probability."""
     where = truth.labels != 0 if BRAIN.name in truth.scheme.names else np.ones(truth.labels.shape, np.bool_)
     found = {}
-    for name, parts in CLASSES.items():
-        if set(parts) <= set(truth.scheme.names) and set(parts) <= set(probabilities):
+    for name in CLASSES:
+        drawn, parts = labels_of(name, truth.scheme.names), labels_of(name, probabilities)
+        if drawn and parts:
             likely = np.minimum(np.sum([probabilities[part][where] for part in parts], axis=0), 1.0)
-            true = truth.mask(*parts)[where]
+            true = truth.mask(*drawn)[where]
             table = reliability(true, likely, bins=BINS)
             error = table.expected_calibration_error
             values = {"auc": auc(true, likely), "brier": brier(true, likely), "expected_calibration_error": error}

@@ -1,6 +1,6 @@
 """What an evaluation is: a row of scores for each model and case, or why there are none."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -13,7 +13,7 @@ from strokelens.metrics.volumes import Volumes
 CLASSES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"penumbra": ("penumbra",), "core": ("core",), "hypoperfused": ("penumbra", "core"), "lesion": ("lesion",)}
 )
-"""The classes that are scored, and the labels that each is made of."""
+"""The classes that are scored, and the labels that each is made of; or it is a label itself, see `labels_of`."""
 
 GROUPS: Final = ("LVO", "Non-LVO", "WIS")
 """The groups that come first, in this order."""
@@ -36,6 +36,20 @@ FAILURES: Final[Mapping[str, str]] = MappingProxyType(
 """Every code of a `Failure`, and what it says."""
 
 _OF_TRUTH: Final = ("no-truth", "truth")
+
+
+def labels_of(name: str, known: Collection[str]) -> tuple[str, ...]:
+    """The labels, of those that are known, that make up a class; none where they do not tell it.
+
+    >>> labels_of("hypoperfused", ("background", "penumbra", "core")), labels_of("core", ("background", "hypoperfused"))
+    (('penumbra', 'core'), ())
+    >>> labels_of("hypoperfused", ("background", "hypoperfused"))
+    ('hypoperfused',)
+    """
+    parts = CLASSES[name]
+    if name in known:
+        return (name, *(each for each in parts if each in known and each != name))
+    return parts if set(parts) <= set(known) else ()
 
 
 @dataclass(frozen=True)

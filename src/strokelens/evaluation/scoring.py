@@ -1,7 +1,8 @@
 """A row of scores for each case and model, one case in memory at a time; what cannot be scored is a row that says why.
 
 Conventions: the scores are those of `metrics.scores`, with its empty cases. A class is scored where both know it;
-hypoperfused tissue is penumbra and core together. Grids must agree: nothing is resampled unasked.
+hypoperfused tissue is penumbra and core together, or a class of its own, in truth or prediction. Grids must agree:
+nothing is resampled unasked.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from strokelens.arrays import Mask
 from strokelens.case import Case, Segmentation
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.predictions import Predictions
@@ -19,9 +21,9 @@ from strokelens.cohorts.volumes import VolumeReader
 from strokelens.errors import GridError, LabelError, StrokelensError
 from strokelens.evaluation.ancestors import Measure, Theirs
 from strokelens.evaluation.failures import attempt, lost, was_ended
-from strokelens.evaluation.results import CLASSES, Annotator, Evaluation, Failure, Row
+from strokelens.evaluation.results import CLASSES, Annotator, Evaluation, Failure, Row, labels_of
 from strokelens.grid import Grid, difference
-from strokelens.labels import LabelScheme
+from strokelens.labels import HYPOPERFUSED, LabelScheme
 from strokelens.metrics import scores
 from strokelens.metrics.scores import Scores
 from strokelens.metrics.volumes import Volumes
@@ -260,12 +262,13 @@ def _compared(
         gap = difference(prediction.grid, truth.grid)
         message = f"the prediction of {case_id} lies elsewhere than the truth ({gap}); bring it onto the truth's grid"
         return {}, {}, (Failure("other-grid", message),), {}
-    scored, grid = _by_class(truth, placed), truth.grid
+    scored, grid, inside = _by_class(truth, placed), truth.grid, truth.labels != 0
     edges_mm = grid.edges_mm if grid.sheared else None
     volumes = {name: scores.volumes_of(each.counts, grid.spacing_mm, edges_mm) for name, each in scored.items()}
-    theirs = {name: measure(truth, placed, CLASSES[name]) for name in scored} if measure is not None else {}
+    pairs = {name: (_mask(truth, name), _mask(placed, name)) for name in scored} if measure is not None else {}
+    theirs = {name: measure(*pair, inside) for name, pair in pairs.items()} if measure is not None else {}
     wanted, known = _classes(truth.scheme), _classes(prediction.scheme)
-    lacking = [name for name in wanted if name not in known]
+    lacking = [name for name in wanted if name not in known and not _joined(name, truth.scheme, prediction.scheme)]
     if not lacking:
         return scored, volumes, (), theirs
     told = (
@@ -276,7 +279,9 @@ def _compared(
 
 def _cure(lacking: Sequence[str], known: Sequence[str]) -> str:
     """How a prediction gets the classes that it lacks."""
-    others = [name for name in known if name != "hypoperfused"]
+    others = [name for name in known if name != HYPOPERFUSED.name]
+    if known and not others:
+        return f"count one as the other with --as {HYPOPERFUSED.name}={lacking[0]}"
     if "lesion" in lacking and others:
         return f"count one as the other with --as {'core' if 'core' in others else others[0]}=lesion"
     if "lesion" in known:
@@ -294,9 +299,7 @@ def _by_class(truth: Segmentation, prediction: Segmentation) -> dict[str, Scores
     known, grid = _classes(prediction.scheme), truth.grid
     edges_mm = grid.edges_mm if grid.sheared else None
     return {
-        name: scores.evaluate(
-            truth.mask(*CLASSES[name]), prediction.mask(*CLASSES[name]), grid.spacing_mm, edges_mm=edges_mm
-        )
+        name: scores.evaluate(_mask(truth, name), _mask(prediction, name), grid.spacing_mm, edges_mm=edges_mm)
         for name in _classes(truth.scheme)
         if name in known
     }
@@ -304,4 +307,15 @@ def _by_class(truth: Segmentation, prediction: Segmentation) -> dict[str, Scores
 
 def _classes(scheme: LabelScheme) -> list[str]:
     """The classes that a scheme can tell."""
-    return [name for name, parts in CLASSES.items() if set(parts) <= set(scheme.names)]
+    return [name for name in CLASSES if labels_of(name, scheme.names)]
+
+
+def _mask(segmentation: Segmentation, name: str) -> Mask:
+    """The voxels of a class that the segmentation can tell."""
+    return segmentation.mask(*labels_of(name, segmentation.scheme.names))
+
+
+def _joined(name: str, truth: LabelScheme, prediction: LabelScheme) -> bool:
+    """Whether a class is part of what a prediction tells as one, which is scored: then it lacks nothing."""
+    whole = HYPOPERFUSED.name
+    return whole in prediction.names and name in CLASSES[whole] and whole in _classes(truth)

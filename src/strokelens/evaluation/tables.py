@@ -133,11 +133,17 @@ def _wide(title: str, note: str, overview: Overview, texts: dict[tuple[str, str,
     """One row a model, and one column for each group and class."""
     evaluation = overview.evaluation
     persons = {cell.group: cell.persons for cell in overview.cells}
-    names = [name for name in evaluation.classes if len(CLASSES[name]) == 1]
+    names = [name for name in evaluation.classes if len(CLASSES[name]) == 1 or _alone(name, evaluation)]
     columns = [(group, name) for group in groups(evaluation) for name in names]
     rows = tuple((model, *(texts[model, group, name] for group, name in columns)) for model in evaluation.models)
     heads = (f"{group} {name},\nn = {persons[group]}" for group, name in columns)
     return Table(title, note, ("model", *heads), rows if columns else ())
+
+
+def _alone(name: str, evaluation: Evaluation) -> bool:
+    """Whether a class of several is scored for a case that has no score of its parts."""
+    parts = set(CLASSES[name])
+    return any(name in row.scores and parts.isdisjoint(row.scores) for row in evaluation.rows)
 
 
 def _scores(overview: Overview) -> Table:

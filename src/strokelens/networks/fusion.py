@@ -129,7 +129,9 @@ class Fusion(nn.Module):
                 yield module
 
     def finest(self) -> Iterator[nn.Module]:
-        """What sees single pixels: each encoder's convolutions before the first pool, and the head."""
+        """What sees single pixels: the mix of early fusion, each encoder's convolutions before a pool, and the head."""
+        if self.design.fusion == "early":
+            yield self.mix
         for encoder in self.encoders:
             if isinstance(encoder, Vgg16):
                 yield from takewhile(lambda layer: isinstance(layer, nn.Conv2d), encoder.layers())

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Final
 
 from strokelens.case import Case
 from strokelens.finding import Finding, Method
-from strokelens.flags import Flag
 from strokelens.model import Model
 from strokelens.perfusion.maps import MapSettings, Progress
+from strokelens.prediction.doubts import model_flags
 from strokelens.prediction.networks import PLAIN, How, check_alike, predicted
 from strokelens.prediction.samples import Seen, seen
 from strokelens.prediction.scene import (
@@ -24,11 +23,6 @@ from strokelens.prediction.scene import (
 from strokelens.prepare import Colours, Recipe, segmentation
 
 _DEFAULTS = MapSettings()
-_SIMULATED_MODEL: Final = Flag(
-    "simulated-model",
-    "the model was trained on simulated patients only: what it finds in real ones is evidence of nothing",
-    grave=True,
-)
 
 
 def segment_with(
@@ -56,10 +50,9 @@ def segment_with(
         progress("network")
     likely = segmentation(prediction.probabilities, found.sample.frame, models[0].scheme)
     finding = measured(_scene(found, models[0].recipe), likely, _method(models))
-    flags = (*case_flags(case), *((_SIMULATED_MODEL,) if any(model.card.simulated for model in models) else ()))
     finding = replace(
         finding,
-        flags=(*flags, *finding.flags),
+        flags=(*case_flags(case), *model_flags(models, found), *finding.flags),
         sources=case.sources,
         settings={**finding.settings, **_facts(how)},
         timings_s={"network": told - asked, "total": perf_counter() - started},

@@ -1,26 +1,37 @@
 """A case on disk, or in memory, as a network sees it: one way for training and for use."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from strokelens.arrays import Volume
 from strokelens.case import SERIES, Case
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.slice_reader import SliceReader, read_pictures
+from strokelens.model import Modality
 from strokelens.perfusion.maps import MapSettings, PerfusionMaps, Progress, compute_maps
 from strokelens.perfusion.pictured import pictured
 from strokelens.prepare import Colours, Recipe, Sample, prepare
 
 _DEFAULTS = MapSettings()
+_MARKS: Final[tuple[Mapping[Modality, frozenset[str]], ...]] = (
+    {"CT": frozenset({"CTP"}), "MR": frozenset({"PWI"})},
+    {"CT": frozenset({"NCCT", "CTA"}), "MR": frozenset({"ADC", "DWI", "B0", "FLAIR", "T1", "T2"})},
+)
+"""The channels that only CT or only MR gives, the most telling ones first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A sample, the case that it was made of, and the maps that were computed where the case has a series instead."""
+    """A sample, the case that it was made of, and the maps that were computed where the case has a series instead.
+
+    `modality` is None where the files do not tell it.
+    """
 
     sample: Sample
     case: Case
     perfusion: PerfusionMaps | None = None
+    modality: Modality | None = None
 
 
 def sample_of(entry: Entry, recipe: Recipe) -> Seen:
@@ -32,8 +43,9 @@ def sample_of(entry: Entry, recipe: Recipe) -> Seen:
         shown = read_pictures(entry, channels=recipe.maps)
         simulated = isinstance(entry.reader, SliceReader) and entry.reader.simulated
         case = Case(shown.id, shown.grid, {}, shown.truth, shown.clinical, shown.group, simulated=simulated)
-        return Seen(prepare(case, recipe, shown.channels), case)
-    return seen(entry.read(channels=channels_of(entry, recipe)), recipe)
+        return Seen(prepare(case, recipe, shown.channels), case, modality="CT")
+    found = seen(entry.read(channels=channels_of(entry, recipe)), recipe)
+    return replace(found, modality=modality_of(entry))
 
 
 def seen(
@@ -49,12 +61,31 @@ def seen(
     `colours` are its own pictures. Raises `CaseError` when a map is lacking all the same, and what `compute_maps`
     raises.
     """
+    modality: Modality | None = "CT" if colours else told_modality(case.channels)
     has_series = any(name in case.channels for name in SERIES)
     if not has_series or all(name in case.channels for name in recipe.maps):
-        return Seen(prepare(case, recipe, colours), case)
+        return Seen(prepare(case, recipe, colours), case, modality=modality)
     perfusion = compute_maps(case, maps, progress)
     whole = replace(case, channels={**pictured(case, perfusion), **_maps_of(case)}, time_s=None)
-    return Seen(prepare(whole, recipe, colours), case, perfusion)
+    return Seen(prepare(whole, recipe, colours), case, perfusion, modality)
+
+
+def modality_of(entry: Entry) -> Modality | None:
+    """What a case of a cohort was scanned with; coloured slices are of CT perfusion."""
+    return "CT" if isinstance(entry.reader, SliceReader) else told_modality(entry.files)
+
+
+def told_modality(channels: Collection[str]) -> Modality | None:
+    """What channels were scanned with, by the series if there is one; None where they tell neither, or both.
+
+    >>> told_modality(["CBF", "Tmax", "ADC"]), told_modality(["CTP", "DWI"]), told_modality(["CBF"])
+    ('MR', 'CT', None)
+    """
+    for marks in _MARKS:
+        found = [modality for modality, names in marks.items() if not names.isdisjoint(channels)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def colours_are_there(entry: Entry, recipe: Recipe) -> bool:

@@ -25,6 +25,7 @@ PENUMBRA_TMAX_S = 6.0
 
 _SEVERE_TMAX_S = 10.0
 _EDGE_ML = 0.5
+_MOST_WITHOUT_VALUE = 0.1
 _MR_RIM_MM = 2.0
 """The rim of the brain on perfusion MR is half fluid or air: its low flow is not ischemia."""
 _BACKDROPS = ("NCCT", "CTA", "FLAIR", "T2", "T1", "MIP", "DWI", "B0", "CBV", "CBF", "ADC", "Tmax", "MTT", "TTP")
@@ -151,6 +152,16 @@ def brain_of_maps(maps: Mapping[str, Volume]) -> Mask:
     if not brain.any():
         raise CaseError(f"the maps {', '.join(sorted(maps))} are empty: every voxel is zero or NaN")
     return brain
+
+
+def gap_flags(maps: Mapping[str, Volume], brain: Mask) -> tuple[Flag, ...]:
+    """Where a map has no value, nothing can be found: say so when that is much of the brain."""
+    if not brain.any():
+        return ()
+    lacking = 1.0 - float(np.all([np.isfinite(volume) for volume in maps.values()], axis=0)[brain].mean())
+    if lacking <= _MOST_WITHOUT_VALUE:
+        return ()
+    return (Flag("gaps", f"{lacking:.0%} of the brain has no value in {', '.join(maps)}", grave=True),)
 
 
 def hemisphere(region: Mask, midplane: Midplane) -> dict[str, float | str]:

@@ -21,6 +21,7 @@ from strokelens.prediction.scene import (
     Scene,
     case_flags,
     echo_flags,
+    gap_flags,
     hemisphere,
     later_than,
     measured,
@@ -33,7 +34,6 @@ _DEFAULT_RULE = "strokelens"
 _FOREIGN_RULE = "rapid"
 """Maps by other software are judged by the limits that the field uses for them: ours belong to our maps."""
 _USUAL_B_VALUE = 1000.0
-_MOST_WITHOUT_VALUE = 0.1
 
 _UNCALIBRATED = Flag(
     "uncalibrated",
@@ -205,16 +205,9 @@ def _around(lesion: Mask, scene: Scene) -> Segmentation:
 def _by_rule(scene: Scene, rule: Rule) -> Finding:
     method = Method(f"threshold:{rule.name}", rule.description, rule.source, rule.thresholds)
     finding = measured(scene, scene.judged(rule), method)
-    return replace(finding, flags=(*_gap_flags(scene, rule), *finding.flags))
-
-
-def _gap_flags(scene: Scene, rule: Rule) -> tuple[Flag, ...]:
-    """Where a map has no value, nothing is ever found: say so when that is much of the brain."""
-    known = np.all([np.isfinite(scene.maps[name]) for name in rule.channels], axis=0)
-    lacking = 1.0 - float(known[scene.brain].mean())
-    if lacking <= _MOST_WITHOUT_VALUE:
-        return ()
-    return (Flag("gaps", f"{lacking:.0%} of the brain has no value in {', '.join(rule.channels)}", grave=True),)
+    return replace(
+        finding, flags=(*gap_flags({name: scene.maps[name] for name in rule.channels}, scene.brain), *finding.flags)
+    )
 
 
 def _lesion_and_delay_method(rule: LesionRule) -> Method:

@@ -63,7 +63,8 @@ def headline(finding: Finding) -> str:
     if is_empty(finding):
         return NOTHING_FOUND
     volumes = finding.volumes_ml
-    parts = [f"{name} {ml(volumes[name])} ml" for name in ("core", "penumbra", "lesion") if name in volumes]
+    names = ("hypoperfused",) if list(volumes) == ["hypoperfused"] else ("core", "penumbra", "lesion")
+    parts = [f"{name} {ml(volumes[name])} ml" for name in names if name in volumes]
     if finding.mismatch:
         parts.append(f"mismatch {ml(finding.mismatch.volume_ml)} ml, ratio {ratio(finding.mismatch.ratio)}")
     side = hemisphere(finding)

@@ -31,7 +31,7 @@ class Input(Part):
     """`colours`: the red, green and blue of colour-coded maps, 3 channels each. `values`: physical units, 1 each."""
 
     classes: Literal[2, 3, 4] = 3
-    """4: background, brain, penumbra, core. 3: brain is background. 2: penumbra and core are one: core."""
+    """4: background, brain, penumbra, core. 3: brain is background. 2: penumbra and core are one: hypoperfused."""
 
     size: Annotated[int, Field(ge=32, le=4096)] = 512
     """Side of a slice in pixels; larger ones are averaged, smaller ones padded."""

@@ -100,7 +100,7 @@ def train(
     net = built(settings)
     pretrained = _pretrained(net, settings)
     history = _stages(run, machine, net, parts)
-    card = Card(parts.persons, parts.simulated, run.drawn.sha256, parts.sha256, _scores(history, settings), pretrained)
+    card = _card(run, parts, _scores(history, settings), pretrained)
     model = Model(net.eval(), settings, card)
     if run.leads:
         (out / MODEL).mkdir(exist_ok=True)
@@ -109,6 +109,20 @@ def train(
         write_history_figure(out / "history.png", history, model.name)
     run.mark(**facts, finished=True)
     return Trained(model, history, parts.refused)
+
+
+def _card(run: Run, parts: Parts, scores: dict[str, float], pretrained: str | None) -> Card:
+    """Where the model came from."""
+    return Card(
+        parts.persons,
+        parts.simulated,
+        run.drawn.sha256,
+        parts.sha256,
+        scores,
+        pretrained,
+        pixel_mm=round(parts.pixel_mm, 6),
+        modality=parts.modality,
+    )
 
 
 def _pretrained(net: Fusion, settings: Settings) -> str | None:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from statistics import median
 
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.splits import TRAIN, VALIDATION, Split, cases_of, published_split, read_split, split
 from strokelens.errors import TrainingError
 from strokelens.labels import PENUMBRA
-from strokelens.model import recipe_of, scheme_of
+from strokelens.model import Modality, recipe_of, scheme_of
+from strokelens.prediction.samples import modality_of
 from strokelens.settings.schema import Settings
 from strokelens.training.samples import Slices
 from strokelens.training.store import Prepared, Refused, prepared
@@ -20,11 +22,15 @@ PUBLISHED = "stavanger"
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The slices of those who train and of those who validate, and the cases that could not be prepared."""
+    """The slices of those who train and of those who validate, and the cases that could not be prepared.
+
+    `modality` is that of all who train, None where they differ or nothing tells it.
+    """
 
     train: Slices
     validation: Slices
     refused: tuple[Refused, ...]
+    modality: Modality | None = None
 
     @property
     def cases(self) -> tuple[Prepared, ...]:
@@ -42,6 +48,11 @@ class Parts:
         """How many persons each part has."""
         parts = {TRAIN: self.train, VALIDATION: self.validation}
         return {name: len({case.person for case in part.cases}) for name, part in parts.items()}
+
+    @property
+    def pixel_mm(self) -> float:
+        """The edge of a network's pixel in mm: the median of the cases that train."""
+        return median(case.frame.pixel_mm for case in self.train.cases)
 
     @property
     def simulated(self) -> bool:
@@ -73,9 +84,10 @@ def parts_of(
     Raises `TrainingError` when nobody is left to train or to validate.
     """
     refused: list[Refused] = []
-    slices = {}
+    slices, modalities = {}, set[Modality | None]()
     for part in (TRAIN, VALIDATION):
         entries = [entry for entry in cases_of(drawn, part, cohort) if part == TRAIN or not entry.mirrored]
+        modalities |= {modality_of(entry) for entry in entries} if part == TRAIN else set()
         cases = []
         for case in prepared(entries, recipe_of(settings), cache, workers=workers):
             cases.append(case)
@@ -90,7 +102,8 @@ def parts_of(
         if not len(slices[part]):
             why = f"{refused[0].case_id}: {refused[0].message}" if refused else "none has a truth"
             raise TrainingError(f"no case of {cohort.folder} is left for the part {part}; the first reason is: {why}")
-    return Parts(slices[TRAIN], slices[VALIDATION], tuple(refused))
+    modality = modalities.pop() if len(modalities) == 1 else None
+    return Parts(slices[TRAIN], slices[VALIDATION], tuple(refused), modality)
 
 
 def _first_lesion(settings: Settings) -> str:
