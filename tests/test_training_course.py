@@ -275,7 +275,8 @@ def test_whatever_can_be_set_trains(
     assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
     assert load_model(run).settings == trained.model.settings
     card, edge_mm = load_model(run).card, next(iter(cohort)).read_truth().grid.spacing_mm[0]
-    assert (card.modality, card.pixel_mm) == ("CT", pytest.approx(8 * edge_mm, abs=1e-5))  # 512 pixels become 64
+    assert card.modality == "CT"
+    assert card.pixel_mm == pytest.approx(8 * edge_mm, abs=1e-5)  # 512 pixels become 64
 
 
 def test_the_loss_falls(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path) -> None:
