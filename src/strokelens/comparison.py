@@ -127,13 +127,23 @@ def _trained(comparison: Comparison, settings: Settings, told: Callable[[str], N
 def _predicted(comparison: Comparison, name: str, entries: Sequence[Entry], told: Callable[[str], None]) -> Path:
     """Let a trained setting predict, and warn of what it cannot; the folder of its predictions."""
     out = comparison.out / "predictions" / name
-    plan = Plan.of([comparison.out / "runs" / name], comparison.how, comparison.outputs)
+    plan = Plan.of(
+        [comparison.out / "runs" / name], comparison.how, comparison.outputs, device=_device(comparison.machine)
+    )
     cases = predict_cohort(entries, plan, out, part=" and ".join(comparison.parts))
     for number, done in enumerate(cases, start=1):
         if done.failure is not None:
             logger.warning("%s: %s is not predicted: %s", name, done.case_id, done.failure)
         told(f"{name}: {number} of {len(entries)} cases predicted")
     return out
+
+
+def _device(machine: Machine | None) -> str:
+    """Where a trained setting is asked: on the first of the devices that trained it."""
+    told = machine or Machine()
+    if told.kind != "gpu":
+        return told.kind
+    return str(told.devices[0]) if isinstance(told.devices, tuple) else "0"
 
 
 def _found(folder: Path, cohort: Cohort, name: str) -> Predictions:

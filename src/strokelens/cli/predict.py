@@ -65,8 +65,9 @@ def predict(
     """
     from strokelens.cohorts.folder import check_apart
     from strokelens.cohorts.layouts import open_cohort
+    from strokelens.errors import shortened
     from strokelens.flags import RESEARCH_USE
-    from strokelens.prediction.batch import Plan, content_of, predict_cohort, text_of
+    from strokelens.prediction.batch import Plan, content_of, grave_of, predict_cohort, text_of
     from strokelens.prediction.networks import How
     from strokelens.prediction.outputs import Outputs
 
@@ -81,13 +82,15 @@ def predict(
     told = list(counted(f"predicting {cohort.name}", cases, total=len(entries)))
     failed = [done for done in told if done.failure is not None]
     if json:
-        typer.echo(text_of(content_of(plan, told, what)), nl=False)
+        typer.echo(text_of(content_of(plan, told)), nl=False)
     else:
         for done in failed:
             say(f"{done.case_id}: {done.failure}")
-        names = ", ".join(dict.fromkeys(each.name for each in plan.models))
+        for message, names in grave_of(told).items():
+            say(f"WARNING: {message} ({shortened(names, most=3)})")
+        by = ", ".join(dict.fromkeys(each.name for each in plan.models))
         kept = sum(done.kept for done in told)
         there = f", of which {kept} were there" if kept else ""
-        say(f"{out}: {len(told) - len(failed)} of {len(told)} cases predicted by {names}{there}. {RESEARCH_USE}")
+        say(f"{out}: {len(told) - len(failed)} of {len(told)} cases predicted by {by}{there}. {RESEARCH_USE}")
     if failed:
         raise typer.Exit(2 if strict else 1)

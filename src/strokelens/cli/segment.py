@@ -36,6 +36,13 @@ class Rule(StrEnum):
     ADC_DWI = "adc-dwi"
 
 
+class Sex(StrEnum):
+    """As tables have it."""
+
+    F = "F"
+    M = "M"
+
+
 def segment(
     study: Annotated[
         Path,
@@ -60,8 +67,16 @@ def segment(
     resample: options.Resample = False,
     series: options.SeriesNumbers = None,
     case: options.CaseName = None,
-    age: Annotated[float | None, typer.Option("--age", min=0, max=120, help="Years, for the DAWN criteria.")] = None,
-    nihss: Annotated[float | None, typer.Option("--nihss", min=0, max=42, help="For the DAWN criteria.")] = None,
+    age: Annotated[
+        float | None,
+        typer.Option("--age", min=0, max=120, help="Years: for the DAWN criteria, and for a network that sees it."),
+    ] = None,
+    nihss: Annotated[
+        float | None,
+        typer.Option("--nihss", min=0, max=42, help="For the DAWN criteria, and for a network that sees it."),
+    ] = None,
+    sex: Annotated[Sex | None, typer.Option("--sex", help="For a network that sees it.")] = None,
+    device: options.Device = "auto",
     case_id: Annotated[
         str | None, typer.Option("--id", help="What to call the case; else its BIDS or ISLES name.")
     ] = None,
@@ -82,13 +97,14 @@ def segment(
     from strokelens.report.result import result_text
 
     loudness(verbose=verbose, quiet=quiet)
-    model = _model(method, rule)
+    model = _model(method, rule, device)
     check_out(out, marker=RESULT, overwrite=overwrite, source=study)
     settings = SegmentSettings(
         rule=rule_named(rule.value) if rule else None,
         maps=options.map_settings(deconvolution, smoothing, no_motion_correction),
         age_years=age,
         nihss=nihss,
+        sex=sex.value if sex else None,
     )
     told = options.reading(
         frame_interval=frame_interval,
@@ -126,7 +142,9 @@ def _by_threshold(study: _Study, settings: "SegmentSettings", done: "Progress") 
     return segment_case(case, settings, done)
 
 
-def _model(method: str, rule: Rule | None) -> "Callable[[_Study, SegmentSettings, Progress], Finding] | None":
+def _model(
+    method: str, rule: Rule | None, device: str
+) -> "Callable[[_Study, SegmentSettings, Progress], Finding] | None":
     """What segments by the model that a method names; None where it names none."""
     from strokelens.errors import RuleError
 
@@ -136,13 +154,16 @@ def _model(method: str, rule: Rule | None) -> "Callable[[_Study, SegmentSettings
         raise RuleError(f"no method {method[:80]!r}; give auto, threshold, or the folder of a model that is there")
     if rule is not None:
         raise RuleError(f"--rule {rule.value} is for thresholds, and {Path(method).name} is a network; leave one out")
-    from strokelens.model import load_model
+    from strokelens.model import load_model, weights_sha256
     from strokelens.networks.devices import device_named
+    from strokelens.prediction.networks import computing
 
-    return partial(_by_model, load_model(Path(method)).on(device_named("auto")))
+    with computing():
+        model = load_model(Path(method)).on(device_named(device))
+    return partial(_by_model, model, weights_sha256(Path(method)))
 
 
-def _by_model(model: "Model", study: _Study, settings: "SegmentSettings", done: "Progress") -> "Finding":
+def _by_model(model: "Model", sha256: str, study: _Study, settings: "SegmentSettings", done: "Progress") -> "Finding":
     from strokelens.cohorts.choosing import find_case, read_case, read_entry
     from strokelens.cohorts.cohort import Entry
     from strokelens.cohorts.slice_reader import read_pictures
@@ -158,7 +179,7 @@ def _by_model(model: "Model", study: _Study, settings: "SegmentSettings", done: 
         case, colours = read_case(study.path, study.told), None
     done("reading")
     case = settings.told_of(case)
-    return segment_with([model], case, colours=colours, maps=settings.maps, progress=done)
+    return segment_with([model], case, colours=colours, maps=settings.maps, weights_sha256=[sha256], progress=done)
 
 
 def _tell(finding: "Finding", out: Path) -> None:

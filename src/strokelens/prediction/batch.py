@@ -1,38 +1,57 @@
 """A whole cohort predicted by networks: case by case, each on disk whole or not at all, going on where it stopped."""
 
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Final
+
+import torch
 
 from strokelens import __version__
 from strokelens.cohorts.cohort import Entry
-from strokelens.cohorts.folder import PREDICTED, alone_in, check_out, clear, refusals, settle
-from strokelens.errors import OutputError, StrokelensError
-from strokelens.flags import RESEARCH_USE
-from strokelens.model import Model, load_model, weights_sha256
+from strokelens.cohorts.folder import PREDICTED, alone_in, clear, refusals, settle
+from strokelens.cohorts.splits import TEST, TRAIN, VALIDATION, Split, read_split
+from strokelens.errors import CaseError, OutputError, StrokelensError
+from strokelens.flags import RESEARCH_USE, Flag
+from strokelens.model import CARD, MODEL, Model, load_model, weights_sha256
 from strokelens.networks.devices import device_named
-from strokelens.prediction.networks import PLAIN, How, check_alike
-from strokelens.prediction.outputs import NOTHING_ELSE, Outputs, predict_case, write_outputs
+from strokelens.prediction.done import STAGE, UNKNOWN, Done, earlier, is_ours, key_of
+from strokelens.prediction.networks import PLAIN, How, check_alike, computing
+from strokelens.prediction.outputs import NOTHING_ELSE, Outputs, Predicted, predict_case, write_outputs
 from strokelens.prediction.scene import volumes_of
 
-_STAGE: Final = ".predict-"
+__all__ = ["Done", "Plan", "content_of", "grave_of", "predict_cohort", "text_of"]
+
 _SOFTWARE: Final = f"strokelens {__version__}"
+_SPLIT: Final = "split.json"
+_WORST_FIRST: Final = (TRAIN, VALIDATION, UNKNOWN, TEST)
+
+_SEEN: Final = Flag(
+    "trained-on", "the model was trained on a case of this name: a score on it flatters the model", grave=True
+)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is predicted: by which models, how, and what is written of each case."""
+    """What is predicted: by which models, how, and what is written of each case.
+
+    `splits` are those that the models were trained by, None where one is not known.
+    """
 
     models: tuple[Model, ...]
     sha256: tuple[str, ...]
     how: How = PLAIN
     outputs: Outputs = NOTHING_ELSE
+    splits: tuple[Split | None, ...] = (None,)
 
     @classmethod
     def of(
@@ -43,9 +62,11 @@ class Plan:
         Raises `FileError` when one is none, `SettingsError` when they are of different recipes.
         """
         place = device_named(device)
-        models = tuple(load_model(path).on(place) for path in paths)
+        with computing():
+            models = tuple(load_model(path).on(place) for path in paths)
         check_alike(models)
-        return cls(models, tuple(weights_sha256(path) for path in paths), how, outputs)
+        splits = tuple(_split_beside(path, model) for path, model in zip(paths, models, strict=True))
+        return cls(models, tuple(weights_sha256(path) for path in paths), how, outputs, splits)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -69,24 +90,40 @@ class Plan:
             for model, sha256 in zip(self.models, self.sha256, strict=True)
         ]
 
-
-@dataclass(frozen=True)
-class Done:
-    """A case: the volume in ml of each class, or why there is none. `kept` ones were there before."""
-
-    case_id: str
-    volumes_ml: Mapping[str, float]
-    simulated: bool = False
-    failure: str | None = None
-    kept: bool = False
-
     @property
-    def record(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        if self.failure is not None:
-            return {"id": self.case_id, "failure": self.failure}
-        volumes = {name: round(volume, 6) for name, volume in self.volumes_ml.items()}
-        return {"id": self.case_id, "simulated": self.simulated, "volumes_ml": volumes}
+    def device(self) -> str:
+        """What computes, by its name."""
+        device = next(self.models[0].net.parameters()).device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+    def key_of(self, entry: Entry) -> str:
+        """The SHA-256 of all that the case's files and table have a part in; empty where a file cannot be read."""
+        drawn = entry if self.outputs.draws else replace(entry, truth=None)
+        try:
+            return key_of(drawn, self.models[0].recipe)
+        except OSError:
+            return ""
+
+    def part_in_training(self, case_id: str) -> str:
+        """The part of the models' splits that a case of this name is in; of several models the worst."""
+        parts = [UNKNOWN if drawn is None else _part_of(drawn, case_id) for drawn in self.splits]
+        return min(parts, key=_WORST_FIRST.index)
+
+
+def _split_beside(path: Path, model: Model) -> Split | None:
+    """The split of the run that a model lies in, if it is the one that the model was trained by."""
+    place = path.resolve()
+    folder = place.parent if place.name == CARD else place if (place / CARD).is_file() else place / MODEL
+    try:
+        drawn = read_split(folder.parent / _SPLIT)
+    except (StrokelensError, OSError):
+        return None
+    return drawn if drawn.sha256 == model.card.split_sha256 else None
+
+
+def _part_of(drawn: Split, case_id: str) -> str:
+    found = next((name for name, ids in drawn.parts.items() if case_id in ids), UNKNOWN)
+    return found if found in _WORST_FIRST else UNKNOWN
 
 
 def predict_cohort(
@@ -94,63 +131,123 @@ def predict_cohort(
 ) -> Generator[Done, None, None]:
     """Predict cases into `out/<id>/`, and tell of each in order as it is there; of what was there already, too.
 
-    What `out` holds by the same models with the same options is kept. However this ends, what is in `out` is whole.
-    Nothing is raised for a case that cannot be read. Raises `OutputError` when `out` holds something else (without
-    `overwrite`) or cannot be written.
+    What `out` holds by the same models with the same options is kept, as long as the case's files and clinical values
+    are the same. However this ends, what is in `out` is whole. Nothing is raised for a case that cannot be predicted.
+    Raises `OutputError` when `out` holds something else (without `overwrite`) or cannot be written.
     """
-    kept = _earlier(out, plan, overwrite=overwrite)
+    before = earlier(out, plan.recipe, overwrite=overwrite)
     with refusals(out, out):
         out.mkdir(parents=True, exist_ok=True)
     with refusals(out, out), alone_in(out):
-        if kept is None:
+        if before is None:
             clear(out)
-        yield from _filled(entries, plan, out, kept or {}, part)
+        yield from _filled(entries, plan, out, before or {}, part)
 
 
-def _filled(entries: Sequence[Entry], plan: Plan, out: Path, kept: Mapping[str, Done], part: str) -> Iterator[Done]:
-    """Predict the cases that are not kept; `predictions.json` is in step with what is there all the time."""
-    told = dict(kept)
+def _filled(entries: Sequence[Entry], plan: Plan, out: Path, before: Mapping[str, Done], part: str) -> Iterator[Done]:
+    """Predict what is not there as it should be; `predictions.json` is in step with what is there all the time."""
+    told = dict(before)
     with _stage(out) as stage:
-        _tell(out, stage, plan, told, part)
+        _tell(out, stage, plan, told)
         for entry in entries:
-            if entry.id not in kept:
-                told[entry.id] = _predicted(entry, plan, out, stage)
-                _tell(out, stage, plan, told, part)
-            yield told[entry.id]
+            key, known = plan.key_of(entry), told.get(entry.id)
+            if known is not None and key and known.sha256 == key:
+                done = replace(known, part=part)
+            else:
+                done = replace(_predicted(entry, plan, out, stage, known=known), sha256=key, part=part)
+            told[entry.id] = done
+            if done != known:
+                _tell(out, stage, plan, told)
+            yield done
 
 
-def _predicted(entry: Entry, plan: Plan, out: Path, stage: Path) -> Done:
-    """One case on disk, or why it is not."""
-    try:
-        case = predict_case(entry, plan.models, plan.how, plan.outputs)
-    except (StrokelensError, OSError, MemoryError, RuntimeError) as error:  # torch tells want of memory by the last
-        return Done(entry.id, {}, failure=" ".join(str(error).split()) or type(error).__name__)
+def _predicted(entry: Entry, plan: Plan, out: Path, stage: Path, *, known: Done | None) -> Done:
+    """One case on disk, or why it is not; what was there of it is no longer true, and goes.
+
+    What is no mistake of the user ends no batch, as in `strokelens.evaluation.failures`.
+    """
     folder = stage / "case" / entry.id
     folder.mkdir(parents=True)
+    try:
+        _make_room(out / entry.id, known)
+        case = _written(entry, plan, folder)
+    except StrokelensError as error:
+        failed = Done(entry.id, {}, failure=" ".join(str(error).split()))
+    except OSError:
+        raise  # of the disk that is written to: it would be so for every case
+    except Exception as error:
+        _log.info("%s", entry.id, exc_info=error)
+        failed = Done(entry.id, {}, failure=_crash(entry.id, error), crashed=True)
+    else:
+        settle(folder.parent, out)
+        shutil.rmtree(folder.parent)
+        volumes, part = volumes_of(case.segmentation), plan.part_in_training(entry.id)
+        flags = (*_seen_flags(part), *case.flags)
+        return Done(entry.id, volumes, case.simulated, part_in_training=part, device=plan.device, flags=flags)
+    shutil.rmtree(folder.parent)
+    return failed
+
+
+def _written(entry: Entry, plan: Plan, folder: Path) -> Predicted:
+    """A case that was predicted, and written into the folder."""
+    try:
+        case = predict_case(entry, plan.models, plan.how, plan.outputs)
+    except OSError as error:
+        raise CaseError(f"{entry.id} cannot be read: {error}; copy it again") from error
+    except MemoryError as error:
+        raise CaseError(f"{entry.id} does not fit into memory; predict it on a machine with more") from error
     write_outputs(case, plan.models, plan.outputs, folder)
-    place = out / entry.id
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)  # of a run that ended before it told of the case
-    settle(folder.parent, out)
-    return Done(entry.id, volumes_of(case.segmentation), case.simulated)
+    return case
 
 
-def _tell(out: Path, stage: Path, plan: Plan, told: Mapping[str, Done], part: str) -> None:
+def _make_room(place: Path, known: Done | None) -> None:
+    """Remove what we wrote of a case before; `OutputError` where somebody else's is in its place."""
+    if not os.path.lexists(place):
+        return
+    if place.is_symlink() or not place.is_dir() or not (known is not None or is_ours(place)):
+        raise OutputError(f"{place} is not by strokelens predict and is not replaced; move it away")
+    shutil.rmtree(place)
+
+
+def _crash(case_id: str, error: Exception) -> str:
+    """What is told of a bug: its type, its words, and where it happened."""
+    told = " ".join(str(error).split())[:200]
+    last = extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    message = f"{case_id} ended in {type(error).__name__}{f' ({told})' if told else ''} at {place}"
+    return f"{message}, which is our bug; report it, --verbose tells more"
+
+
+def _seen_flags(part: str) -> tuple[Flag, ...]:
+    """Nothing is learned about a model from those that it learned from."""
+    return (_SEEN,) if part == TRAIN else ()
+
+
+def _tell(out: Path, stage: Path, plan: Plan, told: Mapping[str, Done]) -> None:
     path = stage / PREDICTED
-    path.write_text(text_of(content_of(plan, list(told.values()), part)), encoding="utf-8")
+    path.write_text(text_of(content_of(plan, list(told.values()))), encoding="utf-8")
     os.replace(path, out / PREDICTED)
 
 
-def content_of(plan: Plan, told: Sequence[Done], part: str) -> dict[str, object]:
+def content_of(plan: Plan, told: Sequence[Done]) -> dict[str, object]:
     """What `predictions.json` says."""
     return {
         "disclaimer": RESEARCH_USE,
         "recipe": plan.recipe,
         "models": plan.cards,
-        "part": part,
         "cases": [done.record for done in told if done.failure is None],
         "failures": [done.record for done in told if done.failure is not None],
     }
+
+
+def grave_of(told: Sequence[Done]) -> dict[str, list[str]]:
+    """The grave flags by their words, each with the ids of its cases."""
+    found: dict[str, list[str]] = {}
+    for done in told:
+        for flag in done.flags:
+            if flag.grave:
+                found.setdefault(flag.message, []).append(done.case_id)
+    return found
 
 
 def text_of(content: Mapping[str, object]) -> str:
@@ -158,53 +255,12 @@ def text_of(content: Mapping[str, object]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _earlier(out: Path, plan: Plan, *, overwrite: bool) -> dict[str, Done] | None:
-    """The cases of the same plan that are whole in `out`; None where something else is there that may be removed."""
-    if not os.path.lexists(out) or (out.is_dir() and all(each.name.startswith(_STAGE) for each in out.iterdir())):
-        return {}
-    found = None if overwrite else _read(out / PREDICTED)
-    if found is None:
-        check_out(out, marker=PREDICTED, overwrite=overwrite)
-        return None
-    if found.get("recipe") != plan.recipe:
-        what = _difference(found.get("recipe"), plan.recipe)
-        raise OutputError(f"{out} holds predictions {what}; give another folder, or --overwrite to replace them")
-    rows = [row for row in found["cases"] if isinstance(row, dict) and isinstance(row.get("volumes_ml"), dict)]
-    return {
-        str(row["id"]): Done(str(row["id"]), row["volumes_ml"], row.get("simulated") is True, kept=True)
-        for row in rows
-        if "id" in row and (out / str(row["id"]) / "segmentation.nii.gz").is_file()
-    }
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What an earlier run told; None where there was none, or it is damaged."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return told if isinstance(told, dict) and isinstance(told.get("cases"), list) else None
-
-
-def _difference(theirs: object, ours: Mapping[str, Any]) -> str:
-    """How an earlier plan differs from ours, in words."""
-    before = theirs if isinstance(theirs, dict) else {}
-    if before.get("models") != ours["models"]:
-        return "of another model"
-    options = before.get("options")
-    if isinstance(options, dict):
-        for name, value in ours["options"].items():
-            if options.get(name) != value:
-                return f"with another option ({name} {options.get(name)}, now {value})"
-    return f"of another version ({before.get('software')}, now {ours['software']})"
-
-
 @contextmanager
 def _stage(out: Path) -> Iterator[Path]:
     """A hidden folder in `out` for what is not whole yet; what a killed run left of its own goes first."""
-    for old in out.glob(f"{_STAGE}*"):
+    for old in out.glob(f"{STAGE}*"):
         shutil.rmtree(old, ignore_errors=True)
-    stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=out))
+    stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=out))
     try:
         yield stage
     finally:

@@ -8,7 +8,7 @@ from strokelens.case import Case
 from strokelens.finding import Finding, Method
 from strokelens.model import Model
 from strokelens.perfusion.maps import MapSettings, Progress
-from strokelens.prediction.doubts import model_flags
+from strokelens.prediction.doubts import clinical_facts, model_flags
 from strokelens.prediction.networks import PLAIN, How, check_alike, predicted
 from strokelens.prediction.samples import Seen, seen
 from strokelens.prediction.scene import (
@@ -32,19 +32,21 @@ def segment_with(
     *,
     colours: Mapping[str, Colours] | None = None,
     maps: MapSettings = _DEFAULTS,
+    weights_sha256: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Finding:
     """What networks find in a case; several are averaged. The finding is as `segment` gives it by thresholds.
 
     A perfusion series gives maps first, in the vendors' calibration; `colours` are the case's own pictures, which a
-    model of colours then sees. Raises `CaseError` when a map is lacking, and what `predicted` and `compute_maps` raise.
+    model of colours then sees. `weights_sha256` are the hashes of the models' files, to be told. Raises `CaseError`
+    when a map is lacking, and what `predicted` and `compute_maps` raise.
     """
     started = perf_counter()
     check_alike(models)
     case = replace(case, truth=None)
     found = seen(case, models[0].recipe, colours, maps=maps, progress=progress)
     asked = perf_counter()
-    prediction = predicted(models, found.sample, how)
+    prediction = predicted(models, found.sample, replace(how, doubts=False))
     told = perf_counter()
     if progress is not None:
         progress("network")
@@ -54,7 +56,7 @@ def segment_with(
         finding,
         flags=(*case_flags(case), *model_flags(models, found), *finding.flags),
         sources=case.sources,
-        settings={**finding.settings, **_facts(how)},
+        settings={**finding.settings, **_facts(how, weights_sha256), **clinical_facts(models, case)},
         timings_s={"network": told - asked, "total": perf_counter() - started},
     )
     return finding if found.perfusion is None else _of_series(finding, found, maps)
@@ -92,8 +94,9 @@ def _method(models: Sequence[Model]) -> Method:
     return Method(f"network:{names}", f"{mean} on {seen_maps} in {first.recipe.form}, {told}", source, {})
 
 
-def _facts(how: How) -> dict[str, float | str]:
-    return {
+def _facts(how: How, weights_sha256: Sequence[str]) -> dict[str, float | str]:
+    hashes: dict[str, float | str] = {"weights_sha256": ", ".join(weights_sha256)} if weights_sha256 else {}
+    return hashes | {
         "mirrored": "on" if how.mirrored else "off",
         "dropout_samples": how.dropout_samples,
         "precision": how.precision,

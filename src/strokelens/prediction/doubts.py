@@ -26,12 +26,23 @@ _SIMULATED_MODEL: Final = Flag(
 )
 
 
+_WORDS: Final[Mapping[str, str]] = {"nihss": "NIHSS", "age_years": "age", "female": "sex"}
+
+
 def model_flags(models: Sequence[Model], found: Seen) -> tuple[Flag, ...]:
-    """The remarks on models and what they see: simulated patients, other pixels or scanners, strange flow, gaps."""
+    """The remarks on models and what they see: simulated patients, other pixels or scanners, strange flow, gaps.
+
+    Clinical values that a model takes into account, and that are not known, are told, too.
+    """
     simulated = (_SIMULATED_MODEL,) if any(model.card.simulated for model in models) else ()
     recipe = models[0].recipe
-    other = (*_scale_flags(models, found), *_modality_flags(models, found))
+    other = (*_scale_flags(models, found), *_modality_flags(models, found), *_clinical_flags(recipe, found.case))
     return (*simulated, *other, *_flow_flags(found, recipe), *gaps_of(found, recipe))
+
+
+def clinical_facts(models: Sequence[Model], case: Case) -> dict[str, float | str]:
+    """The clinical values that the models saw."""
+    return {f"network_{name}": case.clinical.get(name, "unknown") for name in models[0].recipe.clinical}
 
 
 def gaps_of(found: Seen, recipe: Recipe) -> tuple[Flag, ...]:
@@ -73,6 +84,14 @@ def _scale_flags(models: Sequence[Model], found: Seen) -> tuple[Flag, ...]:
             )
             return (Flag("other-scale", message, grave=True),)
     return ()
+
+
+def _clinical_flags(recipe: Recipe, case: Case) -> tuple[Flag, ...]:
+    lacking = [_WORDS[name] for name in recipe.clinical if name not in case.clinical]
+    if not lacking:
+        return ()
+    told = f"{' and '.join(lacking)} not known to the network, which takes it into account: the mask may change"
+    return (Flag("clinical-unknown", told),)
 
 
 def _modality_flags(models: Sequence[Model], found: Seen) -> tuple[Flag, ...]:

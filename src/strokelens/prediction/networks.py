@@ -8,13 +8,13 @@ cut out as they are stored, where 0 is no value, and only then standardised, as 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from math import log
 from typing import Final, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Bool, Float, Float32, Shaped
 from torch import Tensor, nn
 
 from strokelens.errors import SettingsError
@@ -35,7 +35,7 @@ class How:
     `mirrored` asks each for the left-right mirrored slice, too. `dropout_samples` asks so many times with dropout, by
     chances from the `seed`; 0 is once without. `bfloat16` is so but where single pixels are told apart. `batch` slices
     are computed at once, in a box that holds what all of them show; with dropout always one, so that it changes no
-    chance.
+    chance. Without `doubts` the spread over members is not computed.
     """
 
     mirrored: bool = False
@@ -43,7 +43,11 @@ class How:
     precision: Precision = "float32"
     batch: int = 1
     seed: int = 0
+    doubts: bool = True
 
+
+_NO_ROOM: Final = ("DefaultCPUAllocator", "not enough memory", "out of memory", "can't allocate memory")
+"""How torch tells that there is no memory, where it raises no error of its own for it."""
 
 PLAIN: Final = How()
 """Each network once."""
@@ -55,38 +59,48 @@ class Prediction:
 
     `entropy` of the mean is 0 where a class is sure and 1 where all are as likely. With several members, `deviation` is
     the standard deviation of each probability over them, and `information` the mutual information, in the unit of the
-    entropy: what of it is due to their disagreement. Both are None for one member.
+    entropy: what of it is due to their disagreement. Both are None for one member, and where no doubts are wanted.
     """
 
     probabilities: Float32[np.ndarray, "z n s s"]
-    entropy: Float32[np.ndarray, "z s s"]
     deviation: Float32[np.ndarray, "z n s s"] | None = None
     information: Float32[np.ndarray, "z s s"] | None = None
+
+    @cached_property
+    def entropy(self) -> Float32[np.ndarray, "z s s"]:
+        """The entropy of the mean, as a share of the highest that so many classes can have; computed when asked for."""
+        return _entropy(self.probabilities)
 
 
 def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Prediction:
     """What the models make of a sample; a sample that shows nothing is background.
 
     Their networks stay as they are, and the caller's own chance as it was. Raises `SettingsError` when the models were
-    not all trained with the same maps, clinical values, classes and size.
+    not all trained with the same maps, clinical values, classes and size, or the machine has no room for them.
     """
     check_alike(models)
+    how = replace(how, batch=1 if how.dropout_samples else max(1, how.batch))
     shown = (sample.x != 0).any(axis=1)
     shape = (len(sample.x), len(models[0].scheme), *sample.x.shape[2:])
     each = (1 + how.mirrored) * max(1, how.dropout_samples)
-    tally = _Tally(shape, members=len(models) * each)
+    tally = _Tally(shape, members=len(models) * each, doubts=how.doubts)
     where = np.flatnonzero(shown.any(axis=(1, 2)))
-    if not where.size:
-        return tally.result()
-    step = 1 if how.dropout_samples else max(1, how.batch)
     for at, model in enumerate(models):
-        with torch.inference_mode(), _chance(model.net), asked(model.net, dropout=how.dropout_samples > 0):
-            for start in range(0, where.size, step):
-                chosen = where[start : start + step]
-                box = Box.around(np.any(shown[chosen], axis=0))
-                for number, likely in enumerate(_members(model, sample, chosen, box, replace(how, seed=how.seed + at))):
+        device = next(model.net.parameters()).device
+        asking = asked(model.net, dropout=how.dropout_samples > 0)
+        with torch.inference_mode(), computing(), full_float32(), _chance(device), asking:
+            for start in range(0, where.size, how.batch):
+                chosen = where[start : start + how.batch]
+                box = _box(model, np.any(shown[chosen], axis=0))
+                for number, likely in enumerate(_members(model, sample, chosen, box, how, at=at)):
                     tally.add(likely, chosen, box, at * each + number)
     return tally.result()
+
+
+def _box(model: Model, shown: Bool[np.ndarray, "s s"]) -> Box:
+    """What is computed of a slice; all of it by a model of tiles, whose windows lie on the slice and may be empty."""
+    whole = slice(0, len(shown))
+    return Box.around(shown) if model.settings.input.tile is None else Box(whole, whole)
 
 
 def check_alike(models: Sequence[Model]) -> None:
@@ -140,23 +154,64 @@ def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _chance(net: nn.Module) -> Iterator[None]:
-    """Chance of its own, wherever the network computes."""
-    device = next(net.parameters()).device
+def computing() -> Iterator[None]:
+    """Want of memory, and a device that fails, become a `SettingsError` that tells the cure."""
+    try:
+        yield
+    except RuntimeError as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        if isinstance(error, torch.OutOfMemoryError) or any(each in str(error) for each in _NO_ROOM):
+            cure = "give a smaller --batch, or --device cpu on a machine with more"
+            raise SettingsError(f"there is no memory left for the network ({first}); {cure}") from error
+        if isinstance(error, torch.AcceleratorError):
+            raise SettingsError(f"the device cannot compute the network ({first}); give --device cpu") from error
+        raise
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """float32 with all of its digits: GPUs would else round it to TF32, which has 10 bits."""
+    cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    kept = {
+        "enabled": cudnn.enabled,
+        "benchmark": cudnn.benchmark,
+        "benchmark_limit": cudnn.benchmark_limit,
+        "deterministic": cudnn.deterministic,
+    }
+    with cudnn.flags(**kept, allow_tf32=False):
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _chance(device: torch.device) -> Iterator[None]:
+    """Chance of its own, on the processor and where the network computes."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 
+def _begin(seed: int, device: torch.device) -> None:
+    """Seed the processor's chance and the device's, and that of no other device."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 def _members(
-    model: Model, sample: Sample, chosen: Shaped[np.ndarray, "b"], box: Box, how: How
+    model: Model, sample: Sample, chosen: Shaped[np.ndarray, "b"], box: Box, how: How, *, at: int
 ) -> Iterator[Float[Tensor, "b n i j"]]:
-    """The probabilities in the box of some slices, by each view and sample of dropout."""
+    """The probabilities in the box of some slices by the `at`-th model, by each view and sample of dropout."""
     stored = torch.from_numpy(np.ascontiguousarray(sample.x[chosen][:, :, box.i, box.j]))
     side, tile, step = sample.x.shape[2], model.settings.input.tile, model.settings.input.step
+    device = next(model.net.parameters()).device
     for view in range(1 + how.mirrored):
         seen, place = (stored.flip(2), box.mirrored(side)) if view else (stored, box)
         for time in range(max(1, how.dropout_samples)):
-            torch.manual_seed(_seed(how.seed, view, time, int(chosen[0])))
+            _begin(_seed(how.seed, at, view, time, int(chosen[0])), device)
             if tile is None or step is None:
                 likely = _likely(model, seen, sample, how, corner=place.corner(side))
             else:
@@ -193,7 +248,7 @@ def _stitched(
 ) -> Float[Tensor, "b n i j"]:
     """The mean of the windows that cover a pixel, each counted by how far its border is; background where none is.
 
-    Windows that show nothing are left out. As many are computed at once as make up a batch of slices.
+    Windows that show nothing are left out. As many are computed at once as make up a batch of whole slices.
     """
     b, _, i, j = stored.shape
     least = [max(0, tile - side) for side in (i, j)]
@@ -230,40 +285,39 @@ def _clinical(net: Fusion, sample: Sample, count: int, device: torch.device) -> 
 class _Tally:
     """Running mean and spread over members, each member of each slice once; what was not computed is background."""
 
-    def __init__(self, shape: tuple[int, ...], *, members: int) -> None:
-        z, classes, i, j = shape
+    def __init__(self, shape: tuple[int, ...], *, members: int, doubts: bool) -> None:
+        z, _, i, j = shape
         self.members = members
         self._mean: Float32[np.ndarray, "z n s s"] = np.zeros(shape, np.float32)
         self._mean[:, 0] = 1
-        self._squares = np.zeros(shape, np.float32) if members > 1 else None
-        self._own = np.zeros((z, i, j), np.float32) if members > 1 else None
-        self._most = log(classes)
+        spread = doubts and members > 1
+        self._squares = np.zeros(shape, np.float32) if spread else None
+        self._own = np.zeros((z, i, j), np.float32) if spread else None
 
     def add(self, likely: Float[Tensor, "b n i j"], chosen: Shaped[np.ndarray, "b"], box: Box, number: int) -> None:
         """Count a member, which is the `number`-th of these slices, from 0."""
         values = likely.numpy()
         place = (chosen, slice(None), box.i, box.j)
-        if self._squares is None or self._own is None:
-            self._mean[place] = values
-            return
         before = self._mean[place] if number else np.zeros_like(values)  # Welford: no difference of large numbers
         after = before + (values - before) / (number + 1)
         self._mean[place] = after
-        self._squares[place] += (values - before) * (values - after)
-        self._own[chosen, box.i, box.j] += self._entropy(values)
+        if self._squares is not None and self._own is not None:
+            self._squares[place] += (values - before) * (values - after)
+            self._own[chosen, box.i, box.j] += _entropy(values)
 
     def result(self) -> Prediction:
         """The mean of all members, and their doubt."""
-        entropy = self._entropy(self._mean)
         if self._squares is None or self._own is None:
-            return Prediction(self._mean, entropy)
-        information = np.maximum(entropy - self._own / self.members, 0)
-        return Prediction(self._mean, entropy, np.sqrt(self._squares / self.members), information)
+            return Prediction(self._mean)
+        information = np.maximum(_entropy(self._mean) - self._own / self.members, 0)
+        return Prediction(self._mean, np.sqrt(self._squares / self.members), information)
 
-    def _entropy(self, likely: Float32[np.ndarray, "z n *space"]) -> Float32[np.ndarray, "z *space"]:
-        logs = np.log(np.maximum(likely, np.finfo(np.float32).tiny))
-        entropy: Float32[np.ndarray, "z *space"] = np.maximum(-(likely * logs).sum(axis=1) / np.float32(self._most), 0)
-        return entropy
+
+def _entropy(likely: Float32[np.ndarray, "z n *space"]) -> Float32[np.ndarray, "z *space"]:
+    logs = np.log(np.maximum(likely, np.finfo(np.float32).tiny))
+    share = -(likely * logs).sum(axis=1) / np.float32(log(likely.shape[1]))
+    entropy: Float32[np.ndarray, "z *space"] = np.maximum(share, 0)
+    return entropy
 
 
 def _told(value: object) -> str:

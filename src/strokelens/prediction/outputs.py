@@ -12,10 +12,15 @@ from strokelens.case import Segmentation
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.encode import write_image, write_segmentation
 from strokelens.cohorts.slices import write_picture
+from strokelens.errors import StrokelensError
+from strokelens.flags import Flag
+from strokelens.grid import Grid
 from strokelens.labels import BACKGROUND, BRAIN
 from strokelens.model import Model
+from strokelens.prediction.doubts import model_flags
 from strokelens.prediction.networks import How, Prediction, predicted
-from strokelens.prediction.samples import sample_of
+from strokelens.prediction.samples import Seen, sample_of
+from strokelens.prediction.scene import case_flags, echo_flags, region_flags
 from strokelens.prepare import Frame, Sample, scaled, segmentation
 from strokelens.report import slices
 
@@ -29,6 +34,11 @@ class Outputs:
     heatmaps: bool = False
     png: bool = False
 
+    @property
+    def draws(self) -> bool:
+        """Whether pictures are drawn, which show the truth where there is one."""
+        return self.heatmaps or self.png
+
 
 NOTHING_ELSE = Outputs()
 """The segmentation alone."""
@@ -36,13 +46,17 @@ NOTHING_ELSE = Outputs()
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """A case that was predicted: its sample, the prediction, both as classes, and the truth if it is to be drawn."""
+    """A case that was predicted: its sample, the prediction, both as classes, and the truth if it is to be drawn.
+
+    `flags` are what a reader must know of it.
+    """
 
     sample: Sample
     prediction: Prediction
     segmentation: Segmentation
     simulated: bool
     truth: Segmentation | None = None
+    flags: tuple[Flag, ...] = ()
 
 
 def predict_case(entry: Entry, models: Sequence[Model], how: How, outputs: Outputs) -> Predicted:
@@ -51,17 +65,45 @@ def predict_case(entry: Entry, models: Sequence[Model], how: How, outputs: Outpu
     Raises what reading and predicting raise.
     """
     found = sample_of(replace(entry, truth=None), models[0].recipe)
-    prediction = predicted(models, found.sample, how)
+    prediction = predicted(models, found.sample, replace(how, doubts=outputs.uncertainty))
     likely = segmentation(prediction.probabilities, found.sample.frame, models[0].scheme)
-    truth = entry.read_truth().truth if entry.truth is not None and (outputs.heatmaps or outputs.png) else None
-    placed = None if truth is None else truth.reordered(likely.grid)
-    return Predicted(found.sample, prediction, likely, found.case.simulated, placed)
+    flags = _flags(found, models, likely)
+    truth = None
+    if outputs.draws and entry.truth is not None:
+        truth, missed = _drawable(entry, likely.grid)
+        flags += missed
+    return Predicted(found.sample, prediction, likely, found.case.simulated, truth, flags)
+
+
+def _flags(found: Seen, models: Sequence[Model], likely: Segmentation) -> tuple[Flag, ...]:
+    """What is doubtful about the case, its maps, the models, and what they find."""
+    case, perfusion = found.case, found.perfusion
+    of_series = () if perfusion is None else (*perfusion.flags, *echo_flags(case))
+    region = likely.mask(*(label.name for label in likely.scheme if label not in (BACKGROUND, BRAIN)))
+    brain = _restored((found.sample.x != 0).any(axis=1).astype(np.float32), found.sample.frame) > 0.5
+    of_region = region_flags(region, brain, likely.grid) if brain.any() else ()
+    return (*of_series, *case_flags(case), *model_flags(models, found), *of_region)
+
+
+def _drawable(entry: Entry, grid: Grid) -> tuple[Segmentation | None, tuple[Flag, ...]]:
+    """The truth on the case's grid; where it cannot be drawn, a flag tells why."""
+    try:
+        truth = entry.read_truth().truth
+    except (StrokelensError, OSError) as error:
+        return None, (Flag("truth-not-drawn", f"pictures are without the truth: {' '.join(str(error).split())}"),)
+    placed = None if truth is None else truth.reordered(grid)
+    if placed is None:
+        return None, (Flag("truth-not-drawn", "pictures are without the truth: its voxels lie on another grid"),)
+    return placed, ()
 
 
 def write_outputs(case: Predicted, models: Sequence[Model], outputs: Outputs, folder: Path) -> None:
     """Write a case into a folder of its own: `segmentation.nii.gz` with its table of classes, and what is wanted."""
     likely = case.segmentation
-    facts: dict[str, object] = {"Model": "; ".join(model.name for model in models)}
+    facts: dict[str, object] = {
+        "Model": "; ".join(model.name for model in models),
+        "TrainedOn": "; ".join(dict.fromkeys(model.card.trained_on for model in models)),
+    }
     write_segmentation(
         folder / "segmentation.nii.gz", likely, facts=facts | ({"Simulated": True} if case.simulated else {})
     )
@@ -70,7 +112,7 @@ def write_outputs(case: Predicted, models: Sequence[Model], outputs: Outputs, fo
             _write(folder / f"prob_{name}.nii.gz", values, likely, f"probability of {name}")
     if outputs.uncertainty:
         _write_uncertainty(folder, case.prediction, case.sample.frame, likely)
-    if outputs.heatmaps or outputs.png:
+    if outputs.draws:
         _draw_heat(folder / "HEATMAP", case)
     if outputs.png:
         _draw_classes(folder, case, models[0])

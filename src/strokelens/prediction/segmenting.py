@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 
@@ -49,7 +50,7 @@ _SMALL_LESIONS = Flag(
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """How a case is segmented; age and NIHSS serve the DAWN criteria only.
+    """How a case is segmented; age and NIHSS serve the DAWN criteria, and like the sex a network that sees them.
 
     `rule` None lets the case decide: the diffusion lesion as core where there is DWI, else the rule `strokelens` for a
     series, and `rapid` for maps that other software made.
@@ -60,10 +61,12 @@ class SegmentSettings:
     lesion: LesionRule = field(default_factory=LesionRule)
     age_years: float | None = None
     nihss: float | None = None
+    sex: Literal["F", "M"] | None = None
 
     def told_of(self, case: Case) -> Case:
-        """The case with the age and NIHSS that are known here, too."""
-        known = {"age_years": self.age_years, "nihss": self.nihss}
+        """The case with the age, NIHSS and sex that are known here, too."""
+        female = None if self.sex is None else float(self.sex == "F")
+        known = {"age_years": self.age_years, "nihss": self.nihss, "female": female}
         return replace(
             case, clinical={**case.clinical, **{name: each for name, each in known.items() if each is not None}}
         )

@@ -6,7 +6,7 @@ from strokelens.finding import Finding
 from strokelens.report.display import outlined
 
 DISTRUST = "Do not rely on this result"
-NOTHING_FOUND = "No core or lesion found above thresholds"
+NOTHING_FOUND = "No core or lesion found"
 
 
 def ml(volume_ml: float) -> str:
@@ -61,7 +61,8 @@ def is_empty(finding: Finding) -> bool:
 def headline(finding: Finding) -> str:
     """What was found, in one line."""
     if is_empty(finding):
-        return NOTHING_FOUND
+        how = "by the network" if finding.method.name.startswith("network:") else "above thresholds"
+        return f"{NOTHING_FOUND} {how}"
     volumes = finding.volumes_ml
     names = ("hypoperfused",) if list(volumes) == ["hypoperfused"] else ("core", "penumbra", "lesion")
     parts = [f"{name} {ml(volumes[name])} ml" for name in names if name in volumes]
