@@ -42,7 +42,7 @@ from strokelens.phantom.scanner import CtProtocol
 from strokelens.settings.schema import Augmentation, Settings
 from strokelens.training.learner import Learner, Place
 from strokelens.training.optimizers import optimizer_of
-from strokelens.training.samples import Batch, Slices, chances
+from strokelens.training.samples import Batch, Collated, Draw, Slices, chances
 from strokelens.training.store import Prepared, prepared
 
 SETTINGS: Final = Settings(name="full", augmentation=Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.0)))
@@ -85,7 +85,9 @@ def learner_of(slices: Slices) -> Learner:
 def measure(way: str, folder: Path) -> None:
     """Some steps of one way, in this process: the fastest one's seconds, and memory, to standard output."""
     slices = slices_of(folder)
-    batches = [slices.collate([2 + 2 * at, 3 + 2 * at]) for at in range(option("--steps", 2))]
+    collated = Collated(slices, 1, 4, Augmentation())
+    pairs = [(2 + 2 * at, 3 + 2 * at) for at in range(option("--steps", 2))]
+    batches = [collated([Draw(index, 0, 0) for index in pair]) for pair in pairs]
     learner = learner_of(slices)
     net = built(SETTINGS) if way == WAYS[0] else learner.net
     weights = [weight for weight in net.parameters() if weight.requires_grad]
