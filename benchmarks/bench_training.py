@@ -48,7 +48,7 @@ from strokelens.phantom.scanner import CtProtocol
 from strokelens.settings.schema import Augmentation, Settings, Stage
 from strokelens.training.learner import Learner, Place
 from strokelens.training.optimizers import optimizer_of
-from strokelens.training.samples import Batch, Slices, chances
+from strokelens.training.samples import Batch, Collated, Draw, Slices, chances
 from strokelens.training.store import Prepared, prepared
 
 SETTINGS: Final = Settings(
@@ -97,7 +97,7 @@ def learner_of(slices: Slices, device: torch.device) -> Learner:
 def measure(way: str, folder: Path) -> None:
     """Some steps of one way, in this process: the fastest one's seconds, and memory, to standard output."""
     slices, device = slices_of(folder), torch.device("cuda" if way == GPU_WAY else "cpu")
-    batch = slices.collate([2 + at % 5 for at in range(option("--batch", 2))]).to(device)
+    batch = batch_of(slices).to(device)
     net: nn.Module
     loss_of: Callable[[Batch], torch.Tensor]
     if way == WAYS[0]:
@@ -146,9 +146,15 @@ def gpu_figures(step_s: float, slices: int) -> dict[str, object]:
     }
 
 
+def batch_of(slices: Slices) -> Batch:
+    """Slices through the middle of the brain, as the loader gives them."""
+    collated = Collated(slices, 1, 4, SETTINGS.augmentation)
+    return collated([Draw(2 + at % 5, 0, 0) for at in range(option("--batch", 2))])
+
+
 def computed_share(slices: Slices) -> float:
     """How much of the batch's pixels the box holds."""
-    x = slices.collate([2 + at % 5 for at in range(option("--batch", 2))]).x
+    x = batch_of(slices).x
     box = Box.around((x != 0).any(1).any(0).numpy(), margin=0)
     return float((box.i.stop - box.i.start) * (box.j.stop - box.j.start) / x[0, 0].numel())
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from strokelens import losses
 from strokelens.errors import SettingsError
-from strokelens.losses import LOSSES, loss_named
+from strokelens.losses import LOSSES, loss_named, severity
 
 W = (0.1, 50.0, 440.0)
 P = ((0.7, 0.2, 0.1), (0.6, 0.3, 0.1), (0.2, 0.5, 0.3), (0.1, 0.2, 0.7))
@@ -143,3 +143,73 @@ def test_nothing_to_find_and_nothing_found_is_perfect() -> None:
 def test_an_unknown_loss_names_the_nearest() -> None:
     with pytest.raises(SettingsError, match="no loss 'focal_tversk'; did you mean 'focal_tversky'"):
         loss_named("focal_tversk", W)
+
+
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("around", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", LOSSES)
+def test_mixed_precision_around_a_loss_does_not_touch_it(name: str, around: torch.dtype, given: torch.dtype) -> None:
+    """A slice of 512², whose weighted sums are above float16's largest number, 65504."""
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(1, 3, 512, 512, generator=generator).to(given).requires_grad_(True)
+    labels = torch.randint(0, 3, (1, 512, 512), generator=generator)
+    loss = loss_named(name, W)
+    expected = loss(logits.detach().float(), labels)
+    with torch.autocast("cpu", around):
+        found = loss(logits, labels)
+    (slope,) = torch.autograd.grad(found.sum(), logits)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+    assert torch.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_itself_multiplies_no_matrices_which_autocast_would_round(name: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(1, 3, 64, 64, generator=generator)
+    labels = torch.randint(0, 3, (1, 64, 64), generator=generator)
+    expected = LOSSES[name](logits, labels, torch.tensor(W))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(LOSSES[name](logits, labels, torch.tensor(W)), expected)
+
+
+ALPHA, GAMMA = 0.4, 1.7
+OPTIONS: dict[str, tuple[dict[str, float], Callable[[Terms], float]]] = {
+    "tversky": (
+        {"alpha": ALPHA},
+        lambda t: (
+            1
+            - _sum(t, lambda g, p: g * p)
+            / _sum(t, lambda g, p: g * p + ALPHA * g * (1 - p) + (1 - ALPHA) * (1 - g) * p)
+        ),
+    ),
+    "focal_tversky": (
+        {"alpha": ALPHA, "gamma": GAMMA},
+        lambda t: OPTIONS["tversky"][1](t) ** (1 / GAMMA),
+    ),
+    "focal": (
+        {"alpha": ALPHA, "gamma": GAMMA},
+        lambda t: _sum(t, lambda g, p: ALPHA * (1 - p) ** GAMMA * -g * log(p)) / len(t),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_alpha_and_gamma_are_those_of_the_formula(name: str) -> None:
+    options, oracle = OPTIONS[name]
+    terms = [(W[n], float(LABELS[0, at] == n), P[at][n]) for at in range(4) for n in range(3)]
+    found = loss_named(name, W, **options)(_logits(), LABELS)
+    assert float(found[0]) == pytest.approx(oracle(terms), rel=1e-9)
+
+
+def test_severity_is_the_mean_weight_of_a_slices_voxels_and_lesions_count_sixfold_where_told() -> None:
+    """(0.1 + 0.1 + 50 + 440) / 4 = 122.55; sixfold (0.2 + 300 + 2640) / 4 = 735.05."""
+    found = severity(LABELS.repeat(2, 1), W, torch.tensor([False, True]))
+    assert found.tolist() == pytest.approx([122.55, 735.05])
+
+
+def test_severity_of_four_and_of_two_classes_takes_the_lesions_alone_sixfold() -> None:
+    """Four: (0 + 0.1 + 6·50 + 6·440) / 4; two: (0.1 + 6·1) / 2."""
+    four = severity(torch.tensor([[0, 1, 2, 3]]), (0.0, 0.1, 50.0, 440.0), torch.tensor([True]))
+    two = severity(torch.tensor([[0, 1]]), (0.1, 1.0), torch.tensor([True]))
+    assert (four.item(), two.item()) == pytest.approx((735.025, 3.05))

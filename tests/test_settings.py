@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -11,7 +13,7 @@ from strokelens.errors import SettingsError
 from strokelens.losses import LOSSES
 from strokelens.settings.explaining import explained_text, schema_text, settings_text
 from strokelens.settings.reading import PUBLISHED, bundled_names, parse_settings, read_settings
-from strokelens.settings.schema import Loss, Settings
+from strokelens.settings.schema import LossName, Settings
 from tests.commands import Run
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +116,36 @@ def test_a_file_comes_before_a_bundled_name(tmp_path: Path, monkeypatch: pytest.
         ('{"name": "a", "training": {"batch": "2"}}', 'f: training.batch: input should be a valid integer; it is "2"'),
         ('{"name": "a", "loss": {"class_weights": [1, 2]}}', "f: 2 class_weights for 3 classes"),
         ('{"name": "a", "legacy": true, "input": {"form": "values"}}', "f: legacy reads colours, not values"),
+        (
+            '{"name": "a", "loss": {"name": "focal", "class_weights": [1, 0, 0]}}',
+            "f: loss: class_weights are 0 but for the background, so nothing would be learned; raise one",
+        ),
+        (
+            '{"name": "a", "loss": {"name": "dice", "alpha": 0.3}}',
+            "f: loss: dice has no alpha; set it to null, or take focal_tversky or tversky or focal",
+        ),
+        (
+            '{"name": "a", "loss": {"name": "tversky", "gamma": 2}}',
+            "f: loss: tversky has no gamma; set it to null, or take focal_tversky or focal",
+        ),
+        (
+            '{"name": "a", "optimizer": {"name": "sgd", "nesterov": true}}',
+            "f: optimizer: nesterov needs sgd with momentum, not sgd with 0; set momentum to 0.9, or nesterov to false",
+        ),
+        (
+            '{"name": "a", "optimizer": {"nesterov": true, "momentum": 0.5}}',
+            "f: optimizer: nesterov needs sgd with momentum, not adam with 0.5; set momentum to 0.9, or nesterov to "
+            "false",
+        ),
+        (
+            '{"name": "a", "schedule": {"kind": "plateau", "least": 1e-3}, "stages": [{"learning_rate": 1e-2}, {}]}',
+            "f: schedule.least 0.001 is above the learning rate 1e-05, which would rise to it; lower it",
+        ),
+        (
+            '{"name": "a", "network": {"norm": "batch"}, "input": {"tile": 32}}',
+            "f: norm batch needs more than one voxel at the bottleneck, which a side of 32 has not; take group, or a "
+            "side of 64",
+        ),
         ("{}", "f: no 'name', which every setting has"),
         ("[]", "f: the whole: input should be an object; it is []"),
         (
@@ -154,8 +186,22 @@ def test_tiles_go_on_by_a_quarter() -> None:
     assert (whole.input.step, tiled.input.step) == (None, 16)
 
 
-def test_the_default_loss_is_a_loss() -> None:
-    assert Loss().name in LOSSES
+def test_the_losses_of_the_settings_are_those_there_are() -> None:
+    assert get_args(LossName) == tuple(LOSSES)
+    assert json.loads(explained_text())["loss"]["name"]["enum"] == list(LOSSES)
+    with pytest.raises(SettingsError, match=r"f: loss\.name: input should be 'focal_tversky', .* it is \"dize\""):
+        parse_settings('{"name": "a", "loss": {"name": "dize"}}', "f")
+
+
+@pytest.mark.parametrize("option", ["alpha", "gamma"])
+def test_a_losss_own_numbers_are_accepted_where_its_formula_has_them(option: str) -> None:
+    for name, loss in LOSSES.items():
+        text = json.dumps({"name": "a", "loss": {"name": name, option: 0.5}})
+        if option in signature(loss).parameters:
+            assert getattr(parse_settings(text, "f").loss, option) == 0.5
+        else:
+            with pytest.raises(SettingsError, match=f"{name} has no {option}"):
+                parse_settings(text, "f")
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ RULES = {
     "adam": (Optimizer(name="adam"), adam(decoupled=False)),
     "adamw": (Optimizer(name="adamw"), adam(decoupled=True)),
     "sgd": (Optimizer(name="sgd"), sgd(nesterov=False)),
-    "nesterov": (Optimizer(name="sgd", nesterov=True), sgd(nesterov=True)),
+    "nesterov": (Optimizer(name="sgd", momentum=MOMENTUM, nesterov=True), sgd(nesterov=True)),
     "rmsprop": (Optimizer(name="rmsprop"), rmsprop()),
     "adadelta": (Optimizer(name="adadelta"), adadelta()),
 }
@@ -99,6 +99,13 @@ def test_a_stage_may_have_a_rate_of_its_own() -> None:
 def test_the_default_is_the_ancestors() -> None:
     (group,) = optimizer_of(Optimizer(), [nn.Parameter(torch.zeros(1))]).param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (1e-5, (0.9, 0.999), 1e-7, 0)
+
+
+@pytest.mark.parametrize(("name", "key", "decay"), [("rmsprop", "alpha", 0.9), ("adadelta", "rho", 0.95)])
+def test_decays_that_are_not_told_are_kerass(name: str, key: str, decay: float) -> None:
+    settings = Optimizer().model_copy(update={"name": name})
+    (group,) = optimizer_of(settings, [nn.Parameter(torch.zeros(1))]).param_groups
+    assert group[key] == decay
 
 
 def rates(settings: Schedule, losses: Sequence[float]) -> list[float]:

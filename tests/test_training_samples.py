@@ -1,5 +1,6 @@
 """Prepared cases and slices: the store against preparing anew, keys against changes, and the order against its laws."""
 
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,17 @@ from PIL import Image
 
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.layouts import open_cohort
+from strokelens.cohorts.splits import Split
+from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA
+from strokelens.networks.tiles import windows
 from strokelens.phantom.batch import Plan, write_cohort
 from strokelens.phantom.kinds import Slices as Pictures
 from strokelens.phantom.scanner import CtProtocol
-from strokelens.prepare import Recipe, prepare
-from strokelens.training.samples import Balanced, Slices, chances
+from strokelens.prepare import Frame, Recipe, prepare
+from strokelens.settings.schema import Augmentation, Settings
+from strokelens.training.parts import Parts, data_sha256, parts_of
+from strokelens.training.samples import Balanced, Collated, Draw, Slice, Slices, chances, in_order
 from strokelens.training.store import Prepared, Refused, key_of, prepared
 
 VALUES = Recipe(("CBF", "Tmax", "MIP"), CORE_PENUMBRA, ("nihss",), "values", 64)
@@ -121,10 +127,12 @@ def test_a_case_that_cannot_be_read_is_told_and_the_others_are_prepared(cohort: 
 def test_batches_are_the_slices_that_were_asked_for(cohort: Cohort, tmp_path: Path) -> None:
     slices = Slices(_prepared(cohort, VALUES, tmp_path))
     batch = slices.collate([0, len(slices) - 1])
-    for at, index in enumerate(batch.index.tolist()):
+    assert batch.changes == ()
+    for at, index in enumerate(batch.index):
         each = slices.slices[index]
         case = slices.cases[each.case]
         assert np.array_equal(batch.x[at].numpy(), case.x[each.z])
+        assert case.y is not None
         assert np.array_equal(batch.y[at].numpy(), case.y[each.z])
     assert batch.values.shape == batch.known.shape == (2, 1)
 
@@ -158,9 +166,9 @@ def test_an_epoch_has_its_share_of_lesions_and_its_own_order(
     marked = np.array(lesions)
     sampler = Balanced(marked, share=share, seed=seed)
     sampler.epoch = epoch
-    drawn = list(sampler)
+    drawn = numbers(sampler)
     assert len(drawn) == len(sampler) == len(lesions)
-    assert drawn == list(sampler)
+    assert drawn == numbers(sampler)
     counts = Counter(drawn)
     if marked.any() and not marked.all():
         assert sum(counts[at] for at in np.flatnonzero(marked).tolist()) == round(share * len(lesions))
@@ -173,15 +181,140 @@ def test_an_epoch_has_its_share_of_lesions_and_its_own_order(
 
 def test_epochs_differ(cohort: Cohort) -> None:
     sampler = Balanced(np.arange(50) < 10, share=0.5, seed=1)
-    first = list(sampler)
+    first = numbers(sampler)
     sampler.epoch = 1
-    assert list(sampler) != first
+    assert numbers(sampler) != first
 
 
-def test_each_slice_has_a_chance_of_its_own_in_each_epoch() -> None:
-    drawn = [chances(*key).random() for key in ((1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 0))]
-    assert len(set(drawn)) == 4
+def test_each_slice_has_a_chance_of_its_own_in_each_epoch_and_each_time_in_it() -> None:
+    keys = ((1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 0), (1, 0, 0, 1), (1, 0, 1, 1))
+    drawn = [chances(*key).random() for key in keys]
+    assert len(set(drawn)) == len(keys)
     assert chances(1, 0, 0).random() == drawn[0]
+
+
+def test_a_slice_that_comes_again_in_an_epoch_is_changed_anew(cohort: Cohort, tmp_path: Path) -> None:
+    """One lesion of ten slices, and half of an epoch with it: five times the same slice."""
+    slices = Slices(_prepared(cohort, VALUES, tmp_path))
+    draws = list(Balanced(np.arange(10) < 1, share=0.5, seed=1, first=3))
+    lesions = [draw for draw in draws if draw.number == 0]
+    assert sorted(lesions) == [Draw(0, 3, again) for again in range(5)]
+    collated = Collated(slices, 1, 3, Augmentation())
+    changes = collated(lesions).changes
+    assert len(set(changes)) == 5
+    assert collated(lesions[2:3]).changes == changes[2:3]  # whatever else is in the batch
+    assert Collated(slices, 2, 3, Augmentation())(lesions).changes != changes
+
+
+@given(
+    lesions=st.lists(st.booleans(), min_size=1, max_size=30),
+    world=st.integers(1, 5),
+    share=st.floats(0, 1),
+)
+def test_the_processes_together_have_the_epoch_of_one(lesions: list[bool], world: int, share: float) -> None:
+    """And the first slices again, changed anew, until all processes have as many."""
+    marked = np.array(lesions)
+    (one, *_), parts = (
+        [list(Balanced(marked, share=share, seed=4, rank=rank, world=each)) for rank in range(each)]
+        for each in (1, world)
+    )
+    together = [part[at] for at in range(len(parts[0])) for part in parts]
+    assert {len(part) for part in parts} == {-(-len(lesions) // world)}
+    assert together[: len(one)] == one
+    assert [draw.number for draw in together[len(one) :]] == [
+        one[at % len(one)].number for at in range(len(together) - len(one))
+    ]
+    assert len(set(together)) == len(together)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_the_processes_together_validate_each_slice_once(world: int) -> None:
+    parts = [in_order(7, rank=rank, world=world) for rank in range(world)]
+    assert sorted(draw.number for part in parts for draw in part) == list(range(7))
+
+
+@given(seed=st.integers(0, 2**32 - 1), tile=st.sampled_from([4, 8, 12, 16]), step=st.integers(1, 12))
+def test_tiles_that_show_something_are_found_as_by_looking_at_each(seed: int, tile: int, step: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = (rng.random((2, 1, 16, 16)) > 0.99).astype(np.float16)
+    y = np.where(x[:, 0] > 0, rng.integers(0, 3, (2, 16, 16)), 0).astype(np.uint8)
+    found = Slices([_case(x, y)], tile=tile, step=step, lesion=2)
+    expected = [
+        (Slice(0, z, i, j), bool((y[z, i : i + tile, j : j + tile] >= 2).any()))
+        for z in range(2)
+        for i in windows(16, tile, step)
+        for j in windows(16, tile, step)
+        if x[z, 0, i : i + tile, j : j + tile].any()
+    ]
+    assert list(zip(found.slices, found.lesions.tolist(), strict=True)) == expected
+
+
+def _case(x: np.ndarray, y: np.ndarray) -> Prepared:
+    frame = Frame(Grid((16, 16, 2), np.eye(4)), 1, 16)
+    nothing = np.zeros(0, np.float32)
+    return Prepared("k", "a", "a", None, x, y, nothing, nothing > 0, frame, True)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "y.npy", "json"])
+@pytest.mark.parametrize("torn", [True, False], ids=["torn", "lacking"])
+def test_a_stored_case_whose_files_are_torn_or_lacking_is_prepared_anew(
+    cohort: Cohort, tmp_path: Path, name: str, torn: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    entries = list(cohort)[:1]
+    (before,) = prepared(entries, VALUES, tmp_path, workers=1)
+    assert isinstance(before, Prepared)
+    expected = np.array(before.x)
+    file = tmp_path / f"{before.key}.{name}"
+    if torn:
+        file.write_bytes(file.read_bytes()[:50])
+    else:
+        file.unlink()
+    (after,) = prepared(entries, VALUES, tmp_path, workers=1)
+    assert isinstance(after, Prepared)
+    assert np.array_equal(after.x, expected)
+    assert caplog.messages == [] if name == "json" and not torn else "it is prepared anew" in caplog.text
+
+
+def test_parts_of_files_are_removed_a_day_after(cohort: Cohort, tmp_path: Path) -> None:
+    old, new = (tmp_path / f".{name}.x.1.npy" for name in ("old", "new"))
+    for part in (old, new):
+        part.touch()
+    os.utime(old, (0, 0))
+    _prepared(cohort, VALUES, tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_the_hash_of_the_data_has_ids_groups_parts_and_order_in_it(cohort: Cohort, tmp_path: Path) -> None:
+    first, second = _prepared(cohort, VALUES, tmp_path)
+
+    def told(train: list[Prepared], validation: list[Prepared]) -> str:
+        return Parts(Slices(train), Slices(validation), ()).sha256
+
+    others = [
+        told([second], [first]),
+        told([first, second], []),
+        told([second, first], []),
+        told([replace(first, case_id="b")], [second]),
+        told([replace(first, group="WIS")], [second]),
+        told([replace(first, key="k")], [second]),
+        told([replace(first, values=first.values + 1)], [second]),
+    ]
+    assert len({told([first], [second]), *others}) == 1 + len(others)
+
+
+def test_the_hash_of_the_data_is_told_by_their_files_alone(cohort: Cohort, tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {"name": "a", "input": {"maps": ("CBF",), "form": "values", "size": 32, "clinical": ("nihss",)}}
+    )
+    one, other = (entry.id for entry in cohort)
+    drawn = Split({"train": (one,), "validation": (other,), "test": ()})
+    parts = parts_of(settings, drawn, cohort, cache=tmp_path, workers=1, told=lambda _: None)
+    assert data_sha256(settings, drawn, cohort, refused=()) == parts.sha256
+    assert data_sha256(settings, drawn, cohort, refused=(one,)) != parts.sha256
+
+
+def numbers(sampler: Balanced) -> list[int]:
+    return [draw.number for draw in sampler]
 
 
 def test_several_processes_prepare_the_same(cohort: Cohort, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ Labels = UInt8[Tensor, "b i j"]
 class Change:
     """What happens to one sample: mirrored along i, then turned, grown, moved (parts of the side), made brighter.
 
-    `noise` is the standard deviation of what is added where there is a value, drawn from `seed`; `dropped` are the
-    places of maps that are taken away.
+    `noise` is the standard deviation of what is added where there is a value, drawn from `seed` where the image is: a
+    GPU draws other numbers than a CPU. `dropped` are the places of maps that are taken away.
 
     >>> Change() == decide(np.random.default_rng(1), Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.0)), 4)
     True
@@ -91,8 +91,8 @@ def _backwards(change: Change, size: torch.Size) -> Float[Tensor, "2 3"]:
 def _values(image: Float[Tensor, "c i j"], change: Change, maps: int) -> Float[Tensor, "c i j"]:
     changed = image * change.gain
     if change.noise:
-        draw = torch.Generator().manual_seed(change.seed)
-        noise = torch.randn(image.shape, generator=draw).to(image) * change.noise
+        draw = torch.Generator(image.device).manual_seed(change.seed)
+        noise = torch.randn(image.shape, generator=draw, device=image.device, dtype=image.dtype) * change.noise
         changed = changed + torch.where(image > 0, noise, 0)
     kept = torch.ones(maps, 1, 1, 1, dtype=image.dtype, device=image.device)
     kept[list(change.dropped)] = 0

@@ -12,6 +12,9 @@ case: a ratio 0/0 counts as perfect, for there was nothing to find and nothing w
 - `focal`: mean of α (1−p)^γ (−g log p) over voxels and classes; Lin et al. 2017.
 - `cross_entropy`: Σ w g (−log p) / Σ w g.
 - `dice_cross_entropy`: half of the mean over the classes but the background of 1 − Dice, and half of cross-entropy.
+
+All sums are in float32, or float64 where the logits are, whatever a network's own arithmetic is: those of a slice are
+larger than float16 can hold, and bfloat16 has three digits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +118,7 @@ def dice_cross_entropy(logits: Logits, labels: Labels, weights: Weights) -> PerS
     inter, both = (2 * g * p).flatten(2).sum(2), (g + p).flatten(2).sum(2)  # (b, n)
     each = torch.where(both > 0, inter / both.clamp_min(_LEAST), 1)
     share = weights[1:] / weights[1:].sum()
-    return (1 - each[:, 1:] @ share) / 2 + cross_entropy(logits, labels, weights) / 2
+    return (1 - (each[:, 1:] * share).sum(1)) / 2 + cross_entropy(logits, labels, weights) / 2
 
 
 LOSSES: Final[Mapping[str, Callable[..., PerSample]]] = MappingProxyType(
@@ -149,7 +152,9 @@ def loss_named(name: str, weights: Sequence[float], **options: float) -> Loss:
         raise SettingsError(f"no loss {name!r}; {hint(name, LOSSES)}")
 
     def loss(logits: Logits, labels: Labels) -> PerSample:
-        return LOSSES[name](logits, labels, logits.new_tensor(weights), **options)
+        with torch.autocast(logits.device.type, enabled=False):
+            exact = logits if logits.dtype == torch.float64 else logits.float()
+            return LOSSES[name](exact, labels, exact.new_tensor(weights), **options)
 
     return loss
 
@@ -190,4 +195,4 @@ def _ratio(over: Logits, under: Logits, weights: Weights) -> PerSample:
 
 def _weighted(terms: Logits, weights: Weights) -> PerSample:
     """Σ over classes and voxels of w times the terms."""
-    return terms.flatten(2).sum(2) @ weights
+    return (terms.flatten(2).sum(2) * weights).sum(1)

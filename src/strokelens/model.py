@@ -92,7 +92,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The settings' name; of a model that saw simulated patients only it says so."""
+        """The settings' name; of a model that saw any simulated patient it says so."""
         return f"{self.settings.name}{' (simulated patients)' if self.card.simulated else ''}"
 
     def on(self, device: torch.device) -> "Model":

@@ -221,7 +221,9 @@ def _few(settings: "Settings", drawn: "Split", cohort: "Cohort", out: Path) -> "
     few = Split({part: ids for part, ids in parts.items() if ids}, f"few patients of: {drawn.method}", drawn.seed)
     path = out / "few.json"
     out.mkdir(parents=True, exist_ok=True)
-    write_split(path, few)
+    unfinished = path.with_name(f".{path.name}")
+    write_split(unfinished, few)
+    unfinished.replace(path)
     return changed(settings, [f"split.file={dumps(str(path))}"]), few
 
 

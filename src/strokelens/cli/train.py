@@ -42,21 +42,29 @@ def train(
     from strokelens.settings.reading import read_settings
     from strokelens.training.course import train as train_network
     from strokelens.training.machine import Machine
+    from strokelens.training.run import is_leader
 
     loudness(verbose=verbose, quiet=quiet)
     settings = changed(read_settings(setting), options.changes(change, split=split, pretrained=pretrained))
     cohort = open_cohort(data, layout)
-    with steps(f"training {settings.name}") as done:
-        trained = train_network(
-            settings,
-            cohort,
-            out,
-            machine=Machine.told(devices, nodes=nodes),
-            cache=cache,
-            workers=workers,
-            resume=resume,
-            told=done,
-        )
+    try:
+        with steps(f"training {settings.name}") as done:
+            trained = train_network(
+                settings,
+                cohort,
+                out,
+                machine=Machine.told(devices, nodes=nodes),
+                cache=cache,
+                workers=workers,
+                resume=resume,
+                told=done,
+            )
+    except KeyboardInterrupt:
+        if (out / "run.json").is_file() and is_leader():
+            typer.echo(f"{out} is kept; the same command with --resume goes on with it", err=True)
+        raise
+    if not is_leader():  # the first process tells all; one that ends otherwise would end that
+        return
     for case in trained.refused:
         say(f"{case.case_id}: not used: {case.message}")
     if json:

@@ -8,13 +8,16 @@ from matplotlib.figure import Figure
 
 from strokelens.flags import RESEARCH_USE
 
+Row = Mapping[str, str | int | float]
+"""One epoch."""
+
 _CURVES = (("loss", "training", "#7a8794"), ("validation_loss", "validation", "#1f6fb4"))
 _DICE = "validation_dice_"
 _COLOURS = {"penumbra": "#2f9b46", "core": "#c2337f", "lesion": "#c2337f", "brain": "#9aa0a6"}
 
 
-def write_history_figure(path: Path, rows: Sequence[Mapping[str, str | int | float]], name: str) -> None:
-    """Write the picture of a history, a row an epoch, as PNG, whole or not at all."""
+def write_history_figure(path: Path, rows: Sequence[Row], name: str, *, kept: Row) -> None:
+    """Write the picture of a history, a row an epoch, as PNG, whole or not at all; `kept` is the row that is marked."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     FigureCanvasAgg(figure)
     losses, dice = figure.subplots(2, 1, sharex=True)
@@ -27,8 +30,6 @@ def write_history_figure(path: Path, rows: Sequence[Mapping[str, str | int | flo
     stages = sorted({int(row["stage"]) for row in rows})
     for stage in stages:
         of_stage = [row for row in rows if row["stage"] == stage]
-        best = min(of_stage, key=lambda row: float(row["validation_loss"]))
-        losses.plot(int(best["epoch"]), float(best["validation_loss"]), "o", color=_CURVES[1][2])
         for axes in (losses, dice):
             axes.axvline(int(of_stage[0]["epoch"]) - 0.5, color="#c8ced4", linewidth=1)
         losses.annotate(
@@ -37,10 +38,11 @@ def write_history_figure(path: Path, rows: Sequence[Mapping[str, str | int | flo
             xycoords=("data", "axes fraction"),
             fontsize=8,
         )
+    losses.plot(int(kept["epoch"]), float(kept["validation_loss"]), "o", color=_CURVES[1][2])
     losses.set_ylabel("loss")
     dice.set_ylabel("Dice, all voxels of validation")
     dice.set_ylim(0, 1)
-    dice.set_xlabel(f"epoch; a dot is the best of a stage.  {RESEARCH_USE}")
+    dice.set_xlabel(f"epoch; the dot is the one whose weights are kept.  {RESEARCH_USE}")
     dice.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(name)
     for axes in (losses, dice):

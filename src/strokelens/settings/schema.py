@@ -4,9 +4,12 @@ A setting that is not here is an error; defaults are those of the published netw
 (`docs/concepts/networks.md`). `legacy` brings back what was wrong, to compare with the published tables.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_LEAST_SIDE: Final = 32
+"""VGG16 halves a side five times."""
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -85,6 +88,10 @@ class FusionNetwork(Part):
     pretrained: str | None = None
     """`imagenet` (width 1), or a file: VGG16's weights with torchvision's names, or a model's `weights.safetensors`."""
 
+    first_layer: Literal["sum", "mean"] = "sum"
+    """How pretrained weights of three colours become those of one value: `sum` sees a grey picture of it, `mean` keeps
+    the size of what comes out."""
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.pretrained == "imagenet" and self.width != 1:
@@ -92,11 +99,29 @@ class FusionNetwork(Part):
         return self
 
 
+LossName = Literal[
+    "focal_tversky",
+    "tversky",
+    "squared_dice",
+    "dice",
+    "tanimoto",
+    "dual_tanimoto",
+    "jaccard",
+    "focal",
+    "cross_entropy",
+    "dice_cross_entropy",
+]
+"""Those of `strokelens.losses`."""
+
+_OPTIONS: Final = {"alpha": ("focal_tversky", "tversky", "focal"), "gamma": ("focal_tversky", "focal")}
+"""Which losses have a number of their own."""
+
+
 class Loss(Part):
     """What training makes small."""
 
-    name: str = "focal_tversky"
-    """See `strokelens.losses`."""
+    name: LossName = "focal_tversky"
+    """The formulas are in `strokelens.losses`."""
 
     class_weights: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     """One for each class in order; where nothing is told 0.1, 50, 440 (four classes: 0 before them; two: 0.1, 1)."""
@@ -109,6 +134,15 @@ class Loss(Part):
 
     sample_weights: Literal["none", "severity"] = "none"
     """`severity` is the ancestor's: the mean class weight of a slice's pixels, sixfold for lesions of Non-LVO."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.class_weights is not None and not any(self.class_weights[1:]):
+            raise ValueError("class_weights are 0 but for the background, so nothing would be learned; raise one")
+        for option, losses in _OPTIONS.items():
+            if getattr(self, option) is not None and self.name not in losses:
+                raise ValueError(f"{self.name} has no {option}; set it to null, or take {' or '.join(losses)}")
+        return self
 
 
 class Optimizer(Part):
@@ -129,8 +163,8 @@ class Optimizer(Part):
     nesterov: bool = False
     """Of SGD."""
 
-    rho: Share = 0.9
-    """The decay of RMSprop and Adadelta."""
+    rho: Share | None = None
+    """The decay of RMSprop and Adadelta; 0.9 and 0.95 where nothing is told, as Keras has them."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled in AdamW."""
@@ -146,6 +180,15 @@ class Optimizer(Part):
 
     max_norm: Positive | None = 2.0
     """After each step a filter of the added convolutions has at most this norm."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.nesterov and not (self.name == "sgd" and self.momentum):
+            raise ValueError(
+                f"nesterov needs sgd with momentum, not {self.name} with {self.momentum:g}; set momentum to 0.9, or "
+                "nesterov to false"
+            )
+        return self
 
 
 class Schedule(Part):
@@ -267,7 +310,8 @@ class Settings(Part):
     training: Training = Training()
     split: Split = Split()
     legacy: bool = False
-    """The ancestor's oddities: raw blue, green, red; max-norm over a kernel's rows; the last weights, not the best."""
+    """The ancestor's oddities: raw blue, green, red; max-norm over a kernel's rows; the last weights, not the best. Its
+    weights of slices and its order are `loss.sample_weights` and `training.lesion_share`."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -276,6 +320,18 @@ class Settings(Part):
             raise ValueError(f"{len(weights)} class_weights for {self.input.classes} classes")
         if self.legacy and self.input.form != "colours":
             raise ValueError("legacy reads colours, not values")
+        side = self.input.tile or self.input.size
+        if self.network.norm == "batch" and side < 2 * _LEAST_SIDE:
+            raise ValueError(
+                f"norm batch needs more than one voxel at the bottleneck, which a side of {side} has not; "
+                "take group, or a side of 64"
+            )
+        rates = [stage.learning_rate or self.optimizer.learning_rate for stage in self.stages]
+        if self.schedule.kind != "constant" and self.schedule.least > min(rates):
+            raise ValueError(
+                f"schedule.least {self.schedule.least:g} is above the learning rate {min(rates):g}, which would rise "
+                "to it; lower it"
+            )
         return self
 
     @property

@@ -4,12 +4,12 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from lightning.pytorch import Trainer
@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from strokelens.cohorts.cohort import Cohort
 from strokelens.errors import TrainingError
-from strokelens.model import MODEL, Card, Model, save_model
+from strokelens.model import MODEL, Card, Model, is_model, load_model, save_model
 from strokelens.networks.built import built
 from strokelens.networks.fusion import Fusion
 from strokelens.networks.pretrained import load_encoders
@@ -40,10 +40,11 @@ from strokelens.training.keeping import (
     write_rows,
     write_weights,
 )
-from strokelens.training.learner import VALIDATION_LOSS, Learner, Place
+from strokelens.training.learner import VALIDATION_LOSS, Learner, Place, loss_of
 from strokelens.training.machine import Machine
-from strokelens.training.parts import Parts, parts_of, split_of
-from strokelens.training.run import Run
+from strokelens.training.optimizers import optimizer_of
+from strokelens.training.parts import Parts, data_sha256, parts_of, split_of
+from strokelens.training.run import OTHER_DATA, Run, is_leader
 from strokelens.training.store import Refused
 
 DONE: Final = "done.json"
@@ -85,28 +86,34 @@ def train(
     The same settings, seed and machine give the same weights; so does a run that was interrupted and `resume`d, which
     begins its last epoch anew. Prepared cases are kept in `cache`, of each run its own where nothing is told.
 
+    A run that has ended is given as it is. Nothing is written before weights and settings are known to fit.
+
     Raises `TrainingError` when `out` holds another run, nobody is left to train, or a loss is no number, and
     `SettingsError` when settings do not fit the cohort or the machine.
     """
-    machine = machine or Machine()
+    machine = (machine or Machine()).chosen
     machine.check(settings)
-    run = Run(out, settings, split_of(settings, cohort), told)
+    run = Run(out, settings, split_of(settings, cohort), told if is_leader() else _silent)
     before = run.begin(resume=resume)
-    parts = parts_of(settings, run.drawn, cohort, cache=cache or out / "prepared", workers=workers, told=told)
-    if before and before["data_sha256"] != parts.sha256:
-        raise TrainingError(f"{out} was trained on other data; give the cohort as it was, or another folder")
-    facts = {"data_sha256": parts.sha256, "refused": {case.case_id: case.message for case in parts.refused}}
+    if before.get("finished") and is_model(out):
+        return _finished(run, cohort, before)
+    net, pretrained = _begun(settings, run.told)
+    parts = parts_of(settings, run.drawn, cohort, cache=cache or out / "prepared", workers=workers, told=run.told)
+    run.check(before, data_sha256=parts.sha256, pretrained_sha256=pretrained, machine=machine.facts)
+    facts = {
+        "data_sha256": parts.sha256,
+        "pretrained_sha256": pretrained,
+        "machine": before.get("machine", machine.facts),
+        "refused": {case.case_id: case.message for case in parts.refused},
+    }
     run.mark(**facts, finished=False)
-    net = built(settings)
-    pretrained = _pretrained(net, settings)
-    history = _stages(run, machine, net, parts)
-    card = _card(run, parts, _scores(history, settings), pretrained)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        history = _stages(run, machine, net, parts)
+    kept = _kept(history, settings)
+    card = _card(run, parts, _scores(kept), pretrained)
     model = Model(net.eval(), settings, card)
     if run.leads:
-        (out / MODEL).mkdir(exist_ok=True)
-        save_model(model, out / MODEL)
-        write_history(out / HISTORY, history)
-        write_history_figure(out / "history.png", history, model.name)
+        _write(out, model, history, kept)
     run.mark(**facts, finished=True)
     return Trained(model, history, parts.refused)
 
@@ -125,18 +132,49 @@ def _card(run: Run, parts: Parts, scores: dict[str, float], pretrained: str | No
     )
 
 
-def _pretrained(net: Fusion, settings: Settings) -> str | None:
+def _silent(_: str) -> None:
+    """What a process tells that only helps."""
+
+
+def _write(out: Path, model: Model, history: tuple[Row, ...], kept: Row) -> None:
+    """Write what a training ended with."""
+    (out / MODEL).mkdir(exist_ok=True)
+    save_model(model, out / MODEL)
+    write_history(out / HISTORY, history)
+    write_history_figure(out / "history.png", history, model.name, kept=kept)
+
+
+def _finished(run: Run, cohort: Cohort, before: Mapping[str, Any]) -> Trained:
+    """What a run that has ended ended with, if the cohort is the one that it was trained on."""
+    refused = tuple(Refused(*each) for each in before["refused"].items())
+    if data_sha256(run.settings, run.drawn, cohort, refused=before["refused"]) != before["data_sha256"]:
+        raise TrainingError(OTHER_DATA.format(run.folder))
+    last = run.folder / "stages" / str(len(run.settings.stages)) / DONE
+    return Trained(load_model(run.folder), read_rows(last), refused)
+
+
+def _begun(settings: Settings, told: Callable[[str], None]) -> tuple[Fusion, str | None]:
+    """The network as it begins, and the SHA-256 of the weights that its encoders have; what cannot be, fails here."""
+    net = built(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pretrained = _pretrained(net, settings, told)
+    optimizer_of(settings.optimizer, net.parameters())
+    loss_of(settings)(torch.zeros(1, settings.input.classes, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
+    return net, pretrained
+
+
+def _pretrained(net: Fusion, settings: Settings, told: Callable[[str], None]) -> str | None:
     """Give the encoders published weights, where the settings name any; the SHA-256 of these."""
     source = settings.network.pretrained
     if source is None:
         return None
     weights = read_weights(source)
-    load_encoders(net, weights.tensors, source=weights.source)
+    load_encoders(net, weights.tensors, first=settings.network.first_layer, source=weights.source)
+    told(f"encoders begin with {weights.source}, SHA-256 {weights.sha256}")
     return weights.sha256
 
 
 def _stages(run: Run, machine: Machine, net: Fusion, parts: Parts) -> tuple[Row, ...]:
-    """Train stage after stage, each from the best weights of the one before; the history of all."""
+    """Train stage after stage, each from the best weights of those before; the history of all."""
     rows: tuple[Row, ...] = ()
     count = len(run.settings.stages)
     for number in range(count):
@@ -224,10 +262,13 @@ def _calm() -> Iterator[None]:
             each.setLevel(level)
 
 
-def _scores(history: tuple[Row, ...], settings: Settings) -> dict[str, float]:
-    """What those who validate gave in the epoch whose weights are kept; what was no number is left out."""
-    stage = [row for row in history if row["stage"] == len(settings.stages)]
-    row = stage[-1] if settings.legacy else min(stage, key=lambda row: row[VALIDATION_LOSS])
+def _kept(history: tuple[Row, ...], settings: Settings) -> Row:
+    """The epoch whose weights are kept: of all stages the best, and with `legacy` the last."""
+    return history[-1] if settings.legacy else min(history, key=lambda row: row[VALIDATION_LOSS])
+
+
+def _scores(row: Row) -> dict[str, float]:
+    """What those who validate gave in an epoch; what was no number is left out."""
     scores = {name: float(value) for name, value in row.items() if name.startswith("validation_")}
     return {"epoch": float(row["epoch"])} | {name: value for name, value in scores.items() if isfinite(value)}
 

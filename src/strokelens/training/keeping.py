@@ -23,7 +23,7 @@ LAST: Final = "last.ckpt"
 """All of a training after its last whole epoch, in Lightning's form."""
 
 BEST: Final = "best.safetensors"
-"""The weights of the epoch with the lowest validation loss."""
+"""The weights of the epoch with the lowest validation loss of this stage and of those before."""
 
 END: Final = "end.safetensors"
 """The weights after the last epoch."""
@@ -84,13 +84,21 @@ class Keep(Checkpoint):
     def __init__(self, kept: Kept, told: Callable[[Row], None]) -> None:
         self._kept, self._told = kept, told
         self._rows: list[dict[str, str | int | float]] = []
-        self._best = inf
+        self._best = min((float(row[VALIDATION_LOSS]) for row in kept.before), default=inf)
+        self._stopped = False
         self._started = perf_counter()
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """The stage's epochs."""
         return tuple(self._rows)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep what the stage begins with, unless it goes on; one that had ended early has ended."""
+        assert isinstance(pl_module, Learner)
+        trainer.should_stop = self._stopped
+        if self._kept.before and not self._rows and trainer.is_global_zero:
+            write_weights(pl_module, self._kept.folder / BEST)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the clock."""
@@ -109,6 +117,7 @@ class Keep(Checkpoint):
         if trainer.is_global_zero:
             write_history(self._kept.history, (*self._kept.before, *self._rows))
             self._told(row)
+        self._stopped = trainer.should_stop
         part = self._kept.folder / f".{LAST}"
         trainer.save_checkpoint(part)  # every process takes part
         if trainer.is_global_zero:
@@ -116,11 +125,12 @@ class Keep(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """What goes into the checkpoint."""
-        return {"rows": self._rows, "best": self._best}
+        return {"rows": self._rows, "best": self._best, "stopped": self._stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the rows of the checkpoint."""
         self._rows, self._best = list(state_dict["rows"]), state_dict["best"]
+        self._stopped = state_dict["stopped"]
 
     def _row(self, trainer: Trainer, learner: Learner) -> dict[str, str | int | float]:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -6,16 +6,16 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from strokelens.augment import apply, decide
+from strokelens.augment import apply
 from strokelens.errors import TrainingError, shortened
 from strokelens.labels import LabelScheme
-from strokelens.losses import loss_named, severity
+from strokelens.losses import Loss, loss_named, severity
 from strokelens.model import scheme_of
 from strokelens.networks.crops import Box
 from strokelens.networks.fusion import Fusion
@@ -24,7 +24,7 @@ from strokelens.networks.regular import limit_norms, penalty
 from strokelens.networks.stages import set_stage
 from strokelens.settings.schema import Settings, Stage
 from strokelens.training.optimizers import optimizer_of
-from strokelens.training.samples import Balanced, Batch, Slices, chances
+from strokelens.training.samples import Balanced, Batch, Collated, Draw, Slices, in_order
 
 VALIDATION_LOSS = "validation_loss"
 """What decides when to stop, and which weights are the best."""
@@ -45,7 +45,7 @@ class Learner(LightningModule):
     """One stage of a training.
 
     On a CPU the part of a batch that shows nothing is cut off, which changes the loss by what the background outside of
-    the head adds to it. `legacy` computes it all.
+    the head adds to it. `legacy` computes it all, and so does `norm: batch`, whose means are of all that is computed.
     """
 
     run: Callable[..., Tensor]
@@ -58,9 +58,10 @@ class Learner(LightningModule):
         self.settings = settings
         self.place = place
         self.train_slices, self.validation_slices = parts
-        self.loss = loss_named(settings.loss.name, settings.class_weights, **_options(settings))
+        self.loss = loss_of(settings)
         set_stage(net, self.stage.encoders)
-        self._sums: list[Float[Tensor, "3 n"]] = []
+        self._sums: list[Int[Tensor, "3 n"]] = []
+        self._awaited: _Awaited | None = None
 
     @property
     def stage(self) -> Stage:
@@ -82,7 +83,7 @@ class Learner(LightningModule):
         learning = [weight for weight in self.net.parameters() if weight.requires_grad]
         return optimizer_of(self.settings.optimizer, learning, rate=self.stage.learning_rate)
 
-    def train_dataloader(self) -> "DataLoader[int]":
+    def train_dataloader(self) -> "DataLoader[Draw]":
         """Slices in an order of chance, balanced between those with a lesion and the others."""
         training, slices = self.settings.training, self.train_slices
         order = Balanced(
@@ -93,29 +94,25 @@ class Learner(LightningModule):
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
-        return self._loader(slices, order)
+        changes = self.settings.augmentation
+        return self._loader(order, Collated(slices, training.seed, len(self.settings.input.maps), changes))
 
-    def val_dataloader(self) -> "DataLoader[int]":
+    def val_dataloader(self) -> "DataLoader[Draw]":
         """All slices of those who validate, in order."""
-        slices = self.validation_slices
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        return self._loader(slices, list(range(len(slices)))[rank::world])
+        slices, training = self.validation_slices, self.settings.training
+        order = in_order(len(slices), rank=self.trainer.global_rank, world=self.trainer.world_size)
+        return self._loader(order, Collated(slices, training.seed, len(self.settings.input.maps)))
 
     def training_step(self, batch: Batch, number: int) -> Float[Tensor, ""]:
         """The mean loss of a batch, changed by chance, and the penalty of large weights."""
         settings = self.settings
         torch.manual_seed(_seed(settings.training.seed, self.epoch, number, self.global_rank))  # of dropout
-        maps = len(settings.input.maps)
-        changes = [
-            decide(chances(settings.training.seed, self.epoch, index), settings.augmentation, maps)
-            for index in batch.index.tolist()
-        ]
-        images, labels = apply(unit(batch.x), batch.y, changes, maps=maps)
+        images, labels = apply(unit(batch.x), batch.y, batch.changes, maps=len(settings.input.maps))
         losses = self.loss(*self._answered(images, labels, batch))
         if settings.loss.sample_weights == "severity":
             losses = losses * severity(labels.long(), settings.class_weights, batch.sixfold)
         loss = losses.mean() + self._penalty()
-        self._check(loss, batch, number, self.train_slices)
+        self._watch(loss, batch, number, self.train_slices)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
 
@@ -132,12 +129,13 @@ class Learner(LightningModule):
         if self.settings.loss.sample_weights == "severity":
             losses = losses * severity(labels, self.settings.class_weights, torch.zeros_like(batch.sixfold))
         loss = losses.mean() + (self._penalty() if self.settings.legacy else 0)
-        self._check(loss, batch, number, self.validation_slices)
+        self._watch(loss, batch, number, self.validation_slices)
         self.log(VALIDATION_LOSS, loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self._sums.append(_counts(logits.argmax(1), labels, logits.shape[1]))
 
     def on_validation_epoch_end(self) -> None:
         """Dice of each class but the background, over all voxels of those who validate."""
+        self._check()
         counts = self.trainer.strategy.reduce(torch.stack(self._sums).sum(0), reduce_op="sum")
         self._sums.clear()
         both, truth, found = cast(Tensor, counts).unbind()
@@ -148,7 +146,7 @@ class Learner(LightningModule):
     def _answered(self, images: Tensor, labels: UInt8[Tensor, "b i j"], batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits in float32, and the labels, of the part of the images that shows anything."""
         corner = None
-        if images.device.type == "cpu" and not (self.settings.legacy or self.settings.training.compile):
+        if images.device.type == "cpu" and not self._whole:
             box = Box.around((images != 0).any(1).any(0).numpy(), margin=0)
             corner = box.corner(images.shape[-1])
             images, labels = images[..., box.i, box.j], labels[..., box.i, box.j]
@@ -157,43 +155,78 @@ class Learner(LightningModule):
         logits = self.run(images.contiguous(memory_format=torch.channels_last), values, known, corner=corner)
         return logits.float(), labels.long()
 
-    def _penalty(self) -> Float[Tensor, ""]:
-        return penalty(self.net, l1=self.settings.optimizer.l1, l2=self.settings.optimizer.l2)
+    @property
+    def _whole(self) -> bool:
+        """Whether slices are computed whole on a CPU, too."""
+        settings = self.settings
+        return settings.legacy or settings.training.compile or settings.network.norm == "batch"
 
-    def _check(self, loss: Tensor, batch: Batch, number: int, slices: Slices) -> None:
-        """Raise `TrainingError` with the batch's slices when the loss is no number."""
-        if torch.isfinite(loss):
+    def _penalty(self) -> Float[Tensor, ""]:
+        with torch.autocast(self.device.type, enabled=False):
+            return penalty(self.net, l1=self.settings.optimizer.l1, l2=self.settings.optimizer.l2)
+
+    def _watch(self, loss: Tensor, batch: Batch, number: int, slices: Slices) -> None:
+        """Check the loss: at once on a CPU; on a GPU, which is not to wait, that of the batch before."""
+        self._check()
+        self._awaited = _Awaited(loss.detach(), batch.index, number, slices)
+        if loss.device.type == "cpu":
+            self._check()
+
+    def _check(self) -> None:
+        """Raise `TrainingError` with the batch's slices when the loss that is not yet checked is no number."""
+        awaited, self._awaited = self._awaited, None
+        if awaited is None or awaited.finite():
             return
-        chosen = [slices.slices[index] for index in batch.index.tolist()]
+        slices = awaited.slices
+        chosen = [slices.slices[index] for index in awaited.index]
         named = shortened([f"{slices.cases[each.case].case_id} slice {each.z}" for each in chosen])
-        where = f"stage {self.place.stage + 1}, epoch {self.epoch + 1}, batch {number + 1}"
+        where = f"stage {self.place.stage + 1}, epoch {self.epoch + 1}, batch {awaited.number + 1}"
         raise TrainingError(
-            f"the loss is {loss.item()} in {where} ({named}); look at these cases, or set a lower learning_rate"
+            f"the loss is {awaited.loss.item()} in {where} ({named}); look at these cases, or set a lower learning_rate"
         )
 
-    def _loader(self, slices: Slices, order: Any) -> "DataLoader[int]":
+    def _loader(self, order: Any, collated: Collated) -> "DataLoader[Draw]":
         training = self.settings.training
         return DataLoader(
-            slices,
+            collated.slices,
             training.batch,
             sampler=order,
             num_workers=training.workers,
-            collate_fn=slices.collate,
+            collate_fn=collated,
             persistent_workers=training.workers > 0,
+            pin_memory=self.device.type == "cuda",
         )
 
 
-def _options(settings: Settings) -> dict[str, float]:
-    """What the settings tell of the loss's own numbers."""
+class _Awaited:
+    """A loss on its way from a GPU, and which batch's it is."""
+
+    def __init__(self, loss: Tensor, index: tuple[int, ...], number: int, slices: Slices) -> None:
+        self.loss, self.index, self.number, self.slices = loss, index, number, slices
+        self._finite = torch.isfinite(loss).to("cpu", non_blocking=True)
+        self._there: Any = torch.cuda.Event() if loss.device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        if self._there is not None:
+            self._there.record()
+
+    def finite(self) -> bool:
+        """Whether it is a number; waits until it is there."""
+        if self._there is not None:
+            self._there.synchronize()
+        return bool(self._finite)
+
+
+def loss_of(settings: Settings) -> Loss:
+    """The loss that the settings tell, with their weights of classes and what they tell of its own numbers."""
     told = {"alpha": settings.loss.alpha, "gamma": settings.loss.gamma}
-    return {name: value for name, value in told.items() if value is not None}
+    options = {name: value for name, value in told.items() if value is not None}
+    return loss_named(settings.loss.name, settings.class_weights, **options)
 
 
-def _counts(found: Tensor, labels: Tensor, classes: int) -> Float[Tensor, "3 n"]:
+def _counts(found: Tensor, labels: Tensor, classes: int) -> Int[Tensor, "3 n"]:
     """Voxels of each class: in both, in the truth, found."""
     kept = torch.where(found == labels, labels, classes)
     flat = [torch.bincount(each.flatten(), minlength=classes + 1)[:classes] for each in (kept, labels, found)]
-    return torch.stack(flat).double()
+    return torch.stack(flat)
 
 
 def _seed(*parts: int) -> int:

@@ -1,5 +1,6 @@
 """What computes a training: the processor, or some GPUs, on one or several nodes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,14 +12,17 @@ from strokelens.settings.schema import Settings
 
 @dataclass(frozen=True)
 class Machine:
-    """What computes: the best that there is, the CPU in so many processes, or GPUs by their ids; on so many nodes.
+    """What computes: the CPU in so many processes, or GPUs by their ids; on so many nodes.
+
+    `auto` is the first GPU, else the CPU in one process: more devices train something else, as a step then sees more
+    slices, and are to be asked for.
 
     >>> Machine.told("0,2"), Machine.told("cpu")
     (Machine(kind='gpu', devices=(0, 2), nodes=1), Machine(kind='cpu', devices=1, nodes=1))
     """
 
     kind: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: tuple[int, ...] | int | Literal["auto"] = "auto"
+    devices: tuple[int, ...] | int = 1
     nodes: int = 1
 
     @classmethod
@@ -37,6 +41,26 @@ class Machine:
         if lacking is not None:
             raise SettingsError(f"there is no GPU {lacking}; this machine has 0 to {there - 1}")
         return cls("gpu", tuple(map(int, ids)), nodes)
+
+    @property
+    def chosen(self) -> "Machine":
+        """The same, where `auto` has become what there is."""
+        if self.kind != "auto":
+            return self
+        return Machine("gpu", (0,), self.nodes) if torch.cuda.is_available() else Machine("cpu", 1, self.nodes)
+
+    @property
+    def facts(self) -> Mapping[str, str | int]:
+        """What decides over the last digits of a training, or, as the number of processes, over all of them."""
+        machine = self.chosen
+        devices = machine.devices
+        gpu = torch.cuda.get_device_name(devices[0]) if isinstance(devices, tuple) and torch.cuda.is_available() else ""
+        return {
+            "device": gpu or machine.kind,
+            "processes": machine.nodes * (len(devices) if isinstance(devices, tuple) else int(devices)),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
 
     def check(self, settings: Settings) -> None:
         """Raise `SettingsError` when this cannot be computed here."""

@@ -29,10 +29,14 @@ def optimizer_of(settings: Optimizer, weights: Iterable[nn.Parameter], *, rate: 
             return optim.SGD(weights, lr, settings.momentum, weight_decay=decay, nesterov=settings.nesterov)
         case "rmsprop":
             return optim.RMSprop(
-                weights, lr, alpha=settings.rho, eps=_KERAS_EPS, weight_decay=decay, momentum=settings.momentum
+                weights, lr, alpha=_decay(settings, 0.9), eps=_KERAS_EPS, weight_decay=decay, momentum=settings.momentum
             )
         case "adadelta":
-            return optim.Adadelta(weights, lr, settings.rho, _KERAS_EPS, decay)
+            return optim.Adadelta(weights, lr, _decay(settings, 0.95), _KERAS_EPS, decay)
+
+
+def _decay(settings: Optimizer, kerass: float) -> float:
+    return kerass if settings.rho is None else settings.rho
 
 
 def scheduler_of(settings: Schedule, optimizer: optim.Optimizer) -> Scheduler | None:

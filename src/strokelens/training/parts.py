@@ -1,20 +1,25 @@
 """Who is trained on and who validates: the split that the settings tell, and its prepared cases."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
-from strokelens.cohorts.cohort import Cohort
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.splits import TRAIN, VALIDATION, Split, cases_of, published_split, read_split, split
 from strokelens.errors import TrainingError
 from strokelens.labels import PENUMBRA
 from strokelens.model import Modality, recipe_of, scheme_of
 from strokelens.prediction.samples import modality_of
+from strokelens.prepare import clinical_of
 from strokelens.settings.schema import Settings
 from strokelens.training.samples import Slices
-from strokelens.training.store import Prepared, Refused, prepared
+from strokelens.training.store import Prepared, Refused, key_of, prepared
 
 PUBLISHED = "stavanger"
 """What settings and the command line call the published split."""
@@ -39,9 +44,11 @@ class Parts:
 
     @property
     def sha256(self) -> str:
-        """The hash of all prepared cases and their clinical values, in whatever order."""
-        told = sorted(f"{case.key} {case.values.tolist()} {case.known.tolist()}" for case in self.cases)
-        return sha256("\n".join(told).encode()).hexdigest()
+        """The hash of all that a training sees of its cases, part by part and in their order."""
+        return _digest(
+            [(each.case_id, each.key, each.group, each.values, each.known) for each in part.cases]
+            for part in (self.train, self.validation)
+        )
 
     @property
     def persons(self) -> dict[str, int]:
@@ -86,7 +93,7 @@ def parts_of(
     refused: list[Refused] = []
     slices, modalities = {}, set[Modality | None]()
     for part in (TRAIN, VALIDATION):
-        entries = [entry for entry in cases_of(drawn, part, cohort) if part == TRAIN or not entry.mirrored]
+        entries = _entries(drawn, part, cohort)
         modalities |= {modality_of(entry) for entry in entries} if part == TRAIN else set()
         cases = []
         for case in prepared(entries, recipe_of(settings), cache, workers=workers):
@@ -104,6 +111,33 @@ def parts_of(
             raise TrainingError(f"no case of {cohort.folder} is left for the part {part}; the first reason is: {why}")
     modality = modalities.pop() if len(modalities) == 1 else None
     return Parts(slices[TRAIN], slices[VALIDATION], tuple(refused), modality)
+
+
+def data_sha256(settings: Settings, drawn: Split, cohort: Cohort, *, refused: Collection[str]) -> str:
+    """What `Parts.sha256` is, without those refused, from the files of the cases alone: nothing is prepared."""
+    recipe = recipe_of(settings)
+    return _digest(
+        [
+            (entry.id, key_of(entry, recipe), entry.group, *clinical_of(entry.numbers, recipe))
+            for entry in _entries(drawn, part, cohort)
+            if entry.id not in refused
+        ]
+        for part in (TRAIN, VALIDATION)
+    )
+
+
+_Told = tuple[str, str, str | None, Float32[np.ndarray, "v"], Bool[np.ndarray, "v"]]
+"""Of a case its id, key and group, its clinical values, and which are known."""
+
+
+def _digest(parts: Iterable[Sequence[_Told]]) -> str:
+    told = [[[*names, values.tolist(), known.tolist()] for *names, values, known in cases] for cases in parts]
+    return sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _entries(drawn: Split, part: str, cohort: Cohort) -> list[Entry]:
+    """The cases of a part; mirrored copies do not validate."""
+    return [entry for entry in cases_of(drawn, part, cohort) if part == TRAIN or not entry.mirrored]
 
 
 def _first_lesion(settings: Settings) -> str:

@@ -6,6 +6,8 @@ network sees them, and `model` what it ended with.
 """
 
 import json
+import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +27,22 @@ RUN: Final = "run.json"
 """The file in every run; with the word strokelens in it, it marks the folder as ours."""
 
 SPLIT: Final = "split.json"
-FORMAT: Final = "strokelens run 1"
+FORMAT: Final = "strokelens run 2"
+OTHER_DATA: Final = "{} was trained on other data; give the cohort as it was, or another folder"
+
+_NO_MATTER: Final = ("workers",)
+"""Of `training`: what changes nothing but the pace."""
+
+logger = logging.getLogger(__name__)
 
 
 def is_leader() -> bool:
-    """Whether this is the one of the processes that train together which also does what is done once."""
-    return (getattr(rank_zero_only, "rank", 0) or 0) == 0
+    """Whether this is the one of the processes that train together which also does what is done once.
+
+    Before they have met, a process knows its number on its node, and the node by `NODE_RANK` or `GROUP_RANK`.
+    """
+    node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or "0"
+    return (getattr(rank_zero_only, "rank", 0) or 0) == 0 and (node == "0" or "RANK" in os.environ)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +64,6 @@ class Run:
 
         Raises `TrainingError` when it holds a run that is not to be gone on with, or one of other settings or split.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / RUN).is_file():
             return {}
         if not resume and self.leads:
@@ -60,7 +71,7 @@ class Run:
         told = read_json(self.folder / RUN, what="run")
         if not isinstance(told, dict) or told.get("format") != FORMAT:
             raise TrainingError(f"{self.folder / RUN} is no run by strokelens; give another folder")
-        mine, theirs = self.settings.model_dump(mode="json"), told.get("settings", {})
+        mine, theirs = _what_matters(self.settings.model_dump(mode="json")), _what_matters(told.get("settings", {}))
         other = next((name for name in mine if mine[name] != theirs.get(name)), None)
         if other is not None:
             raise TrainingError(
@@ -71,12 +82,52 @@ class Run:
             raise TrainingError(f"{self.folder} was begun with another split; give that in it, or another folder")
         return told
 
+    def check(
+        self,
+        before: Mapping[str, Any],
+        *,
+        data_sha256: str,
+        pretrained_sha256: str | None,
+        machine: Mapping[str, str | int],
+    ) -> None:
+        """Raise `TrainingError` where a run would go on with other data or from other weights than it began with.
+
+        Of another machine it is warned: the run's weights will be others than they would have been.
+        """
+        if before and before["data_sha256"] != data_sha256:
+            raise TrainingError(OTHER_DATA.format(self.folder))
+        if before and before["pretrained_sha256"] != pretrained_sha256:
+            raise TrainingError(
+                f"{self.folder} was begun with encoders of SHA-256 {before['pretrained_sha256']}, not "
+                f"{pretrained_sha256}; give network.pretrained as it was, or another folder"
+            )
+        self._warn_of_machine(before.get("machine", {}), machine)
+
+    def _warn_of_machine(self, then: Mapping[str, str | int], now: Mapping[str, str | int]) -> None:
+        for name in (each for each in now if each in then and then[each] != now[each]):
+            logger.warning(
+                "%s was begun with %s %s and goes on with %s: its weights will be others than those of one machine; "
+                "go on as it began, if you can",
+                self.folder, name, then[name], now[name],
+            )  # fmt: skip
+
     def mark(self, **facts: object) -> None:
         """Write what the run is, who is in which part, and how far it came."""
         if not self.leads:
             return
         about = {"format": FORMAT, "strokelens": __version__, "disclaimer": RESEARCH_USE, **facts}
-        part = self.folder / f".{RUN}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part, split = self.folder / f".{RUN}", self.folder / f".{SPLIT}"
         write_json(part, about | {"settings": self.settings.model_dump(mode="json")})
-        write_split(self.folder / SPLIT, self.drawn)
+        write_split(split, self.drawn)
+        split.replace(self.folder / SPLIT)
         part.replace(self.folder / RUN)
+
+
+def _what_matters(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are compared: without what changes only the pace, and a split's file by where it is."""
+    training = {name: value for name, value in settings.get("training", {}).items() if name not in _NO_MATTER}
+    split = dict(settings.get("split", {}))
+    if split.get("file") is not None:
+        split["file"] = os.path.abspath(split["file"])
+    return {**settings, "training": training, "split": split}

@@ -5,13 +5,15 @@ written last. Nothing in them is ever unpickled. What has changed has another ke
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from time import time
+from typing import BinaryIO, Final
 
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
@@ -27,6 +29,10 @@ FORMAT: Final = "strokelens prepared 3"
 """Part of every key: another way to prepare makes other keys."""
 
 _BLOCK = 1 << 20
+_ORPHANED_S = 86_400
+"""No file takes a day to write."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +64,7 @@ def prepared(
 ) -> Iterator[Prepared | Refused]:
     """Each case from the store, in the entries' order; what is not there yet is prepared now, by several processes."""
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(folder)
     keyed = [(entry, _key(entry, recipe)) for entry in entries]
     lacking = [
         (entry, recipe, folder, key)
@@ -68,7 +75,25 @@ def prepared(
     with closing(in_order(_stored, lacking, workers=how_many(workers, len(lacking)))) as made:
         for entry, key in keyed:
             found = next(made)[1].result() if entry.id in awaited else key
-            yield _opened(entry, recipe, folder, found) if isinstance(found, str) else found
+            yield _whole(entry, recipe, folder, found) if isinstance(found, str) else found
+
+
+def _whole(entry: Entry, recipe: Recipe, folder: Path, key: str) -> Prepared | Refused:
+    """The stored case; one whose files are lacking or torn is prepared anew."""
+    try:
+        return _opened(entry, recipe, folder, key)
+    except (OSError, ValueError, KeyError) as error:
+        logger.warning("%s: what is stored of it cannot be read (%s); it is prepared anew", entry.id, error)
+    again = _stored((entry, recipe, folder, key))
+    return _opened(entry, recipe, folder, again) if isinstance(again, str) else again
+
+
+def _remove_orphans(folder: Path) -> None:
+    """Remove parts of files that nobody can be writing any more, left by processes that were killed."""
+    for part in folder.glob(".*"):
+        with suppress(OSError):
+            if part.is_file() and time() - part.stat().st_mtime > _ORPHANED_S:
+                part.unlink()
 
 
 def key_of(entry: Entry, recipe: Recipe) -> str:
@@ -118,7 +143,9 @@ def _write(folder: Path, key: str, sample: Sample, simulated: bool) -> None:
     arrays = {"x": sample.x} | ({} if sample.y is None else {"y": sample.y})
     for name, array in arrays.items():
         part = folder / f".{key}.{name}.{os.getpid()}.npy"
-        np.save(part, array, allow_pickle=False)
+        with part.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            _to_disk(file)
         part.replace(folder / f"{key}.{name}.npy")
     frame = sample.frame
     about = {
@@ -131,8 +158,16 @@ def _write(folder: Path, key: str, sample: Sample, simulated: bool) -> None:
         "simulated": simulated,
     }
     part = folder / f".{key}.{os.getpid()}.json"
-    part.write_text(json.dumps(about), encoding="utf-8")
+    with part.open("wb") as file:
+        file.write(json.dumps(about).encode())
+        _to_disk(file)
     part.replace(folder / f"{key}.json")
+
+
+def _to_disk(file: BinaryIO) -> None:
+    """See to it that a file is on the disk before another tells that it is there."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _opened(entry: Entry, recipe: Recipe, folder: Path, key: str) -> Prepared:
