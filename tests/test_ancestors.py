@@ -240,7 +240,7 @@ def test_two_classes_are_one_table_of_hypoperfused_tissue(
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
     assert lines[0] == "F1 by group"
-    assert "all hypoperfused, n = 1" in lines[1]
+    assert "LVO hypoperfused, n = 1" in lines[1]
     assert "core" not in lines[1]
 
 

@@ -119,7 +119,7 @@ def test_isles_2024_takes_images_of_the_first_day_on_the_grid_of_ncct(isles2024:
     assert "CTP" not in case.channels
     assert case.truth is not None
     assert case.truth.mask("lesion").sum() == 4
-    assert case.clinical == {"age_years": 71.0, "nihss": 14.0}
+    assert case.clinical == {"age_years": 71.0, "female": 1.0, "nihss": 14.0}
 
 
 def test_isles_2024_without_phenotype_and_truth(isles2024: Path) -> None:

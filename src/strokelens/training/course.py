@@ -100,22 +100,22 @@ def train(
     net, pretrained = _begun(settings, run.told)
     parts = parts_of(settings, run.drawn, cohort, cache=cache or out / "prepared", workers=workers, told=run.told)
     run.check(before, data_sha256=parts.sha256, pretrained_sha256=pretrained, machine=machine.facts)
-    facts = {
-        "data_sha256": parts.sha256,
-        "pretrained_sha256": pretrained,
-        "machine": before.get("machine", machine.facts),
-        "refused": {case.case_id: case.message for case in parts.refused},
-    }
+    facts = _facts(parts, pretrained, before.get("machine", machine.facts))
     run.mark(**facts, finished=False)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         history = _stages(run, machine, net, parts)
     kept = _kept(history, settings)
-    card = _card(run, parts, _scores(kept), pretrained)
-    model = Model(net.eval(), settings, card)
+    model = Model(net.eval(), settings, _card(run, parts, _scores(kept), pretrained))
     if run.leads:
         _write(out, model, history, kept)
     run.mark(**facts, finished=True)
     return Trained(model, history, parts.refused)
+
+
+def _facts(parts: Parts, pretrained: str | None, machine: object) -> dict[str, object]:
+    """What a run tells of itself, and is asked for when it is gone on with."""
+    refused = {case.case_id: case.message for case in parts.refused}
+    return {"data_sha256": parts.sha256, "pretrained_sha256": pretrained, "machine": machine, "refused": refused}
 
 
 def _card(run: Run, parts: Parts, scores: dict[str, float], pretrained: str | None) -> Card:
