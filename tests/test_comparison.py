@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from strokelens import comparison as comparison_module
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.splits import Split, write_split
 from strokelens.comparison import Comparison, compare
@@ -203,3 +204,17 @@ def test_nothing_to_compare_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_the_published_settings_have_one_split_and_names_of_their_own(folder: Path, tmp_path: Path) -> None:
     every = [small(name) for name in bundled_names()]
     assert len(Comparison(every, open_cohort(folder), tmp_path).settings) == 12
+
+
+@pytest.mark.parametrize(
+    ("machine", "device"),
+    [
+        (None, "auto"),
+        (Machine(), "auto"),
+        (CPU, "cpu"),
+        (Machine("gpu", (3, 1)), "3"),
+        (Machine("gpu"), "0"),
+    ],
+)
+def test_networks_are_asked_where_they_were_trained(machine: Machine | None, device: str) -> None:
+    assert comparison_module._device(machine) == device

@@ -17,7 +17,7 @@ from strokelens.model import Model
 from strokelens.networks.crops import MARGIN
 from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.tiles import smooth_weight, windows
-from strokelens.prediction.networks import How, asked, predicted
+from strokelens.prediction.networks import How, asked, computing, full_float32, predicted
 from strokelens.prepare import Frame, Sample
 from tests.tiny_models import last_of, tiny
 
@@ -117,8 +117,8 @@ def test_the_clinical_map_of_a_part_is_that_part_of_the_slices_map() -> None:
 
 @pytest.mark.parametrize("how", [How(), How(mirrored=True)], ids=["plain", "mirrored"])
 def test_a_mean_with_the_mirrored_view_is_mirrored_with_the_sample(how: How) -> None:
-    model = tiny()
-    sample = sample_of(model, rows=slice(3, 20))
+    model = tiny(size=128)
+    sample = sample_of(model, rows=slice(20, 44))  # a box from 0 to 64, and in the mirror from 64 to 128
     here, there = predicted([model], sample, how), predicted([model], mirrored(sample), how)
     same = np.allclose(here.probabilities, there.probabilities[:, :, ::-1], rtol=1e-4, atol=1e-5)
     assert same == how.mirrored
@@ -126,6 +126,16 @@ def test_a_mean_with_the_mirrored_view_is_mirrored_with_the_sample(how: How) -> 
         assert here.deviation is not None
         assert there.deviation is not None
         check_close(here.deviation, there.deviation[:, :, ::-1], within=1e-3)
+
+
+def test_the_mirrored_view_is_the_plain_forward_of_the_mirrored_box() -> None:
+    model = tiny(size=128, clinical=["nihss"])
+    sample = sample_of(model, rows=slice(20, 44), columns=slice(20, 44))
+    found = predicted([model], sample, How(mirrored=True)).probabilities[1:, :, 0:64, 0:64]
+    here = replace(sample, x=np.ascontiguousarray(sample.x[:, :, 0:64, 0:64]))
+    there = replace(sample, x=np.ascontiguousarray(sample.x[:, :, ::-1][:, :, 64:128, 0:64]))
+    views = plain_at(model, here, (0, 0))[1:], plain_at(model, there, (2, 0))[1:, :, ::-1]
+    check_close(found, (views[0] + views[1]) / 2)
 
 
 def test_several_models_give_the_mean_and_its_doubt() -> None:
@@ -265,6 +275,82 @@ def test_tiles_are_stitched_as_the_obvious_way_does(batch: int) -> None:
     sample = sample_of(model)
     found = predicted([model], sample, How(batch=batch)).probabilities
     check_close(found, stitched(model, sample, (0, 24, 48, 64), 32))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_windows_lie_on_the_slice_whatever_it_shows(batch: int) -> None:
+    model = tiny(size=128, tile=32, stride=24)
+    sample = sample_of(model, slices=4, rows=slice(50, 70), columns=slice(40, 60))
+    sample.x[1, :, 60:] = 0  # slices of a batch show different parts
+    found = predicted([model], sample, How(batch=batch)).probabilities
+    check_close(found, stitched(model, sample, (0, 24, 48, 72, 96), 32))
+
+
+def test_dropout_of_windows_does_not_depend_on_the_batch() -> None:
+    model = tiny(size=96, tile=32, stride=24)
+    sample = sample_of(model)
+    one, four = (predicted([model], sample, How(dropout_samples=2, batch=batch)) for batch in (1, 4))
+    assert np.array_equal(one.probabilities, four.probabilities)
+
+
+def test_members_of_an_ensemble_share_no_chance_with_the_next_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr("strokelens.prediction.networks._begin", lambda seed, _: seeds.append(seed))
+    model = tiny()
+    sample = sample_of(model)
+    for seed in (0, 1):
+        predicted([model, model], sample, How(dropout_samples=2, seed=seed))
+    assert len(set(seeds)) == len(seeds) == 16  # seeds, members, samples and slices, two of each
+
+
+def test_chance_is_begun_from_the_seed_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny()
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("seeds devices that do not compute"))
+    before = torch.get_rng_state()
+    predicted([model], sample_of(model), How(dropout_samples=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_float32_is_full_within_and_as_before_afterwards() -> None:
+    torch.set_float32_matmul_precision("high")
+    before = torch.backends.cudnn.allow_tf32
+    with full_float32():
+        assert (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()) == (False, "highest")
+    after = (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())
+    torch.set_float32_matmul_precision("highest")
+    assert after == (before, "high")
+
+
+def test_without_doubts_the_mean_is_the_same_and_has_no_spread() -> None:
+    models = [tiny(seed=seed) for seed in (1, 2)]
+    sample = sample_of(models[0])
+    with_doubts, without = predicted(models, sample), predicted(models, sample, How(doubts=False))
+    assert np.array_equal(with_doubts.probabilities, without.probabilities)
+    assert np.array_equal(with_doubts.entropy, without.entropy)
+    assert without.deviation is None
+    assert without.information is None
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            r"^there is no memory left .*CUDA out of memory\); give a smaller",
+        ),
+        (RuntimeError("x\nDefaultCPUAllocator: y"), r"^there is no memory left for the network \(x\); give"),
+        (torch.AcceleratorError("CUDA error: no kernel", 1), r"^the device cannot compute .*; give --device cpu$"),
+    ],
+    ids=["GPU", "CPU", "device"],
+)
+def test_what_a_machine_refuses_is_told_with_its_cure(error: RuntimeError, message: str) -> None:
+    with pytest.raises(SettingsError, match=message), computing():
+        raise error
+
+
+def test_another_error_of_torch_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="sizes differ"), computing():
+        raise RuntimeError("sizes differ")
 
 
 def test_a_constant_network_gives_a_constant_slice() -> None:

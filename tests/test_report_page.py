@@ -135,6 +135,13 @@ def test_nothing_found_is_said_plainly() -> None:
     assert "No core or lesion found above thresholds." in read(ct_finding(CT_GRID, stroke=False)).text
 
 
+def test_nothing_found_by_a_network_is_not_called_above_thresholds() -> None:
+    nothing = ct_finding(CT_GRID, stroke=False)
+    text = read(replace(nothing, method=replace(nothing.method, name="network:tiny"))).text
+    assert "No core or lesion found by the network." in text
+    assert "above thresholds" not in text
+
+
 def test_a_labelled_voxel_is_never_called_nothing(ct: Finding) -> None:
     finding = replace(ct, volumes_ml={"core": nan, "penumbra": nan})
     assert "No core or lesion found" not in read(finding).text
