@@ -179,8 +179,8 @@ def region_flags(region: Mask, brain: Mask, grid: Grid) -> tuple[Flag, ...]:
     flags = []
     if len(along) > 2 and max(along[0].sum(), along[-1].sum()) >= least:
         flags.append(Flag("edge", "the region reaches the first or last slice: its true volume may be larger"))
-    if region.sum() > 0.5 * brain.sum():
-        share = region.sum() / brain.sum()
+    share = float((region & brain).sum() / brain.sum())
+    if share > 0.5:
         flags.append(Flag("extensive", f"{share:.0%} of the brain is marked: is the arterial curve right?", grave=True))
     return tuple(flags)
 

@@ -57,6 +57,7 @@ _ADVICE = (
     ".*LeafSpec.*",
     ".*GPU available but.*",
     ".*recommended to use `self.log.*",
+    ".*Grad strides do not match.*",
 )
 """What Lightning says that means nothing here: of workers, of logging every 50 steps, and of torch's own names."""
 
