@@ -103,6 +103,19 @@ def test_a_second_run_keeps_what_is_there(first: Answer, run: Run, folder: Path,
     assert (out / "tables" / "tables.md").read_text() == tables
 
 
+def test_a_rule_judges_again_what_it_judged_otherwise(
+    first: Answer, run: Run, folder: Path, split: Path, out: Path
+) -> None:
+    assert first.code == 0
+    sidecars = sorted(out.glob("rules/*/*/segmentation.json"))
+    stale, told = sidecars[0], json.loads(sidecars[0].read_text())
+    stale.write_text(json.dumps(told | {"Key": "of other maps"}))
+    before = kept(out)
+    assert run("compare", *WORDS, "--data", folder, "--split", split, "-o", out, "--json").code == 0
+    assert {path for path, when in kept(out).items() if when != before[path]} == set(stale.parent.iterdir())
+    assert json.loads(stale.read_text()) == told
+
+
 def test_a_rule_that_lacks_its_maps_is_told_once_and_left_out_of_all_parts(
     as_a_user: AsAUser, folder: Path, split: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

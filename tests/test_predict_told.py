@@ -168,7 +168,8 @@ def test_our_bug_is_a_row_of_its_case_with_its_place(
     out = tmp_path / "out"
     answer = run("predict", model, cohort, "-o", out)
     assert answer.code == 1
-    assert f"{FIRST} ended in KeyError ('shape') at test_predict_told.py:" in answer.out
+    assert f"{FIRST} ended in KeyError ('shape'), which is our bug" in answer.out
+    assert "report it with test_predict_told.py:" in answer.out
     assert row(out, FIRST)["crashed"] is True
     assert (out / SECOND / "segmentation.nii.gz").is_file()
     assert not (out / FIRST).exists()

@@ -31,6 +31,7 @@ from strokelens.phantom.scanner import CtProtocol
 from strokelens.settings.changing import changed
 from strokelens.settings.reading import read_settings
 from strokelens.settings.schema import Settings
+from strokelens.training import course
 from strokelens.training.course import train
 from strokelens.training.machine import Machine
 
@@ -214,6 +215,39 @@ def test_a_network_is_compiled_where_that_is_wanted(
     assert {shape[2:] for shape in asked} == {(64, 64)}  # always whole slices: each new shape is compiled anew
 
 
+def test_a_stage_that_only_spoils_leaves_the_best_of_those_before(
+    cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path
+) -> None:
+    settings = small("Mdl_G_PmN", drawn, "stages.1.learning_rate=1", "loss.name=cross_entropy")
+    trained = train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache)
+    stages = tmp_path / "run" / "stages"
+    best = load_file(stages / "1" / "best.safetensors")
+    assert not same(best, load_file(stages / "2" / "end.safetensors"))
+    assert same(weights(tmp_path / "run"), best)
+    assert trained.model.card.scores["epoch"] <= 3
+    assert trained.model.card.scores["validation_loss"] == min(float(row["validation_loss"]) for row in trained.history)
+
+
+def test_a_stage_that_had_ended_early_trains_no_epoch_more(
+    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between its last checkpoint and the file that says that it is done."""
+    early = changed(settings, ["stages.all.epochs=6", "stages.all.patience=1", "stages.all.least_gain=0.5"])
+    whole = train(early, cohort, tmp_path / "whole", machine=CPU, cache=cache)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(course, "write_rows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(early, cohort, tmp_path / "killed", machine=CPU, cache=cache)
+    monkeypatch.undo()
+    again = train(early, cohort, tmp_path / "killed", machine=CPU, cache=cache, resume=True)
+    assert [row["stage"] for row in again.history] == [1, 1, 2, 2]
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    assert again.model.card == whole.model.card
+
+
 def test_a_finished_run_is_resumed_to_the_same_model(
     cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
 ) -> None:
@@ -250,9 +284,11 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_named(cohort: Cohort, dra
 
 
 def test_legacy_ends_with_the_last_weights(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path) -> None:
-    old = small("Mdl_U_Pm", drawn, "legacy=true", "loss.sample_weights=severity")
+    old = small("Mdl_U_Pm", drawn, "legacy=true", "optimizer.learning_rate=1", "loss.sample_weights=severity")
     train(old, cohort, tmp_path / "run", machine=CPU, cache=cache)
-    assert same(weights(tmp_path / "run"), load_file(tmp_path / "run" / "stages" / "1" / "end.safetensors"))
+    stage = tmp_path / "run" / "stages" / "1"
+    assert same(weights(tmp_path / "run"), load_file(stage / "end.safetensors"))
+    assert not same(weights(tmp_path / "run"), load_file(stage / "best.safetensors"))
 
 
 @pytest.mark.parametrize(

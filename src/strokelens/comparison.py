@@ -4,15 +4,17 @@ Every setting is trained on the same part of the split, predicts the parts that 
 tables; threshold rules on the same maps are rows above. The folder may be gone on with at any time.
 """
 
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from strokelens.cohorts.cohort import Cohort, Entry
+from strokelens.cohorts.digest import digest_of
 from strokelens.cohorts.encode import write_segmentation
 from strokelens.cohorts.folder import new_folder
 from strokelens.cohorts.predictions import Predictions, find_predictions
@@ -156,10 +158,10 @@ def _found(folder: Path, cohort: Cohort, name: str) -> Predictions:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A case, the rules that judge it, and where."""
+    """A case, the rules that judge it, each with the key of what it makes of the case, and where."""
 
     entry: Entry
-    rules: tuple[Rule, ...]
+    rules: tuple[tuple[Rule, str], ...]
     out: Path
 
 
@@ -179,8 +181,27 @@ def _by_rules(comparison: Comparison, entries: Sequence[Entry], told: Callable[[
     return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
-def _lacking(rules: Iterable[Rule], entry: Entry, out: Path) -> tuple[Rule, ...]:
-    return tuple(rule for rule in rules if not (out / rule.name / entry.id).is_dir())
+def _lacking(rules: Iterable[Rule], entry: Entry, out: Path) -> tuple[tuple[Rule, str], ...]:
+    """The rules that have not judged the case as it is now, nor by limits as they are now, each with its key."""
+    keyed = [(rule, _key_of(rule, entry)) for rule in rules]
+    return tuple((rule, key) for rule, key in keyed if not key or _kept(out / rule.name / entry.id) != key)
+
+
+def _key_of(rule: Rule, entry: Entry) -> str:
+    """What decides what a rule makes of a case; empty where a file cannot be read."""
+    try:
+        return digest_of(replace(entry, truth=None), entry.channels, rule)
+    except OSError:
+        return ""
+
+
+def _kept(folder: Path) -> str:
+    """The key of what is there; empty where nothing is, or it is damaged."""
+    try:
+        told = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(told.get("Key", "")) if isinstance(told, dict) else ""
 
 
 def _judged(job: _Job) -> Mapping[str, str]:
@@ -188,16 +209,16 @@ def _judged(job: _Job) -> Mapping[str, str]:
     try:
         case = job.entry.read()
     except (StrokelensError, OSError) as error:
-        return {rule.name: str(error) for rule in job.rules}
+        return {rule.name: str(error) for rule, _ in job.rules}
     failures = {}
-    for rule in job.rules:
+    for rule, key in job.rules:
         try:
             found = segment(case, SegmentSettings(rule=rule)).segmentation
         except StrokelensError as error:
             failures[rule.name] = str(error)
             continue
-        with new_folder(job.out / rule.name / job.entry.id, marker=_MARK) as folder:
-            write_segmentation(folder / _MASK, found, facts={"Rule": rule.name})
+        with new_folder(job.out / rule.name / job.entry.id, marker=_MARK, overwrite=True) as folder:
+            write_segmentation(folder / _MASK, found, facts={"Software": "strokelens", "Rule": rule.name, "Key": key})
     return failures
 
 

@@ -10,20 +10,15 @@ from strokelens.cli.progress import loudness, say, steps
 
 
 def compare(
+    data: options.Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; what it has of the same is kept.")],
     settings: Annotated[
         list[str] | None,
         typer.Argument(metavar="[SETTINGS]...", help="JSON files or bundled names; the twelve published ones if none."),
     ] = None,
-    data: Annotated[Path, typer.Option("--data", metavar="COHORT", help="A cohort with truth, of any layout.")] = ...,  # type: ignore[assignment]
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The folder to write; what it has of the same is kept.")
-    ] = ...,  # type: ignore[assignment]
     change: options.Change = None,
     layout: options.LayoutName = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", metavar="FILE", help="A split of COHORT, or stavanger; else as settings say."),
-    ] = None,
+    split: options.TrainedSplit = None,
     pretrained: options.Pretrained = None,
     rule: Annotated[
         list[str] | None,
@@ -68,6 +63,8 @@ def compare(
         machine=Machine.told(devices),
         workers=workers,
     )
+    if not (rule or json) and len(fitting) < len(RULES):
+        say(f"without maps for the rules {', '.join(name for name in RULES if name not in fitting)}")
     with steps(f"comparing {len(comparison.settings)} settings") as done:
         evaluation = compare_all(comparison, done)
     if evaluation is None:

@@ -89,6 +89,11 @@ Devices = Annotated[
 Device = Annotated[
     str, typer.Option("--device", metavar="WHICH", help="auto: the first GPU, else cpu; cpu; or the number of a GPU.")
 ]
+Data = Annotated[Path, typer.Option("--data", metavar="COHORT", help="A cohort with truth, of any layout.")]
+TrainedSplit = Annotated[
+    str | None,
+    typer.Option("--split", metavar="FILE", help="A split of COHORT, or stavanger; else as settings say."),
+]
 Cache = Annotated[
     Path | None,
     typer.Option("--cache", metavar="FOLDER", help="Where prepared cases are kept, for several runs; else in RUN."),

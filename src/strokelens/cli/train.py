@@ -13,14 +13,11 @@ def train(
     setting: Annotated[
         str, typer.Argument(metavar="SETTINGS", help="A JSON file, or a bundled name: `strokelens settings list`.")
     ],
-    data: Annotated[Path, typer.Option("--data", metavar="COHORT", help="A cohort with truth, of any layout.")],
+    data: options.Data,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The folder of the run.")],
     change: options.Change = None,
     layout: options.LayoutName = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", metavar="FILE", help="A split of COHORT, or stavanger; else as settings say."),
-    ] = None,
+    split: options.TrainedSplit = None,
     pretrained: options.Pretrained = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     devices: options.Devices = "auto",
@@ -65,15 +62,17 @@ def train(
         raise
     if not is_leader():  # the first process tells all; one that ends otherwise would end that
         return
-    for case in trained.refused:
-        say(f"{case.case_id}: not used: {case.message}")
-    if json:
+    if json:  # which names the cases that were not used, too
         typer.echo((out / "run.json").read_text(encoding="utf-8"), nl=False)
     else:
+        for case in trained.refused:
+            say(f"{case.case_id}: not used: {case.message}")
         card = trained.model.card
         told = {name.replace("_", " "): f"{value:.3f}" for name, value in card.scores.items()}
         told["epoch"] = f"{card.scores['epoch']:.0f}"
         scores = ", ".join(f"{name} {value}" for name, value in told.items())
+        if card.pretrained_sha256 is not None:
+            say(f"the encoders began with weights of SHA-256 {card.pretrained_sha256}")
         say(f"{out / 'model'}: {trained.model.name}, {card.trained_on}; {scores}. {RESEARCH_USE}")
     if trained.refused:
         raise typer.Exit(1)

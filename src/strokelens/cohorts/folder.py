@@ -75,6 +75,18 @@ def refusals(out: Path, folder: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def hidden(out: Path, prefix: str) -> Iterator[Path]:
+    """A hidden folder in `out` for what is not whole yet; what a killed run left of its own goes first."""
+    for old in out.glob(f"{prefix}*"):
+        shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=out))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def settle(source: Path, target: Path) -> None:
     """Move what is in a folder into another one on the same disk, once the disk has every byte of it.
 

@@ -6,7 +6,6 @@ that neither the number of workers nor the machine's cores change a bit.
 
 import json
 import shutil
-import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +17,7 @@ from time import monotonic
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
-from strokelens.cohorts.folder import SIMULATED, alone_in, clear, refusals, settle
+from strokelens.cohorts.folder import SIMULATED, alone_in, clear, hidden, refusals, settle
 from strokelens.cohorts.written import written
 from strokelens.errors import OutputError, StrokelensError
 from strokelens.flags import RESEARCH_USE
@@ -152,14 +151,11 @@ class _Book:
 
 @contextmanager
 def _stage(out: Path) -> Iterator[Path]:
-    """A hidden folder in `out` for what is not whole yet; what a killed run left of its own goes first."""
-    for old in out.glob(f"{STAGE}*"):
-        shutil.rmtree(old, ignore_errors=True)
-    stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=out))
+    """A hidden folder in `out` for what is not whole yet; `out` goes with it where it holds nothing else."""
     try:
-        yield stage
+        with hidden(out, STAGE) as stage:
+            yield stage
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
         with suppress(OSError):  # it stays where it holds something
             out.rmdir()
 

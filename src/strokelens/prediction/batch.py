@@ -1,23 +1,20 @@
 """A whole cohort predicted by networks: case by case, each on disk whole or not at all, going on where it stopped."""
 
 import json
-import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any, Final
 
 import torch
 
 from strokelens import __version__
 from strokelens.cohorts.cohort import Entry
-from strokelens.cohorts.folder import PREDICTED, alone_in, clear, refusals, settle
+from strokelens.cohorts.folder import PREDICTED, alone_in, clear, hidden, refusals, settle
 from strokelens.cohorts.splits import TEST, TRAIN, VALIDATION, Split, read_split
+from strokelens.crashes import Crash, attempt
 from strokelens.errors import CaseError, OutputError, StrokelensError
 from strokelens.flags import RESEARCH_USE, Flag
 from strokelens.model import CARD, MODEL, Model, load_model, weights_sha256
@@ -36,8 +33,6 @@ _WORST_FIRST: Final = (TRAIN, VALIDATION, UNKNOWN, TEST)
 _SEEN: Final = Flag(
     "trained-on", "the model was trained on a case of this name: a score on it flatters the model", grave=True
 )
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +142,7 @@ def predict_cohort(
 def _filled(entries: Sequence[Entry], plan: Plan, out: Path, before: Mapping[str, Done], part: str) -> Iterator[Done]:
     """Predict what is not there as it should be; `predictions.json` is in step with what is there all the time."""
     told = dict(before)
-    with _stage(out) as stage:
+    with hidden(out, STAGE) as stage:
         _tell(out, stage, plan, told)
         for entry in entries:
             key, known = plan.key_of(entry), told.get(entry.id)
@@ -164,28 +159,24 @@ def _filled(entries: Sequence[Entry], plan: Plan, out: Path, before: Mapping[str
 def _predicted(entry: Entry, plan: Plan, out: Path, stage: Path, *, known: Done | None) -> Done:
     """One case on disk, or why it is not; what was there of it is no longer true, and goes.
 
-    What is no mistake of the user ends no batch, as in `strokelens.evaluation.failures`.
+    An error of ours ends no batch; one of the disk that is written to does, as every case would meet it.
     """
     folder = stage / "case" / entry.id
     folder.mkdir(parents=True)
     try:
         _make_room(out / entry.id, known)
-        case = _written(entry, plan, folder)
+        case = attempt(entry.id, lambda: _written(entry, plan, folder), passing=(StrokelensError, OSError))
     except StrokelensError as error:
-        failed = Done(entry.id, {}, failure=" ".join(str(error).split()))
-    except OSError:
-        raise  # of the disk that is written to: it would be so for every case
-    except Exception as error:
-        _log.info("%s", entry.id, exc_info=error)
-        failed = Done(entry.id, {}, failure=_crash(entry.id, error), crashed=True)
-    else:
-        settle(folder.parent, out)
         shutil.rmtree(folder.parent)
-        volumes, part = volumes_of(case.segmentation), plan.part_in_training(entry.id)
-        flags = (*_seen_flags(part), *case.flags)
-        return Done(entry.id, volumes, case.simulated, part_in_training=part, device=plan.device, flags=flags)
+        return Done(entry.id, {}, failure=" ".join(str(error).split()))
+    if isinstance(case, Crash):
+        shutil.rmtree(folder.parent)
+        return Done(entry.id, {}, failure=case.message, crashed=True)
+    settle(folder.parent, out)
     shutil.rmtree(folder.parent)
-    return failed
+    volumes, part = volumes_of(case.segmentation), plan.part_in_training(entry.id)
+    flags = (*_seen_flags(part), *case.flags)
+    return Done(entry.id, volumes, case.simulated, part_in_training=part, device=plan.device, flags=flags)
 
 
 def _written(entry: Entry, plan: Plan, folder: Path) -> Predicted:
@@ -207,15 +198,6 @@ def _make_room(place: Path, known: Done | None) -> None:
     if place.is_symlink() or not place.is_dir() or not (known is not None or is_ours(place)):
         raise OutputError(f"{place} is not by strokelens predict and is not replaced; move it away")
     shutil.rmtree(place)
-
-
-def _crash(case_id: str, error: Exception) -> str:
-    """What is told of a bug: its type, its words, and where it happened."""
-    told = " ".join(str(error).split())[:200]
-    last = extract_tb(error.__traceback__)[-1]
-    place = f"{Path(last.filename).name}:{last.lineno}"
-    message = f"{case_id} ended in {type(error).__name__}{f' ({told})' if told else ''} at {place}"
-    return f"{message}, which is our bug; report it, --verbose tells more"
 
 
 def _seen_flags(part: str) -> tuple[Flag, ...]:
@@ -253,15 +235,3 @@ def grave_of(told: Sequence[Done]) -> dict[str, list[str]]:
 def text_of(content: Mapping[str, object]) -> str:
     """The text of `predictions.json`."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-@contextmanager
-def _stage(out: Path) -> Iterator[Path]:
-    """A hidden folder in `out` for what is not whole yet; what a killed run left of its own goes first."""
-    for old in out.glob(f"{STAGE}*"):
-        shutil.rmtree(old, ignore_errors=True)
-    stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=out))
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)

@@ -4,12 +4,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from itertools import starmap
 from pathlib import Path
 from typing import Any, Final
 
 from strokelens.cohorts.cohort import Entry
+from strokelens.cohorts.digest import digest_of
 from strokelens.cohorts.encode import sidecar_path
 from strokelens.cohorts.folder import PREDICTED, check_out
 from strokelens.errors import OutputError
@@ -70,19 +70,8 @@ def key_of(entry: Entry, recipe: Recipe) -> str:
 
     The truth is in it where the entry has one. Raises `OSError` where a file cannot be read.
     """
-    channels = channels_of(entry, recipe)
     clinical = {name: entry.numbers[name] for name in recipe.clinical if name in entry.numbers}
-    scheme = None if entry.truth is None else (entry.truth.scheme.names, dict(entry.truth.values))
-    digest = sha256(repr((channels, sorted(clinical.items()), repr(entry.reader), scheme)).encode())
-    named = {name: entry.files[name] for name in channels if name in entry.files}
-    truth = {"truth": entry.truth.files} if entry.truth is not None else {}
-    for name, files in sorted((named | truth).items()):
-        for file in (each for path in files for each in (path, sidecar_path(path)) if each == path or each.is_file()):
-            digest.update(f"{name} {file.stat().st_size} ".encode())
-            with file.open("rb") as opened:
-                while block := opened.read(_BLOCK):
-                    digest.update(block)
-    return digest.hexdigest()
+    return digest_of(entry, channels_of(entry, recipe), sorted(clinical.items()))
 
 
 def is_ours(folder: Path) -> bool:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from time import time
 from typing import BinaryIO, Final
@@ -19,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from strokelens.cohorts.cohort import Entry
+from strokelens.cohorts.digest import digest_of
 from strokelens.errors import StrokelensError
 from strokelens.grid import Grid
 from strokelens.prediction.samples import channels_of, sample_of
@@ -101,23 +101,7 @@ def key_of(entry: Entry, recipe: Recipe) -> str:
 
     Clinical values are not stored and not in it. Raises `OSError` where a file cannot be read.
     """
-    digest = sha256()
-    told = (
-        FORMAT,
-        repr(replace(recipe, clinical=())),
-        repr(entry.reader),
-        entry.truth and entry.truth.scheme.names,
-    )
-    digest.update(repr(told).encode())
-    named = {name: entry.files[name] for name in channels_of(entry, recipe) if name in entry.files}
-    truth = {"truth": entry.truth.files} if entry.truth is not None else {}
-    for name, files in sorted((named | truth).items()):
-        for file in files:
-            digest.update(f"{name} {file.stat().st_size} ".encode())
-            with file.open("rb") as opened:
-                while block := opened.read(_BLOCK):
-                    digest.update(block)
-    return digest.hexdigest()[:32]
+    return digest_of(entry, channels_of(entry, recipe), FORMAT, replace(recipe, clinical=()))[:32]
 
 
 def _key(entry: Entry, recipe: Recipe) -> str | Refused:
