@@ -81,7 +81,8 @@ def prepare_study(folder: Path) -> None:
     )
     np.save(folder / "x.npy", asked.x)
     net = trained(settings, taught)
-    save_file(net.state_dict(), folder / "narrow.safetensors")
+    weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    save_file(weights, folder / "narrow.safetensors")
 
 
 def trained(settings: Settings, sample: Sample) -> Fusion:

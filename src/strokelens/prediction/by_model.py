@@ -8,7 +8,7 @@ from strokelens.case import Case
 from strokelens.finding import Finding, Method
 from strokelens.model import Model
 from strokelens.perfusion.maps import MapSettings, Progress
-from strokelens.prediction.doubts import clinical_facts, model_flags
+from strokelens.prediction.doubts import CLINICAL_WORDS, clinical_facts, model_flags
 from strokelens.prediction.networks import PLAIN, How, check_alike, predicted
 from strokelens.prediction.samples import Seen, seen
 from strokelens.prediction.scene import (
@@ -86,12 +86,13 @@ def _of_series(finding: Finding, found: Seen, maps: MapSettings) -> Finding:
 def _method(models: Sequence[Model]) -> Method:
     """What the models are called, see, and were trained on."""
     first = models[0]
-    seen_maps = ", ".join((*first.recipe.maps, *first.recipe.clinical))
+    beside = [CLINICAL_WORDS[name] for name in first.recipe.clinical]
+    saw = f"{', '.join(first.recipe.maps)} in {first.recipe.form}{''.join(f', {word}' for word in beside)}"
     told = "; ".join(dict.fromkeys(model.card.trained_on for model in models))
     mean = f"mean of {len(models)} networks" if len(models) > 1 else "network"
     names = "+".join(dict.fromkeys(model.settings.name for model in models))
     source = f"strokelens train {first.card.version}, split {first.card.split_sha256[:12] or 'unknown'}"
-    return Method(f"network:{names}", f"{mean} on {seen_maps} in {first.recipe.form}, {told}", source, {})
+    return Method(f"network:{names}", f"{mean} on {saw}; {told}", source, {})
 
 
 def _facts(how: How, weights_sha256: Sequence[str]) -> dict[str, float | str]:

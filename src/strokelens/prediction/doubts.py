@@ -26,7 +26,7 @@ _SIMULATED_MODEL: Final = Flag(
 )
 
 
-_WORDS: Final[Mapping[str, str]] = {"nihss": "NIHSS", "age_years": "age", "female": "sex"}
+CLINICAL_WORDS: Final[Mapping[str, str]] = {"nihss": "NIHSS", "age_years": "age", "female": "sex"}
 
 
 def model_flags(models: Sequence[Model], found: Seen) -> tuple[Flag, ...]:
@@ -87,7 +87,7 @@ def _scale_flags(models: Sequence[Model], found: Seen) -> tuple[Flag, ...]:
 
 
 def _clinical_flags(recipe: Recipe, case: Case) -> tuple[Flag, ...]:
-    lacking = [_WORDS[name] for name in recipe.clinical if name not in case.clinical]
+    lacking = [CLINICAL_WORDS[name] for name in recipe.clinical if name not in case.clinical]
     if not lacking:
         return ()
     told = f"{' and '.join(lacking)} not known to the network, which takes it into account: the mask may change"

@@ -45,8 +45,8 @@ def write_history_figure(path: Path, rows: Sequence[Row], name: str, *, kept: Ro
     dice.set_xlabel(f"epoch; the dot is the one whose weights are kept.  {RESEARCH_USE}")
     dice.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(name)
-    for axes in (losses, dice):
-        axes.legend(loc="upper right", frameon=False)
+    losses.legend(loc="upper right", frameon=False)
+    dice.legend(loc="lower right", frameon=False)
     part = path.with_name(f".{path.name}")
     figure.savefig(part, format="png", dpi=110)
     part.replace(path)
