@@ -51,13 +51,25 @@ def plain(model: Model, sample: Sample) -> Float[np.ndarray, "z n s s"]:
     """The obvious way: every slice whole, one after the other, in float32, axes as they come."""
     found = []
     seen = model.settings
-    for each in sample.x:
-        images = standardised(unit(torch.from_numpy(each[None])), form=seen.input.form, legacy=seen.legacy)
+    for z in range(len(sample.x)):
+        around = _by_hand(sample.x, z, seen.input.slices, len(seen.input.maps))
+        images = standardised(unit(torch.from_numpy(around[None])), form=seen.input.form, legacy=seen.legacy)
         values, known = (torch.from_numpy(part[None]) for part in (sample.values, sample.known))
         clinical = (values, known) if seen.input.clinical else ()
         with torch.no_grad():
             found.append(torch.softmax(model.net(images, *clinical), 1)[0].numpy())
     return np.stack(found)
+
+
+def _by_hand(x: np.ndarray, z: int, slices: int, maps: int) -> np.ndarray:
+    """Channel after channel: of each map each slice from below, each with its colours."""
+    step, channels = x.shape[1] // maps, []
+    for each in range(maps):
+        for at in range(z - slices // 2, z + slices // 2 + 1):
+            for colour in range(step):
+                inside = 0 <= at < len(x)
+                channels.append(x[at, each * step + colour] if inside else np.zeros_like(x[0, 0]))
+    return np.stack(channels)
 
 
 MODELS = {
@@ -66,6 +78,8 @@ MODELS = {
     "legacy": tiny(legacy=True),
     "clinical": tiny(clinical=["nihss"]),
     "two classes": tiny(classes=2),
+    "three slices of values": tiny(form="values", slices=3),
+    "five slices of colours": tiny(slices=5),
     "no multiple of 32": tiny(size=80, clinical=["nihss"]),
 }
 

@@ -122,6 +122,22 @@ def test_values_are_of_order_one_and_what_is_none_is_zero() -> None:
     assert sample.y.max() == 2
 
 
+def test_relative_values_are_shares_of_the_heads_median_and_seconds_after_it() -> None:
+    flow, peak = np.full(SHAPE, 40.0, np.float32), np.full(SHAPE, 9.0, np.float32)
+    flow[:4], peak[:4] = np.nan, np.nan
+    flow[4], peak[4] = 10.0, 14.0
+    maps = {"CBF": flow, "TTP": peak, "Tmax": np.full(SHAPE, 6.0, np.float32)}
+    recipe = Recipe(tuple(maps), CORE_PENUMBRA, form="relative", size=20)
+    shown = scaled(prepare(_case(**maps), recipe).x)[1, :, :, 10]
+    assert sorted(set(shown[0].tolist())) == [0.0, 0.25, 1.0]
+    assert sorted(set(shown[1].tolist())) == [0.0, 0.5]
+    assert shown[2].max() == 0.5
+    moved = {"CBF": flow * 1.5, "TTP": peak + 4, "Tmax": maps["Tmax"]}
+    assert np.allclose(scaled(prepare(_case(**moved), recipe).x)[1, :, :, 10], shown, atol=1e-3)
+    with pytest.raises(CaseError, match="the median of CBF over the head is -40: nothing is a share of it"):
+        prepare(_case(**maps | {"CBF": -flow}), recipe)
+
+
 def test_colours_are_the_cases_own_or_painted() -> None:
     case = _case(CBF=np.full(SHAPE, 100.0), MIP=np.full(SHAPE, 51.0))
     recipe = Recipe(("CBF", "MIP"), CORE_PENUMBRA, form="colours", size=20)

@@ -70,6 +70,16 @@ def test_every_encoder_gets_the_weights_and_the_rest_is_left() -> None:
     torch.testing.assert_close(net.head[2].weight, head)
 
 
+@pytest.mark.parametrize("colours", [1, 3])
+def test_the_same_slice_again_and_again_is_seen_as_that_slice(colours: int) -> None:
+    one, several = (Fusion(FusionDesign(("CBF",), colours=colours, slices=n, width=1 / 16)) for n in (1, 3))
+    for net in (one, several):
+        load_encoders(net, published(16))
+    image = torch.rand(1, colours, 8, 8)
+    found = several.encoders[0].features[0](image.repeat(1, 3, 1, 1))  # type: ignore[index,operator]
+    torch.testing.assert_close(found, one.encoders[0].features[0](image))  # type: ignore[index,operator]
+
+
 @pytest.mark.parametrize("first", ["sum", "mean"])
 def test_a_scalar_map_is_seen_as_a_grey_picture(first: str) -> None:
     net = Fusion(FusionDesign(maps=("CBF",), colours=1, width=1 / 16))

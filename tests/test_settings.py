@@ -115,7 +115,13 @@ def test_a_file_comes_before_a_bundled_name(tmp_path: Path, monkeypatch: pytest.
         ),
         ('{"name": "a", "training": {"batch": "2"}}', 'f: training.batch: input should be a valid integer; it is "2"'),
         ('{"name": "a", "loss": {"class_weights": [1, 2]}}', "f: 2 class_weights for 3 classes"),
-        ('{"name": "a", "legacy": true, "input": {"form": "values"}}', "f: legacy reads colours, not values"),
+        *(
+            (
+                f'{{"name": "a", "legacy": true, "input": {other}}}',
+                "f: legacy reads colours of one slice; set input.form and input.slices back",
+            )
+            for other in ('{"form": "values"}', '{"slices": 3}')
+        ),
         (
             '{"name": "a", "loss": {"name": "focal", "class_weights": [1, 0, 0]}}',
             "f: loss: class_weights are 0 but for the background, so nothing would be learned; raise one",

@@ -23,16 +23,18 @@ from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.splits import Split, write_split
 from strokelens.errors import SettingsError, TrainingError
-from strokelens.model import load_model
+from strokelens.model import load_model, recipe_of
 from strokelens.networks.built import built
 from strokelens.phantom.batch import Plan, write_cohort
 from strokelens.phantom.kinds import Slices as Pictures
 from strokelens.phantom.scanner import CtProtocol
+from strokelens.prediction.samples import sample_of
 from strokelens.settings.changing import changed
 from strokelens.settings.reading import read_settings
-from strokelens.settings.schema import Settings
+from strokelens.settings.schema import Augmentation, Settings
 from strokelens.training import course
 from strokelens.training.course import train
+from strokelens.training.learner import loss_of
 from strokelens.training.machine import Machine
 
 CPU = Machine("cpu", 1)
@@ -94,35 +96,36 @@ def without_seconds(run: Path) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows(run)]
 
 
-def test_stages_train_one_after_the_other_and_the_best_weights_are_kept(
-    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
-) -> None:
-    run = tmp_path / "run"
-    trained = train(settings, cohort, run, machine=CPU, cache=cache)
+@pytest.fixture(scope="module")
+def trained_run(cohort: Cohort, drawn: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole training of two stages; read only."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    train(small("Mdl_G_PmN", drawn), cohort, run, machine=CPU, cache=cache)
+    return run
+
+
+def test_stages_train_one_after_the_other_and_the_best_weights_are_kept(trained_run: Path) -> None:
+    run, card = trained_run, load_model(trained_run).card
     found = rows(run)
     assert [(row["epoch"], row["stage"], row["encoders"]) for row in found] == [
         ("1", "1", "frozen"), ("2", "1", "frozen"), ("3", "1", "frozen"), ("4", "2", "full"), ("5", "2", "full"),
         ("6", "2", "full"),
     ]  # fmt: skip
     best = min(found[3:], key=lambda row: float(row["validation_loss"]))
-    assert trained.model.card.scores["epoch"] == float(best["epoch"])
-    assert trained.model.card.scores["validation_loss"] == float(best["validation_loss"])
+    assert card.scores["epoch"] == float(best["epoch"])
+    assert card.scores["validation_loss"] == float(best["validation_loss"])
     assert same(weights(run), load_file(run / "stages" / "2" / "best.safetensors"))
     assert json.loads((run / "run.json").read_text())["finished"] is True
     assert (run / "history.png").read_bytes().startswith(b"\x89PNG")
     assert list((run / "tensorboard").rglob("events.*"))
     assert load_model(run).name == "Mdl_G_PmN (simulated patients)"
-    assert trained.model.card.persons == {"train": 3, "validation": 1}
+    assert card.persons == {"train": 3, "validation": 1}
     assert not list(run.rglob("last.ckpt"))
 
 
-def test_frozen_encoders_keep_their_weights_until_their_stage(
-    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
-) -> None:
-    run = tmp_path / "run"
-    train(settings, cohort, run, machine=CPU, cache=cache)
+def test_frozen_encoders_keep_their_weights_until_their_stage(trained_run: Path, settings: Settings) -> None:
     fresh = built(settings).state_dict()
-    frozen, thawed = (load_file(run / "stages" / stage / "end.safetensors") for stage in "12")
+    frozen, thawed = (load_file(trained_run / "stages" / stage / "end.safetensors") for stage in "12")
     encoders = {name for name in fresh if name.startswith("encoders.")}
     assert {name for name in fresh if torch.equal(frozen[name], fresh[name])} & encoders == encoders
     assert not all(torch.equal(thawed[name], fresh[name]) for name in encoders)
@@ -132,16 +135,16 @@ def test_frozen_encoders_keep_their_weights_until_their_stage(
 
 
 def test_the_same_settings_and_seed_give_the_same_weights_and_another_seed_others(
-    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
+    cohort: Cohort, settings: Settings, trained_run: Path, tmp_path: Path, cache: Path
 ) -> None:
     torch.manual_seed(1)
-    train(settings, cohort, tmp_path / "one", machine=CPU, cache=cache)
-    torch.manual_seed(2)
-    train(settings, cohort, tmp_path / "two", machine=CPU, cache=cache)
-    train(changed(settings, ["training.seed=3"]), cohort, tmp_path / "three", machine=CPU, cache=cache)
-    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
-    assert without_seconds(tmp_path / "one") == without_seconds(tmp_path / "two")
-    assert not same(weights(tmp_path / "one"), weights(tmp_path / "three"))
+    train(settings, cohort, tmp_path / "again", machine=CPU, cache=cache)
+    other = changed(settings, ["training.seed=3", "stages.all.epochs=1"])
+    train(other, cohort, tmp_path / "other", machine=CPU, cache=cache)
+    assert same(weights(trained_run), weights(tmp_path / "again"))
+    assert without_seconds(trained_run) == without_seconds(tmp_path / "again")
+    assert rows(trained_run)[0]["loss"] != rows(tmp_path / "other")[0]["loss"]
+    assert not same(weights(trained_run), weights(tmp_path / "other"))
 
 
 def begun(command: list[str], run: Path, epochs: int) -> None:
@@ -157,27 +160,37 @@ def begun(command: list[str], run: Path, epochs: int) -> None:
     assert process.returncode == -signal.SIGKILL, said.decode()
 
 
-@pytest.mark.parametrize("epochs", [2, 5], ids=["in the first stage", "in the second"])
-def test_a_training_that_was_killed_in_an_epoch_goes_on_to_the_same_weights(
-    folder: Path, drawn: Path, tmp_path: Path, cache: Path, epochs: int
-) -> None:
+def to_be_killed(folder: Path, drawn: Path, cache: Path) -> list[str]:
+    """A training of two stages, both of which end early, whose rate shrinks."""
     changes = [*SMALL, "schedule.kind=step", "schedule.patience=1", "schedule.factor=0.5", "stages.all.epochs=8",
                "stages.all.patience=2", "stages.all.least_gain=0.5", "training.accumulate=2"]  # fmt: skip
-    command = [
+    return [
         sys.executable, "-m", "strokelens", "train", "Mdl_G_PmN", "--data", str(folder), "--split", str(drawn),
         "--cache", str(cache), "--devices", "cpu", *(word for change in changes for word in ("--set", change)),
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "-o", str(tmp_path / "whole")], env=environment, check=True, capture_output=True)
-    begun([*command, "-o", str(tmp_path / "killed")], tmp_path / "killed", epochs)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder: Path, drawn: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    whole = tmp_path_factory.mktemp("uninterrupted") / "run"
+    command = [*to_be_killed(folder, drawn, cache), "-o", str(whole)]
+    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    return whole
+
+
+@pytest.mark.parametrize("epochs", [2, 5], ids=["in the first stage", "in the second"])
+def test_a_training_that_was_killed_in_an_epoch_goes_on_to_the_same_weights(
+    folder: Path, drawn: Path, uninterrupted: Path, tmp_path: Path, cache: Path, epochs: int
+) -> None:
+    command = [*to_be_killed(folder, drawn, cache), "-o", str(tmp_path / "killed")]
+    begun(command, tmp_path / "killed", epochs)
     assert not (tmp_path / "killed" / "model").exists()
-    subprocess.run(
-        [*command, "-o", str(tmp_path / "killed"), "--resume"], env=environment, check=True, capture_output=True
-    )
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
-    assert without_seconds(tmp_path / "whole") == without_seconds(tmp_path / "killed")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "--resume"], env=environment, check=True, capture_output=True)
+    assert same(weights(uninterrupted), weights(tmp_path / "killed"))
+    assert without_seconds(uninterrupted) == without_seconds(tmp_path / "killed")
     assert [row["stage"] for row in rows(tmp_path / "killed")] == ["1", "1", "1", "2", "2", "2"]  # each ends early
-    assert len({row["learning_rate"] for row in rows(tmp_path / "whole")}) > 2
+    assert len({row["learning_rate"] for row in rows(uninterrupted)}) > 2
 
 
 @pytest.mark.slow
@@ -215,6 +228,46 @@ def test_a_network_is_compiled_where_that_is_wanted(
     assert {shape[2:] for shape in asked} == {(64, 64)}  # always whole slices: each new shape is compiled anew
 
 
+def test_one_step_is_the_gradient_of_loss_and_penalty_cut_gone_along_and_held(
+    cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: the mean gradient of two accumulated batches, cut by value; a step of SGD; filters held to a norm."""
+    monkeypatch.setattr(torch, "compile", lambda net: net)  # compiled networks see whole slices, as the hand does
+    nothing = [f"augmentation.{name}=0" for name in Augmentation.model_fields]
+    settings = small("Mdl_U_Pm", drawn, *nothing, "training.lesion_share=null", "training.batch=9", "training.seed=5",
+                     "training.accumulate=2", "training.compile=true", "stages.all.epochs=1", "input.form=values",
+                     "loss.name=cross_entropy", "optimizer.name=sgd", "optimizer.learning_rate=2",
+                     "optimizer.clip_value=0.01", "optimizer.l1=1e-3", "optimizer.l2=1e-2",
+                     "optimizer.max_norm=1.2")  # fmt: skip
+    train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache)
+    after = load_file(tmp_path / "run" / "stages" / "1" / "end.safetensors")
+
+    net = built(settings)
+    entries = [entry for entry in cohort if entry.id in json.loads(drawn.read_text())["parts"]["train"]]
+    samples = [sample_of(entry, recipe_of(settings)).sample for entry in entries]
+    x = torch.cat([torch.from_numpy(sample.x) for sample in samples]).float()
+    y = torch.cat([torch.from_numpy(sample.y) for sample in samples if sample.y is not None]).long()
+    assert len(x) == 18
+    assert (x != 0).flatten(1).any(1).all()
+    kernels = [layer.weight for layer in net.added()]
+    penalty = sum(1e-3 * kernel.abs().sum() + 1e-2 * kernel.square().sum() for kernel in kernels)
+    (loss_of(settings)(net(x), y).mean() + penalty).backward()  # type: ignore[no-untyped-call]
+    gradients = [weight.grad for weight in net.parameters() if weight.grad is not None]
+    assert 0 < sum(int((each.abs() > 0.01).sum()) for each in gradients) < sum(each.numel() for each in gradients)
+    held = []
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.sub_(2 * (torch.zeros(()) if weight.grad is None else weight.grad.clamp(-0.01, 0.01)))
+        for layer in net.added():
+            made = layer.weight if isinstance(layer, torch.nn.Conv2d) else layer.weight.transpose(0, 1)
+            for one in made:
+                held.append(float(one.norm()) > 1.2)
+                one.mul_(min(1.0, 1.2 / float(one.norm())))
+    assert 0 < sum(held) < len(held)
+    for name, weight in net.state_dict().items():
+        assert (after[name] - weight).abs().max() < 1e-4, (name, (after[name] - weight).abs().max())
+
+
 def test_a_stage_that_only_spoils_leaves_the_best_of_those_before(
     cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -249,11 +302,13 @@ def test_a_stage_that_had_ended_early_trains_no_epoch_more(
 
 
 def test_a_finished_run_is_resumed_to_the_same_model(
-    cohort: Cohort, settings: Settings, tmp_path: Path, cache: Path
+    cohort: Cohort, settings: Settings, trained_run: Path, cache: Path
 ) -> None:
-    first = train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache)
-    again = train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache, resume=True)
-    assert (again.history, again.model.card) == (first.history, first.model.card)
+    before = {path: path.read_bytes() for path in trained_run.rglob("*") if path.is_file() and path.suffix != ".json"}
+    again = train(settings, cohort, trained_run, machine=CPU, cache=cache, resume=True)
+    assert again.model.card == load_model(trained_run).card
+    assert [str(row["epoch"]) for row in again.history] == [row["epoch"] for row in rows(trained_run)]
+    assert all(path.read_bytes() == was for path, was in before.items())
 
 
 @pytest.mark.parametrize(
@@ -295,7 +350,7 @@ def test_legacy_ends_with_the_last_weights(cohort: Cohort, drawn: Path, tmp_path
     "changes",
     [
         ["input.form=values", 'input.maps=["Tmax", "CBF"]', "loss.name=dice_cross_entropy", "training.workers=1"],
-        ["input.tile=32", "input.classes=2", "loss.name=cross_entropy", "optimizer.name=adamw"],
+        ["input.tile=32", "input.stride=32", "input.classes=2", "loss.name=cross_entropy", "optimizer.name=adamw"],
         ["input.classes=4", "network.fusion=early", "network.norm=batch", "optimizer.name=sgd",
          "optimizer.momentum=0.9"],
         ["network.fusion=late", "network.shared=true", "network.norm=group", "training.precision=bfloat16",

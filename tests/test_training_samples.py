@@ -137,6 +137,22 @@ def test_batches_are_the_slices_that_were_asked_for(cohort: Cohort, tmp_path: Pa
     assert batch.values.shape == batch.known.shape == (2, 1)
 
 
+def test_a_slice_is_seen_with_those_below_and_above_it(cohort: Cohort, tmp_path: Path) -> None:
+    cases = _prepared(cohort, VALUES, tmp_path)
+    slices = Slices(cases, around=3, maps=len(VALUES.maps), tile=16, step=16)
+    each = next(each for each in slices.slices if each.z == 0 and each.i)
+    last = next(at for at, other in enumerate(slices.slices) if other.z == len(cases[0].x) - 1)
+    first = slices.slices.index(each)
+    batch = slices.collate([first, last]).x.numpy()
+    x = np.asarray(cases[each.case].x)[:, :, each.i : each.i + 16, each.j : each.j + 16]
+    assert batch.shape == (2, 3 * x.shape[1], 16, 16)
+    for channel in range(x.shape[1]):  # of values each map has one
+        assert not batch[0, 3 * channel].any()
+        assert np.array_equal(batch[0, 3 * channel + 1], x[0, channel])
+        assert np.array_equal(batch[0, 3 * channel + 2], x[1, channel])
+        assert not batch[1, 3 * channel + 2].any()
+
+
 def test_lesions_are_where_the_truth_has_one(cohort: Cohort, tmp_path: Path) -> None:
     slices = Slices(_prepared(cohort, VALUES, tmp_path))
     groups = {

@@ -93,7 +93,7 @@ def _values(image: Float[Tensor, "c i j"], change: Change, maps: int) -> Float[T
     if change.noise:
         draw = torch.Generator(image.device).manual_seed(change.seed)
         noise = torch.randn(image.shape, generator=draw, device=image.device, dtype=image.dtype) * change.noise
-        changed = changed + torch.where(image > 0, noise, 0)
+        changed = changed + torch.where(image != 0, noise, 0)
     kept = torch.ones(maps, 1, 1, 1, dtype=image.dtype, device=image.device)
     kept[list(change.dropped)] = 0
     return (changed.view(maps, -1, *image.shape[1:]) * kept).view(image.shape)

@@ -23,7 +23,7 @@ from strokelens.grid import Grid, from_radiological, radiological
 from strokelens.labels import CORE, HYPOPERFUSED, PENUMBRA, LabelScheme
 from strokelens.perfusion.colormap import BAR_RANGES, VENDOR_TABLES
 
-Form = Literal["colours", "values"]
+Form = Literal["colours", "values", "relative"]
 Colours = UInt8[np.ndarray, "i j k 3"]
 
 CLINICAL: Final[Mapping[str, float]] = MappingProxyType({"nihss": 20.0, "age_years": 100.0, "female": 1.0})
@@ -34,13 +34,18 @@ TOPS: Final[Mapping[str, float]] = MappingProxyType(
 )
 """The value of each channel that becomes 1."""
 
+LATE_S: Final = 10.0
+"""The seconds later than normal that become 1, where values are relative."""
+
+_SHARES: Final = ("CBF", "CBV", "MTT")
+_ARRIVALS: Final = ("TTP",)
 _HIGHEST = 4.0
 """Values beyond so many times the top are cut: they are vessels and noise."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a network sees: maps in order, in colours or values; clinical values; the classes of the truth; the side."""
+    """What a network sees: maps in order, and in which form; clinical values; the classes of the truth; the side."""
 
     maps: tuple[str, ...]
     scheme: LabelScheme
@@ -211,10 +216,29 @@ def _planes(
     """A map's values in the frame, one array for each of its colours: of its picture, or else painted."""
     if picture is None:
         assert values is not None
-        if recipe.form == "values":
-            return [_stored(frame.reduced(values) / np.float32(TOPS.get(name, 1.0)))]
+        if recipe.form != "colours":
+            of_order_1 = _relative(values, name) if recipe.form == "relative" else _by_top(values, name)
+            return [_stored(frame.reduced(of_order_1))]
         picture = _painted(values, name)
     return [np.rint(frame.reduced(picture[..., colour])).astype(np.uint8) for colour in range(3)]
+
+
+def _by_top(values: Volume, name: str) -> Volume:
+    return values / np.float32(TOPS.get(name, 1.0))
+
+
+def _relative(values: Volume, name: str) -> Volume:
+    """Flow, volume and transit time as a share of the head's median, arrival as later than it, others by their tops."""
+    if name not in (*_SHARES, *_ARRIVALS) or np.isnan(values).all():
+        return _by_top(values, name)
+    median = np.float32(np.nanmedian(values))
+    if name in _ARRIVALS:
+        return (values - median) / np.float32(LATE_S)
+    if median <= 0:
+        raise CaseError(
+            f"the median of {name} over the head is {median:g}, of which nothing is a share; look at the map"
+        )
+    return values / median
 
 
 def _stored(values: Float32[np.ndarray, "z s s"]) -> Shaped[np.ndarray, "z s s"]:

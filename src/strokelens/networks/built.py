@@ -1,13 +1,9 @@
 """The network that settings describe."""
 
-from typing import Final
-
 import torch
 
 from strokelens.networks.fusion import STRIDE, Fusion, FusionDesign
 from strokelens.settings.schema import Settings
-
-_COLOURS: Final = {"colours": 3, "values": 1}
 
 
 def design_of(settings: Settings) -> FusionDesign:
@@ -17,7 +13,8 @@ def design_of(settings: Settings) -> FusionDesign:
         maps=seen.maps,
         clinical=seen.clinical,
         classes=seen.classes,
-        colours=_COLOURS[seen.form],
+        colours=3 if seen.form == "colours" else 1,
+        slices=seen.slices,
         fusion=network.fusion,
         width=network.width,
         shared=network.shared,

@@ -36,15 +36,16 @@ _GROUPS = 8
 class FusionDesign:
     """What a `Fusion` is made of.
 
-    `maps` are in order, each of `colours` values a voxel: 3 for pictures, 1 for physical units. `clinical` names the
-    scalars. `width` scales all filters; the head has four at least. Clinical values make a map of `grid` by `grid`:
-    1/32 of the usual image.
+    `maps` are in order, each of `colours` values a voxel, 3 for pictures and 1 for physical units, in so many `slices`,
+    the lowest first. `clinical` names the scalars. `width` scales all filters; the head has four at least. Clinical
+    values make a map of `grid` by `grid`: 1/32 of the usual image.
     """
 
     maps: tuple[str, ...] = ("CBF", "CBV", "TTP", "Tmax")
     clinical: tuple[str, ...] = ()
     classes: int = 3
     colours: int = 3
+    slices: int = 1
     fusion: Literal["early", "late", "slow"] = "slow"
     width: float = 1.0
     shared: bool = False
@@ -55,7 +56,7 @@ class FusionDesign:
     @property
     def channels(self) -> int:
         """How many values the input has in each voxel."""
-        return self.colours * len(self.maps)
+        return self.colours * self.slices * len(self.maps)
 
     @property
     def branches(self) -> int:
@@ -81,8 +82,8 @@ class Fusion(nn.Module):
         self.design = design
         n, width, early = design.branches, design.width, design.fusion == "early"
         self.mix = _conv(design.channels, _MIXED) if early else nn.Identity()
-        colours = _MIXED if early else design.colours
-        self.encoders = nn.ModuleList(Vgg16(colours, width=width) for _ in range(1 if design.shared else n))
+        values = _MIXED if early else design.colours * design.slices
+        self.encoders = nn.ModuleList(Vgg16(values, width=width) for _ in range(1 if design.shared else n))
         filters = filters_of(width)
         self.extras = nn.ModuleList(_extra(filters[-1], design) for _ in range(n))
         self.clinical = Clinical(len(design.clinical), design.grid) if design.clinical else None
@@ -179,9 +180,8 @@ class Clinical(nn.Module):
 
 def _check(design: FusionDesign, images: Tensor, values: Tensor | None, known: Tensor | None) -> None:
     if images.shape[1] != design.channels:
-        raise ValueError(
-            f"{images.shape[1]} channels, where {len(design.maps)} maps of {design.colours} make {design.channels}"
-        )
+        each = design.channels // len(design.maps)
+        raise ValueError(f"{images.shape[1]} channels, where {len(design.maps)} maps of {each} make {design.channels}")
     if design.clinical and (values is None or known is None):
         raise ValueError(f"the network needs {', '.join(design.clinical)}, and which of them are known")
     for scalars in (values, known):

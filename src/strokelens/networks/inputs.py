@@ -25,13 +25,13 @@ def standardised(
     """Images of `unit` as the encoders expect them.
 
     Colours become (value − mean) / std of ImageNet; `legacy` is the ancestor's raw 0 to 255 in the order blue, green,
-    red. Physical values stay as they are, as 0 is no value.
+    red. Values, also relative ones, stay as they are, as 0 is no value.
 
     >>> black = torch.zeros(1, 3, 2, 2)
     >>> [round(value, 3) for value in standardised(black, form="colours")[0, :, 0, 0].tolist()]
     [-2.118, -2.036, -1.804]
     """
-    if form == "values":
+    if form != "colours":
         return images
     maps = images.shape[1] // 3
     if legacy:

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from strokelens.errors import SettingsError
-from strokelens.networks.fusion import Fusion
+from strokelens.networks.fusion import Fusion, FusionDesign
 from strokelens.networks.vgg16 import Vgg16
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -25,11 +24,12 @@ def load_encoders(
 
     Those of a `Fusion` give each encoder its own, and one encoder's all of them. For scalar maps the three input
     channels of the first layer become one: their `sum` sees a value as a grey picture of it, their `mean` keeps the
-    size of what comes out. Raises `SettingsError` when a tensor is lacking or has another shape.
+    size of what comes out. Of several slices each has its equal part of them: the same slice again and again is seen as
+    that slice. Raises `SettingsError` when a tensor is lacking or has another shape.
     """
     for at, encoder in enumerate(net.encoders):
         assert isinstance(encoder, Vgg16)
-        encoder.features.load_state_dict(_fitting(encoder, _of_encoder(weights, at), first, source))
+        encoder.features.load_state_dict(_fitting(encoder, _of_encoder(weights, at), net.design, first, source))
 
 
 def _of_encoder(weights: Mapping[str, Tensor], at: int) -> dict[str, Tensor]:
@@ -42,15 +42,13 @@ def _of_encoder(weights: Mapping[str, Tensor], at: int) -> dict[str, Tensor]:
 
 
 def _fitting(
-    encoder: Vgg16, weights: Mapping[str, Tensor], first: Literal["sum", "mean"], source: str
+    encoder: Vgg16, weights: Mapping[str, Tensor], design: FusionDesign, first: Literal["sum", "mean"], source: str
 ) -> dict[str, Tensor]:
     wanted = encoder.features.state_dict()
     lacking = next((name for name in wanted if name not in weights), None)
     if lacking is not None:
         raise SettingsError(f"{source} has no {_FEATURES}{lacking}; give VGG16's weights with torchvision's names")
-    fitting = {name: weights[name] for name in wanted} | {
-        _FIRST: _first_layer(weights[_FIRST], wanted[_FIRST].shape[1], first)
-    }
+    fitting = {name: weights[name] for name in wanted} | {_FIRST: _first_layer(weights[_FIRST], design, first)}
     for name, tensor in fitting.items():
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)}, where {tuple(wanted[name].shape)} is needed"
@@ -61,8 +59,10 @@ def _fitting(
 
 
 def _first_layer(
-    weight: Float[Tensor, "f c 3 3"], channels: int, first: Literal["sum", "mean"]
+    weight: Float[Tensor, "f c 3 3"], design: FusionDesign, first: Literal["sum", "mean"]
 ) -> Float[Tensor, "f _ 3 3"]:
-    if channels != 1 or weight.shape[1] == 1:
+    if design.fusion == "early":
         return weight
-    return torch.sum(weight, 1, keepdim=True) if first == "sum" else torch.mean(weight, 1, keepdim=True)
+    if design.colours == 1 and weight.shape[1] != 1:
+        weight = weight.sum(1, keepdim=True) if first == "sum" else weight.mean(1, keepdim=True)
+    return weight.repeat(1, design.slices, 1, 1) / design.slices

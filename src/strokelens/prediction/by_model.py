@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
+from typing import Final
 
 from strokelens.case import Case
 from strokelens.finding import Finding, Method
@@ -20,9 +21,14 @@ from strokelens.prediction.scene import (
     scene_of_maps,
     scene_of_series,
 )
-from strokelens.prepare import Colours, Recipe, segmentation
+from strokelens.prepare import Colours, Form, Recipe, segmentation
 
 _DEFAULTS = MapSettings()
+_FORMS: Final[Mapping[Form, str]] = {
+    "colours": "in colours",
+    "values": "in their units",
+    "relative": "relative to the head's median",
+}
 
 
 def segment_with(
@@ -87,7 +93,7 @@ def _method(models: Sequence[Model]) -> Method:
     """What the models are called, see, and were trained on."""
     first = models[0]
     beside = [CLINICAL_WORDS[name] for name in first.recipe.clinical]
-    saw = f"{', '.join(first.recipe.maps)} in {first.recipe.form}{''.join(f', {word}' for word in beside)}"
+    saw = f"{', '.join(first.recipe.maps)} {_FORMS[first.recipe.form]}{''.join(f', {word}' for word in beside)}"
     told = "; ".join(dict.fromkeys(model.card.trained_on for model in models))
     mean = f"mean of {len(models)} networks" if len(models) > 1 else "network"
     names = "+".join(dict.fromkeys(model.settings.name for model in models))

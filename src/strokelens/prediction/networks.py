@@ -22,6 +22,7 @@ from strokelens.model import Model
 from strokelens.networks.crops import Box
 from strokelens.networks.fusion import Fusion
 from strokelens.networks.inputs import standardised, unit
+from strokelens.networks.surround import surrounded
 from strokelens.networks.tiles import smooth_weight, windows
 from strokelens.prepare import Sample
 
@@ -91,7 +92,8 @@ def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Pred
         with torch.inference_mode(), computing(), full_float32(), _chance(device), asking:
             for start in range(0, where.size, how.batch):
                 chosen = where[start : start + how.batch]
-                box = _box(model, np.any(shown[chosen], axis=0))
+                around = model.settings.input.slices // 2
+                box = _box(model, np.any(shown[max(0, chosen[0] - around) : chosen[-1] + around + 1], axis=0))
                 for number, likely in enumerate(_members(model, sample, chosen, box, how, at=at)):
                     tally.add(likely, chosen, box, at * each + number)
     return tally.result()
@@ -205,8 +207,9 @@ def _members(
     model: Model, sample: Sample, chosen: Shaped[np.ndarray, "b"], box: Box, how: How, *, at: int
 ) -> Iterator[Float[Tensor, "b n i j"]]:
     """The probabilities in the box of some slices by the `at`-th model, by each view and sample of dropout."""
-    stored = torch.from_numpy(np.ascontiguousarray(sample.x[chosen][:, :, box.i, box.j]))
-    side, tile, step = sample.x.shape[2], model.settings.input.tile, model.settings.input.step
+    seen_of = model.settings.input
+    around = surrounded(sample.x, chosen, (box.i, box.j), slices=seen_of.slices, maps=len(seen_of.maps))
+    stored, side, tile, step = torch.from_numpy(around), sample.x.shape[2], seen_of.tile, seen_of.step
     device = next(model.net.parameters()).device
     for view in range(1 + how.mirrored):
         seen, place = (stored.flip(2), box.mirrored(side)) if view else (stored, box)

@@ -30,8 +30,12 @@ class Input(Part):
     clinical: tuple[Literal["nihss", "age_years", "female"], ...] = ()
     """Clinical values beside the maps. A missing one is masked out, not taken for 0."""
 
-    form: Literal["colours", "values"] = "colours"
-    """`colours`: the red, green and blue of colour-coded maps, 3 channels each. `values`: physical units, 1 each."""
+    form: Literal["colours", "values", "relative"] = "colours"
+    """`colours`: the red, green and blue of colour-coded maps, 3 channels each. `values`: physical units, 1 each.
+    `relative`: flow, volume and transit time as a share of the head's median, time to peak as later than it."""
+
+    slices: Literal[1, 3, 5] = 1
+    """Slices that the network sees at once, the one that it is asked for in the middle; beyond the ends is nothing."""
 
     classes: Literal[2, 3, 4] = 3
     """4: background, brain, penumbra, core. 3: brain is background. 2: penumbra and core are one: hypoperfused."""
@@ -318,8 +322,8 @@ class Settings(Part):
         weights = self.loss.class_weights
         if weights is not None and len(weights) != self.input.classes:
             raise ValueError(f"{len(weights)} class_weights for {self.input.classes} classes")
-        if self.legacy and self.input.form != "colours":
-            raise ValueError("legacy reads colours, not values")
+        if self.legacy and (self.input.form != "colours" or self.input.slices != 1):
+            raise ValueError("legacy reads colours of one slice; set input.form and input.slices back")
         side = self.input.tile or self.input.size
         if self.network.norm == "batch" and side < 2 * _LEAST_SIDE:
             raise ValueError(

@@ -105,6 +105,8 @@ def parts_of(
             lesion=scheme_of(settings).names.index(_first_lesion(settings)),
             tile=settings.input.tile,
             step=settings.input.step,
+            around=settings.input.slices,
+            maps=len(settings.input.maps),
         )
         if not len(slices[part]):
             why = f"{refused[0].case_id}: {refused[0].message}" if refused else "none has a truth"

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from strokelens.augment import Change, decide
+from strokelens.networks.surround import surrounded
 from strokelens.networks.tiles import windows
 from strokelens.settings.schema import Augmentation
 from strokelens.training.store import Prepared
@@ -77,14 +78,21 @@ class Slices(Dataset[Draw]):
     """Every slice of some cases that shows anything, or its tiles that do; cases without truth have none.
 
     `lesion` is the lowest class of a lesion: brain, where it is a class, is below. Tiles have `tile` pixels a side and
-    begin every `step`.
+    begin every `step`. Each is seen with those around it, `around` slices in all, of so many `maps`.
     """
 
     def __init__(
-        self, cases: Sequence[Prepared], *, lesion: int = 1, tile: int | None = None, step: int | None = None
+        self,
+        cases: Sequence[Prepared],
+        *,
+        lesion: int = 1,
+        tile: int | None = None,
+        step: int | None = None,
+        around: int = 1,
+        maps: int = 1,
     ) -> None:
         self.cases = tuple(cases)
-        self._tile = tile
+        self._tile, self._around, self._maps = tile, around, maps
         drawn: list[Slice] = []
         lesions: list[bool] = []
         for at, case in enumerate(self.cases):
@@ -110,16 +118,21 @@ class Slices(Dataset[Draw]):
         """The slices of these numbers as one batch; each is copied once, from the mapped file."""
         chosen = [self.slices[index] for index in indices]
         cases = [self.cases[each.case] for each in chosen]
+        placed = list(zip(cases, chosen, strict=True))
         return Batch(
-            torch.from_numpy(np.stack([self._cut(case.x, each) for case, each in zip(cases, chosen, strict=True)])),
-            torch.from_numpy(
-                np.stack([self._cut(_truth(case), each) for case, each in zip(cases, chosen, strict=True)])
-            ),
+            torch.from_numpy(np.concatenate([self._seen(case, each) for case, each in placed])),
+            torch.from_numpy(np.stack([self._cut(_truth(case), each) for case, each in placed])),
             torch.from_numpy(np.stack([case.values for case in cases])),
             torch.from_numpy(np.stack([case.known for case in cases])),
             torch.tensor([case.group == "Non-LVO" for case in cases]),
             tuple(indices),
         )
+
+    def _seen(self, case: Prepared, each: Slice) -> Shaped[np.ndarray, "1 c _ _"]:
+        """What the network is shown of a case's maps."""
+        tile = self._tile or case.x.shape[-1]
+        part = (slice(each.i, each.i + tile), slice(each.j, each.j + tile))
+        return surrounded(case.x, np.array([each.z]), part, slices=self._around, maps=self._maps)
 
     def _cut(self, volume: Shaped[np.ndarray, "z *c s s"], each: Slice) -> Shaped[np.ndarray, "*c _ _"]:
         tile = self._tile or volume.shape[-1]
