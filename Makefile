@@ -32,7 +32,7 @@ check: lint types layers
 test slow: export OMP_NUM_THREADS := 1
 test slow: export OPENBLAS_NUM_THREADS := 1
 test: setup
-	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" --cov --cov-report=term:skip-covered
 	$(BIN)/coverage report --include='$(GATED)' --fail-under=95
 
 slow: setup

@@ -37,6 +37,8 @@ from strokelens.training.course import train
 from strokelens.training.learner import loss_of
 from strokelens.training.machine import Machine
 
+pytestmark = pytest.mark.xdist_group("training_course")  # one worker makes what its tests share
+
 CPU = Machine("cpu", 1)
 SMALL = [
     "input.size=64", "network.width=0.03125", "network.pretrained=null", "training.batch=3", "stages.all.epochs=3",
