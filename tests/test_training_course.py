@@ -313,6 +313,18 @@ def test_a_finished_run_is_resumed_to_the_same_model(
     assert all(path.read_bytes() == was for path, was in before.items())
 
 
+def test_a_run_of_a_version_without_a_setting_is_gone_on_with(
+    cohort: Cohort, settings: Settings, trained_run: Path, tmp_path: Path, cache: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    told = json.loads((run / "run.json").read_text())
+    del told["settings"]["input"]["slices"]
+    (run / "run.json").write_text(json.dumps(told))
+    again = train(settings, cohort, run, machine=CPU, cache=cache, resume=True)
+    assert again.model.card == load_model(trained_run).card
+
+
 @pytest.mark.parametrize(
     ("changes", "resume", "message"),
     [

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from pydantic import ValidationError
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
@@ -71,7 +72,10 @@ class Run:
         told = read_json(self.folder / RUN, what="run")
         if not isinstance(told, dict) or told.get("format") != FORMAT:
             raise TrainingError(f"{self.folder / RUN} is no run by strokelens; give another folder")
-        mine, theirs = _what_matters(self.settings.model_dump(mode="json")), _what_matters(told.get("settings", {}))
+        mine, theirs = (
+            _what_matters(self.settings.model_dump(mode="json")),
+            _what_matters(_today(told.get("settings", {}))),
+        )
         other = next((name for name in mine if mine[name] != theirs.get(name)), None)
         if other is not None:
             raise TrainingError(
@@ -122,6 +126,14 @@ class Run:
         write_split(split, self.drawn)
         split.replace(self.folder / SPLIT)
         part.replace(self.folder / RUN)
+
+
+def _today(settings: Any) -> dict[str, Any]:
+    """Settings of an earlier version, with today's defaults for what it lacks; as they are where they are none."""
+    try:
+        return Settings.model_validate_json(json.dumps(settings)).model_dump(mode="json")
+    except ValidationError:
+        return settings if isinstance(settings, dict) else {}
 
 
 def _what_matters(settings: Mapping[str, Any]) -> dict[str, Any]:
