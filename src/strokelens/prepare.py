@@ -235,9 +235,7 @@ def _relative(values: Volume, name: str) -> Volume:
     if name in _ARRIVALS:
         return (values - median) / np.float32(LATE_S)
     if median <= 0:
-        raise CaseError(
-            f"the median of {name} over the head is {median:g}, of which nothing is a share; look at the map"
-        )
+        raise CaseError(f"the median of {name} over the head is {median:g}: nothing is a share of it; look at the map")
     return values / median
 
 
