@@ -255,15 +255,15 @@ def mean_dice(seeds: range) -> tuple[float, float]:
     return region, core
 
 
-def test_ten_strokes_large_and_small_are_segmented_as_well_as_demanded() -> None:
-    region, core = mean_dice(range(3001, 3011))
+def test_a_large_stroke_and_a_small_one_are_segmented_as_well_as_demanded() -> None:
+    region, core = mean_dice(range(3001, 3003))
     assert region >= 0.85
     assert core >= 0.60
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", [3011, 3021])
-def test_every_other_ten_of_the_thirty_patients_that_no_limit_was_fitted_to_are_too(first: int) -> None:
+@pytest.mark.parametrize("first", [3001, 3011, 3021])
+def test_every_ten_of_the_thirty_patients_that_no_limit_was_fitted_to_are_too(first: int) -> None:
     region, core = mean_dice(range(first, first + 10))
     assert region >= 0.85
     assert core >= 0.60
