@@ -138,6 +138,28 @@ def test_relative_values_are_shares_of_the_heads_median_and_seconds_after_it() -
         prepare(_case(**maps | {"CBF": -flow}), recipe)
 
 
+def test_robust_values_are_standard_deviations_over_the_head_without_its_tails() -> None:
+    rng = np.random.default_rng(3)
+    volume = rng.normal(800, 100, SHAPE).astype(np.float32)
+    volume[:4] = np.nan
+    recipe = Recipe(("ADC",), CORE_PENUMBRA, form="robust", size=20)
+
+    def shown(each: np.ndarray) -> np.ndarray:
+        stored = scaled(prepare(_case(ADC=each), recipe).x)[:, 0]
+        return stored[stored != 0]
+
+    head = volume[np.isfinite(volume)].astype(np.float64)
+    cut = np.clip(head, *np.percentile(head, (0.5, 99.5)))
+    expected = np.sort((cut - cut.mean()) / cut.std())
+    assert np.allclose(np.sort(shown(volume)), expected, atol=2e-3)
+    wild = volume.copy()
+    wild[5, 5, 1] = -1e6
+    assert np.abs(np.median(shown(wild)) - np.median(shown(volume))) < 0.01
+    assert np.allclose(np.sort(shown(3 * volume - 7)), expected, atol=4e-3)
+    assert not prepare(_case(ADC=np.full(SHAPE, 5.0)), recipe).x.any()
+    assert not prepare(_case(ADC=np.full(SHAPE, np.nan)), recipe).x.any()
+
+
 def test_colours_are_the_cases_own_or_painted() -> None:
     case = _case(CBF=np.full(SHAPE, 100.0), MIP=np.full(SHAPE, 51.0))
     recipe = Recipe(("CBF", "MIP"), CORE_PENUMBRA, form="colours", size=20)

@@ -23,7 +23,7 @@ from strokelens.grid import Grid, from_radiological, radiological
 from strokelens.labels import CORE, HYPOPERFUSED, PENUMBRA, LabelScheme
 from strokelens.perfusion.colormap import BAR_RANGES, VENDOR_TABLES
 
-Form = Literal["colours", "values", "relative"]
+Form = Literal["colours", "values", "relative", "robust"]
 Colours = UInt8[np.ndarray, "i j k 3"]
 
 CLINICAL: Final[Mapping[str, float]] = MappingProxyType({"nihss": 20.0, "age_years": 100.0, "female": 1.0})
@@ -41,6 +41,8 @@ _SHARES: Final = ("CBF", "CBV", "MTT")
 _ARRIVALS: Final = ("TTP",)
 _HIGHEST = 4.0
 """Values beyond so many times the top are cut: they are vessels and noise."""
+_TAILS_PERCENT = (0.5, 99.5)
+"""What lies beyond is cut before robust values are standardised: a single wild voxel would squeeze the brain."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +219,26 @@ def _planes(
     if picture is None:
         assert values is not None
         if recipe.form != "colours":
-            of_order_1 = _relative(values, name) if recipe.form == "relative" else _by_top(values, name)
-            return [_stored(frame.reduced(of_order_1))]
+            return [_stored(frame.reduced(_of_order_1(values, name, recipe.form)))]
         picture = _painted(values, name)
     return [np.rint(frame.reduced(picture[..., colour])).astype(np.uint8) for colour in range(3)]
+
+
+def _of_order_1(values: Volume, name: str, form: Form) -> Volume:
+    if form == "robust":
+        return _standardised(values)
+    return _relative(values, name) if form == "relative" else _by_top(values, name)
+
+
+def _standardised(values: Volume) -> Volume:
+    """Without its tails, less its mean over the head, in standard deviations; all 0 where a map is one value."""
+    if np.isnan(values).all():
+        return values
+    low, high = np.nanpercentile(values, _TAILS_PERCENT).astype(np.float32)
+    cut = np.clip(values, low, high)
+    spread = np.float32(np.nanstd(cut, dtype=np.float64))
+    centred: Volume = cut - np.float32(np.nanmean(cut, dtype=np.float64))
+    return centred / spread if spread > 0 else centred
 
 
 def _by_top(values: Volume, name: str) -> Volume:

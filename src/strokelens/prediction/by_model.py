@@ -28,6 +28,7 @@ _FORMS: Final[Mapping[Form, str]] = {
     "colours": "in colours",
     "values": "in their units",
     "relative": "relative to the head's median",
+    "robust": "in standard deviations over the head",
 }
 
 

@@ -30,9 +30,10 @@ class Input(Part):
     clinical: tuple[Literal["nihss", "age_years", "female"], ...] = ()
     """Clinical values beside the maps. A missing one is masked out, not taken for 0."""
 
-    form: Literal["colours", "values", "relative"] = "colours"
+    form: Literal["colours", "values", "relative", "robust"] = "colours"
     """`colours`: the red, green and blue of colour-coded maps, 3 channels each. `values`: physical units, 1 each.
-    `relative`: flow, volume and transit time as a share of the head's median, time to peak as later than it."""
+    `relative`: flow, volume and transit time as a share of the head's median, time to peak as later than it. `robust`:
+    without the tails, less the head's mean, in standard deviations, whatever the unit: for MR."""
 
     slices: Literal[1, 3, 5] = 1
     """Slices that the network sees at once, the one that it is asked for in the middle; beyond the ends is nothing."""
