@@ -155,7 +155,7 @@ def batch_of(slices: Slices) -> Batch:
 def computed_share(slices: Slices) -> float:
     """How much of the batch's pixels the box holds."""
     x = batch_of(slices).x
-    box = Box.around((x != 0).any(1).any(0).numpy(), margin=0)
+    box = Box.around((x != 0).any(1).any(0).numpy())
     return float((box.i.stop - box.i.start) * (box.j.stop - box.j.start) / x[0, 0].numel())
 
 

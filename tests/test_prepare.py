@@ -146,7 +146,8 @@ def test_robust_values_are_standard_deviations_over_the_head_without_its_tails()
 
     def shown(each: np.ndarray) -> np.ndarray:
         stored = scaled(prepare(_case(ADC=each), recipe).x)[:, 0]
-        return stored[stored != 0]
+        some: np.ndarray = stored[stored != 0]
+        return some
 
     head = volume[np.isfinite(volume)].astype(np.float64)
     cut = np.clip(head, *np.percentile(head, (0.5, 99.5)))

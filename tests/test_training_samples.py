@@ -294,12 +294,14 @@ def test_a_stored_case_whose_files_are_torn_or_lacking_is_prepared_anew(
 
 
 def test_parts_of_files_are_removed_a_day_after(cohort: Cohort, tmp_path: Path) -> None:
-    old, new = (tmp_path / f".{name}.x.1.npy" for name in ("old", "new"))
-    for part in (old, new):
-        part.touch()
-    os.utime(old, (0, 0))
+    old, new = tmp_path / f".{32 * 'a'}.x.1.npy", tmp_path / f".{32 * 'b'}.x.1.npy"
+    about, theirs = tmp_path / f".{32 * 'a'}.17.json", tmp_path / ".bashrc"
+    for file in (old, new, about, theirs):
+        file.touch()
+    for file in (old, about, theirs):
+        os.utime(file, (0, 0))
     _prepared(cohort, VALUES, tmp_path)
-    assert (old.exists(), new.exists()) == (False, True)
+    assert [file.exists() for file in (old, new, about, theirs)] == [False, True, False, True]
 
 
 def test_the_hash_of_the_data_has_ids_groups_parts_and_order_in_it(cohort: Cohort, tmp_path: Path) -> None:

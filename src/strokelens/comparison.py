@@ -6,6 +6,7 @@ tables; threshold rules on the same maps are rows above. The folder may be gone 
 
 import json
 import logging
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -13,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from strokelens import __version__
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.digest import digest_of
 from strokelens.cohorts.encode import write_segmentation
 from strokelens.cohorts.folder import new_folder
 from strokelens.cohorts.predictions import Predictions, find_predictions
 from strokelens.cohorts.splits import TEST, Split, cases_of
-from strokelens.errors import CohortError, SettingsError, StrokelensError
+from strokelens.errors import CohortError, OutputError, SettingsError, StrokelensError
 from strokelens.evaluation.delivery import MARKER, deliver
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.scoring import Plan as Scoring
@@ -27,6 +29,7 @@ from strokelens.evaluation.scoring import cases as scores
 from strokelens.evaluation.scoring import collected
 from strokelens.perfusion.thresholds import Rule
 from strokelens.prediction.batch import Plan, predict_cohort
+from strokelens.prediction.done import earlier
 from strokelens.prediction.networks import PLAIN, How
 from strokelens.prediction.outputs import NOTHING_ELSE, Outputs
 from strokelens.prediction.segmenting import SegmentSettings, segment
@@ -97,7 +100,7 @@ def compare(comparison: Comparison, told: Callable[[str], None] = lambda _: None
     if not entries:
         parts = " and ".join(comparison.parts)
         raise CohortError(f"nobody of {comparison.cohort.folder} is in the part {parts}; give a split with some")
-    folders = _by_rules(comparison, entries, told)
+    folders = _by_rules(comparison, entries, told) if is_leader() else {}
     names = {settings.name: _trained(comparison, settings, told).model.name for settings in comparison.settings}
     if not is_leader():
         return None
@@ -132,12 +135,22 @@ def _predicted(comparison: Comparison, name: str, entries: Sequence[Entry], told
     plan = Plan.of(
         [comparison.out / "runs" / name], comparison.how, comparison.outputs, device=_device(comparison.machine)
     )
-    cases = predict_cohort(entries, plan, out, part=" and ".join(comparison.parts))
+    anew = _is_outdated(out, plan)
+    cases = predict_cohort(entries, plan, out, part=" and ".join(comparison.parts), overwrite=anew)
     for number, done in enumerate(cases, start=1):
         if done.failure is not None:
             logger.warning("%s: %s is not predicted: %s", name, done.case_id, done.failure)
         told(f"{name}: {number} of {len(entries)} cases predicted")
     return out
+
+
+def _is_outdated(out: Path, plan: Plan) -> bool:
+    """Whether another version or training predicted what is there, which is ours: it begins anew."""
+    try:
+        earlier(out, plan.recipe, overwrite=False)
+    except OutputError:
+        return True
+    return False
 
 
 def _device(machine: Machine | None) -> str:
@@ -190,13 +203,15 @@ def _lacking(rules: Iterable[Rule], entry: Entry, out: Path) -> tuple[tuple[Rule
 def _key_of(rule: Rule, entry: Entry) -> str:
     """What decides what a rule makes of a case; empty where a file cannot be read."""
     try:
-        return digest_of(replace(entry, truth=None), entry.channels, rule)
+        return digest_of(replace(entry, truth=None), entry.channels, rule, __version__)
     except OSError:
         return ""
 
 
 def _kept(folder: Path) -> str:
     """The key of what is there; empty where nothing is, or it is damaged."""
+    if not (folder / _MASK).is_file():
+        return ""
     try:
         told = json.loads((folder / _MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -205,7 +220,12 @@ def _kept(folder: Path) -> str:
 
 
 def _judged(job: _Job) -> Mapping[str, str]:
-    """Write what each rule finds in a case, the maps of which are read once; why some found nothing, by rule."""
+    """Write what each rule finds in a case, the maps of which are read once; why some found nothing, by rule.
+
+    What was there is of the case as it was, and goes first.
+    """
+    for rule, _ in job.rules:
+        shutil.rmtree(job.out / rule.name / job.entry.id, ignore_errors=True)
     try:
         case = job.entry.read()
     except (StrokelensError, OSError) as error:

@@ -9,7 +9,7 @@ case: a ratio 0/0 counts as perfect, for there was nothing to find and nothing w
 - `dice`: 1 − 2 Σ w g p / Σ w (g + p); `squared_dice`: with p² and g² below; Milletari et al. 2016.
 - `jaccard`: 1 − Σ w g p / Σ w (g + p − g p); `tanimoto`: with p² and g²; `dual_tanimoto`: the mean of it and of that
   of 1−g and 1−p; Diakogiannis et al. 2020.
-- `focal`: mean of α (1−p)^γ (−g log p) over voxels and classes; Lin et al. 2017.
+- `focal`: mean of w α (1−p)^γ (−g log p) over voxels and classes; Lin et al. 2017.
 - `cross_entropy`: Σ w g (−log p) / Σ w g.
 - `dice_cross_entropy`: half of the mean over the classes but the background of 1 − Dice, and half of cross-entropy.
 
@@ -98,7 +98,7 @@ def focal(
     """The mean of w α (1 − p)^γ (−g log p) over voxels and classes; the ancestor's has w = 1."""
     log_p = functional.log_softmax(logits, 1)
     g = _one_hot(logits, labels)
-    terms = alpha * (1 - log_p.exp()) ** gamma * -g * log_p
+    terms = alpha * (1 - log_p.exp()).clamp_min(_LEAST) ** gamma * -g * log_p  # a slope that is finite for γ < 1, too
     return _weighted(terms, weights) / terms[0].numel()
 
 
@@ -117,7 +117,7 @@ def dice_cross_entropy(logits: Logits, labels: Labels, weights: Weights) -> PerS
     p, g = _pair(logits, labels)
     inter, both = (2 * g * p).flatten(2).sum(2), (g + p).flatten(2).sum(2)  # (b, n)
     each = torch.where(both > 0, inter / both.clamp_min(_LEAST), 1)
-    share = weights[1:] / weights[1:].sum()
+    share = weights[1:] / weights[1:].sum().clamp_min(_LEAST)
     return (1 - (each[:, 1:] * share).sum(1)) / 2 + cross_entropy(logits, labels, weights) / 2
 
 

@@ -242,7 +242,9 @@ def _standardised(values: Volume) -> Volume:
 
 
 def _by_top(values: Volume, name: str) -> Volume:
-    return values / np.float32(TOPS.get(name, 1.0))
+    if name not in TOPS:
+        raise CaseError(f"{name} has no scale of its own, so its values are not of order 1; set input.form to robust")
+    return values / np.float32(TOPS[name])
 
 
 def _relative(values: Volume, name: str) -> Volume:

@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -158,7 +159,7 @@ def planned(given: Namespace) -> "Comparison":
     machine, settings = Machine.told(given.gpu), settings_of(given)
     out = folder_of(given, settings)
     machine.check(settings)
-    if not given.data.exists():
+    if not os.path.exists(given.data):
         raise CohortError(f"no folder {given.data}; give the cohort to train on, as --data COHORT")
     cohort = open_cohort(given.data)
     drawn = split_of(settings, cohort)
@@ -210,8 +211,10 @@ def folder_of(given: Namespace, settings: "Settings") -> Path:
 
 def _few(settings: "Settings", drawn: "Split", cohort: "Cohort", out: Path) -> "tuple[Settings, Split]":
     """The settings with a split of few patients, which is kept beside the results."""
+    from strokelens.cohorts.folder import refusals
     from strokelens.cohorts.splits import TEST, TRAIN, VALIDATION, Split, cases_of, write_split
     from strokelens.settings.changing import changed
+    from strokelens.training.run import is_leader
 
     parts = {TEST: drawn.parts.get(TEST, ()) if settings.split.file is not None else ()}
     for part, most in ((TRAIN, _DEBUG_TRAIN), (VALIDATION, _DEBUG_VALIDATION)):
@@ -220,10 +223,12 @@ def _few(settings: "Settings", drawn: "Split", cohort: "Cohort", out: Path) -> "
         parts[part] = tuple(entry.id for entry in entries if entry.person in persons)
     few = Split({part: ids for part, ids in parts.items() if ids}, f"few patients of: {drawn.method}", drawn.seed)
     path = out / "few.json"
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
-    write_split(unfinished, few)
-    unfinished.replace(path)
+    if is_leader():  # the others, which it starts, find it there
+        with refusals(out, out):
+            out.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}")
+        write_split(unfinished, few)
+        unfinished.replace(path)
     return changed(settings, [f"split.file={dumps(str(path))}"]), few
 
 

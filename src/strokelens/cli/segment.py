@@ -1,5 +1,6 @@
 """`strokelens segment`: the main job."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -150,7 +151,7 @@ def _model(
 
     if method in ("auto", "threshold"):
         return None
-    if not Path(method).exists():
+    if not os.path.exists(method):
         raise RuleError(f"no method {method[:80]!r}; give auto, threshold, or the folder of a model that is there")
     if rule is not None:
         raise RuleError(f"--rule {rule.value} is for thresholds, and {Path(method).name} is a network; leave one out")

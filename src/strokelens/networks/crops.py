@@ -20,13 +20,13 @@ class Box:
     j: slice
 
     @classmethod
-    def around(cls, shown: Bool[np.ndarray, "s s"], margin: int = MARGIN) -> "Box":
-        """The box that holds what is shown and a margin, from a multiple of 32 to one.
+    def around(cls, shown: Bool[np.ndarray, "s s"]) -> "Box":
+        """The box that holds what is shown and `MARGIN` pixels around it, from a multiple of 32 to one.
 
         So each voxel of a bottleneck covers the same pixels in the box as it does in the slice. A side that 32 does not
         divide, and one that shows nothing, is taken whole.
         """
-        return cls(_span(np.any(shown, axis=1), margin), _span(np.any(shown, axis=0), margin))
+        return cls(_span(np.any(shown, axis=1)), _span(np.any(shown, axis=0)))
 
     def corner(self, side: int) -> tuple[int, int] | None:
         """The voxel of the bottleneck at which it begins in a slice; None where it is all of it."""
@@ -38,10 +38,10 @@ class Box:
         return Box(slice(side - self.i.stop, side - self.i.start), self.j)
 
 
-def _span(shown: Bool[np.ndarray, "s"], margin: int) -> slice:
+def _span(shown: Bool[np.ndarray, "s"]) -> slice:
     side, places = len(shown), np.flatnonzero(shown)
     if side % STRIDE or not places.size:
         return slice(0, side)
-    start = max(0, int(places[0]) - margin) // STRIDE * STRIDE
-    stop = -(-(int(places[-1]) + 1 + margin) // STRIDE) * STRIDE
+    start = max(0, int(places[0]) - MARGIN) // STRIDE * STRIDE
+    stop = -(-(int(places[-1]) + 1 + MARGIN) // STRIDE) * STRIDE
     return slice(start, min(stop, side))

@@ -4,6 +4,8 @@ import torch
 
 from strokelens.errors import SettingsError
 
+_DIGITS = 4
+
 
 def device_named(text: str) -> torch.device:
     """`cpu`, the number of a GPU, or `auto`: the first GPU where there is one; `SettingsError` for what is not there.
@@ -16,7 +18,7 @@ def device_named(text: str) -> torch.device:
         return torch.device("cpu")
     if name == "auto":
         return torch.device("cuda", 0)
-    if not (name.isascii() and name.isdigit()):
+    if not (name.isascii() and name.isdigit() and len(name) <= _DIGITS):
         raise SettingsError(f"no device {text!r}; give auto, cpu, or the number of a GPU")
     if int(name) >= there:
         raise SettingsError(f"there is no GPU {name}; this machine has {there}; give auto, or cpu")

@@ -22,11 +22,18 @@ def load_encoders(
 ) -> None:
     """Fill each encoder with the weights; classifiers and whatever else is in them are left aside.
 
-    Those of a `Fusion` give each encoder its own, and one encoder's all of them. For scalar maps the three input
+    Those of a `Fusion` give each encoder its own, in order, and a sole encoder's all of them. A first layer that fits is
+    taken as it is. For scalar maps the three input
     channels of the first layer become one: their `sum` sees a value as a grey picture of it, their `mean` keeps the
     size of what comes out. Of several slices each has its equal part of them: the same slice again and again is seen as
-    that slice. Raises `SettingsError` when a tensor is lacking or has another shape.
+    that slice. Raises `SettingsError` when a tensor is lacking or has another shape, or the encoders are of other maps.
     """
+    theirs = len({name.split(".")[1] for name in weights if name.startswith("encoders.")})
+    if theirs > 1 and theirs != len(net.encoders):
+        raise SettingsError(
+            f"{source}: its network has {theirs} encoders, and this one {len(net.encoders)}, which would be of other "
+            "maps; give weights of one encoder (network.shared), or of a network of the same maps"
+        )
     for at, encoder in enumerate(net.encoders):
         assert isinstance(encoder, Vgg16)
         encoder.features.load_state_dict(_fitting(encoder, _of_encoder(weights, at), net.design, first, source))
@@ -48,7 +55,9 @@ def _fitting(
     lacking = next((name for name in wanted if name not in weights), None)
     if lacking is not None:
         raise SettingsError(f"{source} has no {_FEATURES}{lacking}; give VGG16's weights with torchvision's names")
-    fitting = {name: weights[name] for name in wanted} | {_FIRST: _first_layer(weights[_FIRST], design, first)}
+    fitting = {name: weights[name] for name in wanted} | {
+        _FIRST: _first_layer(weights[_FIRST], wanted[_FIRST].shape[1], design, first)
+    }
     for name, tensor in fitting.items():
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)}, where {tuple(wanted[name].shape)} is needed"
@@ -59,9 +68,9 @@ def _fitting(
 
 
 def _first_layer(
-    weight: Float[Tensor, "f c 3 3"], design: FusionDesign, first: Literal["sum", "mean"]
+    weight: Float[Tensor, "f c 3 3"], channels: int, design: FusionDesign, first: Literal["sum", "mean"]
 ) -> Float[Tensor, "f _ 3 3"]:
-    if design.fusion == "early":
+    if weight.shape[1] == channels or design.fusion == "early":
         return weight
     if design.colours == 1 and weight.shape[1] != 1:
         weight = weight.sum(1, keepdim=True) if first == "sum" else weight.mean(1, keepdim=True)

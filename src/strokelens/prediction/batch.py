@@ -99,9 +99,9 @@ class Plan:
         except OSError:
             return ""
 
-    def part_in_training(self, case_id: str) -> str:
-        """The part of the models' splits that a case of this name is in; of several models the worst."""
-        parts = [UNKNOWN if drawn is None else _part_of(drawn, case_id) for drawn in self.splits]
+    def part_in_training(self, *ids: str) -> str:
+        """The part of the models' splits that a case is in by one of its ids: its own, its person's; the worst of all."""
+        parts = [UNKNOWN if drawn is None else _part_of(drawn, each) for drawn in self.splits for each in ids]
         return min(parts, key=_WORST_FIRST.index)
 
 
@@ -174,7 +174,7 @@ def _predicted(entry: Entry, plan: Plan, out: Path, stage: Path, *, known: Done 
         return Done(entry.id, {}, failure=case.message, crashed=True)
     settle(folder.parent, out)
     shutil.rmtree(folder.parent)
-    volumes, part = volumes_of(case.segmentation), plan.part_in_training(entry.id)
+    volumes, part = volumes_of(case.segmentation), plan.part_in_training(entry.id, entry.person)
     flags = (*_seen_flags(part), *case.flags)
     return Done(entry.id, volumes, case.simulated, part_in_training=part, device=plan.device, flags=flags)
 

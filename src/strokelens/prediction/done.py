@@ -25,8 +25,6 @@ MASK: Final = "segmentation.nii.gz"
 
 UNKNOWN: Final = "unknown"
 
-_BLOCK = 1 << 20
-
 
 @dataclass(frozen=True)
 class Done:

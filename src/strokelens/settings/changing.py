@@ -52,5 +52,5 @@ def _value(text: str) -> object:
     """What JSON says it is, else the text itself."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

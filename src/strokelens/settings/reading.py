@@ -1,10 +1,11 @@
 """Settings from a file or a name; errors are one line that names the key, the value, and the nearest key there is."""
 
 import json
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -50,7 +51,7 @@ def read_settings(source: str) -> Settings:
     (('nihss',), 'Mdl_G_PmM')
     """
     path = Path(source)
-    if path.is_file():
+    if os.path.isfile(source):
         return parse_settings(_text(path), source)
     stem = path.name.removesuffix(".json")
     name = PUBLISHED.get(stem, stem)
@@ -66,7 +67,7 @@ def parse_settings(text: str, source: str) -> Settings:
     if is_theirs(text):
         raise SettingsError(f"{source} is of the first ancestor's own format, which is not read; {_instead(text)}")
     try:
-        told = json.loads(text)
+        told = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{source}: no JSON: {error}; a comma or a bracket may be lacking there") from error
     try:
@@ -126,3 +127,12 @@ def _parts(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for each in getattr(annotation, "__args__", ()) for model in _parts(each)]
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A part of settings; `ValueError` where it tells a name twice, of which one would be lost."""
+    told = dict(pairs)
+    if len(told) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is told twice")
+    return told

@@ -18,7 +18,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Part(BaseModel):
     """Frozen, strict, and without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Input(Part):
@@ -292,6 +294,15 @@ class Split(Part):
 
     test: Share = 0.2
     """Share of the persons that are kept to the end."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.file is None and (not self.validation or self.validation + self.test >= 1):
+            raise ValueError(
+                f"validation {self.validation:g} and test {self.test:g} leave nobody to train or to say when to stop; "
+                "give both some, and together less than 1"
+            )
+        return self
 
 
 class Settings(Part):

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from strokelens.cohorts.cohort import Cohort
+from strokelens.cohorts.folder import refusals
 from strokelens.errors import TrainingError
 from strokelens.model import MODEL, Card, Model, is_model, load_model, save_model
 from strokelens.networks.built import built
@@ -34,6 +35,7 @@ from strokelens.training.keeping import (
     Kept,
     Rate,
     Row,
+    check_checkpoint,
     read_rows,
     take_weights,
     write_history,
@@ -44,7 +46,7 @@ from strokelens.training.learner import VALIDATION_LOSS, Learner, Place, loss_of
 from strokelens.training.machine import Machine
 from strokelens.training.optimizers import optimizer_of
 from strokelens.training.parts import Parts, data_sha256, parts_of, split_of
-from strokelens.training.run import OTHER_DATA, Run, is_leader
+from strokelens.training.run import OTHER_DATA, PREPARED, Run, is_leader
 from strokelens.training.store import Refused
 
 DONE: Final = "done.json"
@@ -95,11 +97,14 @@ def train(
     machine = (machine or Machine()).chosen
     machine.check(settings)
     run = Run(out, settings, split_of(settings, cohort), told if is_leader() else _silent)
-    before = run.begin(resume=resume)
+    with refusals(out, out):
+        before = run.begin(resume=resume)
     if before.get("finished") and is_model(out):
         return _finished(run, cohort, before)
     net, pretrained = _begun(settings, run.told)
-    parts = parts_of(settings, run.drawn, cohort, cache=cache or out / "prepared", workers=workers, told=run.told)
+    with refusals(out, out):
+        out.mkdir(parents=True, exist_ok=True)
+    parts = parts_of(settings, run.drawn, cohort, cache=cache or out / PREPARED, workers=workers, told=run.told)
     run.check(before, data_sha256=parts.sha256, pretrained_sha256=pretrained, machine=machine.facts)
     facts = _facts(parts, pretrained, before.get("machine", machine.facts))
     run.mark(**facts, finished=False)
@@ -234,6 +239,8 @@ def _trainer(run: Run, machine: Machine, learner: Learner, keep: Keep) -> Traine
 
 def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:
     """Let Lightning train; its checkpoint is read without unpickling more than numbers. Ctrl-C stays Ctrl-C."""
+    if checkpoint is not None:
+        check_checkpoint(checkpoint)
     before = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)

@@ -3,18 +3,24 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, isnan, nan
 from pathlib import Path
+from pickle import UnpicklingError
 from time import perf_counter
 from typing import Any, Final
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from strokelens.cohorts.encode import write_json
+from strokelens.errors import TrainingError
 from strokelens.settings.schema import Schedule
 from strokelens.training.learner import VALIDATION_LOSS, Learner
 from strokelens.training.optimizers import Scheduler, scheduler_of, stepped
@@ -121,7 +127,7 @@ class Keep(Checkpoint):
         part = self._kept.folder / f".{LAST}"
         trainer.save_checkpoint(part)  # every process takes part
         if trainer.is_global_zero:
-            part.replace(self._kept.folder / LAST)
+            _settle(part, self._kept.folder / LAST)
 
     def state_dict(self) -> dict[str, Any]:
         """What goes into the checkpoint."""
@@ -151,12 +157,37 @@ def write_weights(learner: Learner, path: Path) -> None:
     """The network's weights, whole or not at all."""
     part = path.with_name(f".{path.name}")
     save_file({name: tensor.contiguous() for name, tensor in learner.net.state_dict().items()}, part)
-    part.replace(path)
+    _settle(part, path)
 
 
 def take_weights(learner: Learner, path: Path) -> None:
-    """Give the network the weights of a file that `write_weights` made."""
-    learner.net.load_state_dict(load_file(path))
+    """Give the network the weights of a file that `write_weights` made; `TrainingError` where it is damaged."""
+    with _whole(path):
+        learner.net.load_state_dict(load_file(path))
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise `TrainingError` when a checkpoint is damaged; only numbers are read of it."""
+    with _whole(path):
+        torch.load(path, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """What shows that a file of a stage is damaged becomes a `TrainingError`."""
+    try:
+        yield
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} is damaged; remove {path.parent} to begin that stage anew, or give another folder"
+        ) from error
+
+
+def _settle(part: Path, path: Path) -> None:
+    """Give a file its name once the disk has all of it, so that what is there is whole after a loss of power, too."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def write_history(path: Path, rows: tuple[Row, ...]) -> None:
@@ -180,9 +211,10 @@ def write_rows(path: Path, rows: tuple[Row, ...]) -> None:
 
 
 def read_rows(path: Path) -> tuple[Row, ...]:
-    """The history that `write_rows` wrote."""
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return tuple({name: nan if value is None else value for name, value in row.items()} for row in rows)
+    """The history that `write_rows` wrote; `TrainingError` where it is damaged."""
+    with _whole(path):
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return tuple({name: nan if value is None else value for name, value in row.items()} for row in rows)
 
 
 def _lacks(value: str | float) -> bool:

@@ -6,10 +6,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.data import DataLoader
 
 from strokelens.augment import apply
@@ -30,6 +31,8 @@ VALIDATION_LOSS = "validation_loss"
 """What decides when to stop, and which weights are the best."""
 
 _CHANCE = 3
+_SURE = 20.0
+"""How much likelier the background's logit is where nothing is shown: all others have 2e-9 together."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Place:
 class Learner(LightningModule):
     """One stage of a training.
 
-    On a CPU the part of a batch that shows nothing is cut off, which changes the loss by what the background outside of
-    the head adds to it. `legacy` computes it all, and so does `norm: batch`, whose means are of all that is computed.
+    On a CPU the part of a batch that shows nothing is not computed, but for a margin, and counts as background that is
+    sure. `legacy` computes it all, and so does `norm: batch`, whose means are of all that is computed.
     """
 
     run: Callable[..., Tensor]
@@ -108,9 +111,7 @@ class Learner(LightningModule):
         settings = self.settings
         torch.manual_seed(_seed(settings.training.seed, self.epoch, number, self.global_rank))  # of dropout
         images, labels = apply(unit(batch.x), batch.y, batch.changes, maps=len(settings.input.maps))
-        losses = self.loss(*self._answered(images, labels, batch))
-        if settings.loss.sample_weights == "severity":
-            losses = losses * severity(labels.long(), settings.class_weights, batch.sixfold)
+        losses = self._weighted(self.loss(self._answered(images, batch), labels.long()), labels, batch.sixfold)
         loss = losses.mean() + self._penalty()
         self._watch(loss, batch, number, self.train_slices)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
@@ -124,10 +125,8 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: Batch, number: int) -> None:
         """The loss of a batch as it is, and what its classes have in common with the truth."""
-        logits, labels = self._answered(unit(batch.x), batch.y, batch)
-        losses = self.loss(logits, labels)
-        if self.settings.loss.sample_weights == "severity":
-            losses = losses * severity(labels, self.settings.class_weights, torch.zeros_like(batch.sixfold))
+        logits, labels = self._answered(unit(batch.x), batch), batch.y.long()
+        losses = self._weighted(self.loss(logits, labels), labels, torch.zeros_like(batch.sixfold))
         loss = losses.mean() + (self._penalty() if self.settings.legacy else 0)
         self._watch(loss, batch, number, self.validation_slices)
         self.log(VALIDATION_LOSS, loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
@@ -136,24 +135,33 @@ class Learner(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Dice of each class but the background, over all voxels of those who validate."""
         self._check()
-        counts = self.trainer.strategy.reduce(torch.stack(self._sums).sum(0), reduce_op="sum")
+        nobody = torch.zeros(3, len(self.scheme), dtype=torch.int64, device=self.device)  # a process may have no slice
+        counts = self.trainer.strategy.reduce(torch.stack([nobody, *self._sums]).sum(0), reduce_op="sum")
         self._sums.clear()
         both, truth, found = cast(Tensor, counts).unbind()
         for label, name in enumerate(self.scheme.names):
             if label:
                 self.log(f"validation_dice_{name}", 2 * both[label] / (truth[label] + found[label]), sync_dist=False)
 
-    def _answered(self, images: Tensor, labels: UInt8[Tensor, "b i j"], batch: Batch) -> tuple[Tensor, Tensor]:
-        """The logits in float32, and the labels, of the part of the images that shows anything."""
-        corner = None
+    def _answered(self, images: Float[Tensor, "b c s s"], batch: Batch) -> Float[Tensor, "b n s s"]:
+        """The logits in float32; on a CPU those of what shows something are computed, and the others are sure."""
+        side, box = images.shape[-1], None
         if images.device.type == "cpu" and not self._whole:
-            box = Box.around((images != 0).any(1).any(0).numpy(), margin=0)
-            corner = box.corner(images.shape[-1])
-            images, labels = images[..., box.i, box.j], labels[..., box.i, box.j]
+            box = Box.around((images != 0).any(1).any(0).numpy())
+            images = images[..., box.i, box.j]
         images = standardised(images, form=self.settings.input.form, legacy=self.settings.legacy)
         values, known = (batch.values, batch.known) if self.settings.input.clinical else (None, None)
-        logits = self.run(images.contiguous(memory_format=torch.channels_last), values, known, corner=corner)
-        return logits.float(), labels.long()
+        corner = None if box is None else box.corner(side)
+        logits = self.run(images.contiguous(memory_format=torch.channels_last), values, known, corner=corner).float()
+        return logits if box is None else _among_background(logits, box, side)
+
+    def _weighted(
+        self, losses: Float[Tensor, "b"], labels: Shaped[Tensor, "b s s"], sixfold: Bool[Tensor, "b"]
+    ) -> Float[Tensor, "b"]:
+        """The losses, times the severity of each sample where the settings want that."""
+        if self.settings.loss.sample_weights == "none":
+            return losses
+        return losses * severity(labels.long(), self.settings.class_weights, sixfold)
 
     @property
     def _whole(self) -> bool:
@@ -220,6 +228,12 @@ def loss_of(settings: Settings) -> Loss:
     told = {"alpha": settings.loss.alpha, "gamma": settings.loss.gamma}
     options = {name: value for name, value in told.items() if value is not None}
     return loss_named(settings.loss.name, settings.class_weights, **options)
+
+
+def _among_background(logits: Float[Tensor, "b n i j"], box: Box, side: int) -> Float[Tensor, "b n s s"]:
+    """The logits in their place in slices of so many pixels a side, which are background elsewhere."""
+    around = (box.j.start, side - box.j.stop, box.i.start, side - box.i.stop)
+    return torch.cat([pad(logits[:, :1], around, value=_SURE), pad(logits[:, 1:], around)], 1)
 
 
 def _counts(found: Tensor, labels: Tensor, classes: int) -> Int[Tensor, "3 n"]:

@@ -104,7 +104,7 @@ def parts_of(
             [case for case in cases if isinstance(case, Prepared)],
             lesion=scheme_of(settings).names.index(_first_lesion(settings)),
             tile=settings.input.tile,
-            step=settings.input.step,
+            step=settings.input.step if part == TRAIN else settings.input.tile,  # of those who validate each pixel once
             around=settings.input.slices,
             maps=len(settings.input.maps),
         )

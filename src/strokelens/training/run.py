@@ -31,8 +31,17 @@ SPLIT: Final = "split.json"
 FORMAT: Final = "strokelens run 2"
 OTHER_DATA: Final = "{} was trained on other data; give the cohort as it was, or another folder"
 
+_TOLD: Final = ("data_sha256", "pretrained_sha256", "refused", "settings")
+"""What every run tells of itself."""
+
 _NO_MATTER: Final = ("workers",)
 """Of `training`: what changes nothing but the pace."""
+
+PREPARED: Final = "prepared"
+"""The folder of a run that holds its cases as the network sees them."""
+
+_MAY_BE_THERE: Final = (PREPARED, f".{RUN}", f".{SPLIT}")
+"""What a run that was ended before it was marked leaves."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,15 +75,18 @@ class Run:
         Raises `TrainingError` when it holds a run that is not to be gone on with, or one of other settings or split.
         """
         if not (self.folder / RUN).is_file():
+            self._check_free()
             return {}
         if not resume and self.leads:
             raise TrainingError(f"{self.folder} holds a run; give --resume to go on with it, or another folder")
         told = read_json(self.folder / RUN, what="run")
         if not isinstance(told, dict) or told.get("format") != FORMAT:
             raise TrainingError(f"{self.folder / RUN} is no run by strokelens; give another folder")
+        if any(name not in told for name in _TOLD):
+            raise TrainingError(f"{self.folder / RUN} is no whole run; give another folder")
         mine, theirs = (
             _what_matters(self.settings.model_dump(mode="json")),
-            _what_matters(_today(told.get("settings", {}))),
+            _what_matters(_today(told["settings"])),
         )
         other = next((name for name in mine if mine[name] != theirs.get(name)), None)
         if other is not None:
@@ -85,6 +97,16 @@ class Run:
         if split.is_file() and read_json(split, what="split") != json.loads(json.dumps(content_of(self.drawn))):
             raise TrainingError(f"{self.folder} was begun with another split; give that in it, or another folder")
         return told
+
+    def _check_free(self) -> None:
+        """Raise `TrainingError` where a new run would write among what is not its own."""
+        if not self.leads or not self.folder.exists():
+            return
+        if not self.folder.is_dir():
+            raise TrainingError(f"{self.folder} is a file; give a folder")
+        found = next((each.name for each in sorted(self.folder.iterdir()) if each.name not in _MAY_BE_THERE), None)
+        if found is not None:
+            raise TrainingError(f"{self.folder} holds {found} and no run; give a new or an empty folder")
 
     def check(
         self,

@@ -206,6 +206,8 @@ class Balanced(Sampler[Draw]):
         rng = np.random.default_rng([self._seed, _ORDER, epoch])
         total = len(self._with) + len(self._without)
         wanted = len(self._with) if self._share is None else round(self._share * total)
+        if self._share:
+            wanted = max(1, wanted)
         if not (len(self._with) and len(self._without)):
             wanted = len(self._with)
         drawn = np.concatenate([_rounds(self._with, wanted, rng), _rounds(self._without, total - wanted, rng)])

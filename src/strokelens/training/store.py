@@ -7,6 +7,7 @@ written last. Nothing in them is ever unpickled. What has changed has another ke
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -28,9 +29,10 @@ from strokelens.processes import how_many, in_order
 FORMAT: Final = "strokelens prepared 3"
 """Part of every key: another way to prepare makes other keys."""
 
-_BLOCK = 1 << 20
 _ORPHANED_S = 86_400
 """No file takes a day to write."""
+_PART: Final = re.compile(r"\.[0-9a-f]{32}\.(?:[xy]\.\d+\.npy|\d+\.json)")
+"""What a file of the store is called while it is written; whatever else is in the folder is somebody's."""
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ def _whole(entry: Entry, recipe: Recipe, folder: Path, key: str) -> Prepared | R
     """The stored case; one whose files are lacking or torn is prepared anew."""
     try:
         return _opened(entry, recipe, folder, key)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         logger.warning("%s: what is stored of it cannot be read (%s); it is prepared anew", entry.id, error)
     again = _stored((entry, recipe, folder, key))
     return _opened(entry, recipe, folder, again) if isinstance(again, str) else again
@@ -92,7 +94,7 @@ def _remove_orphans(folder: Path) -> None:
     """Remove parts of files that nobody can be writing any more, left by processes that were killed."""
     for part in folder.glob(".*"):
         with suppress(OSError):
-            if part.is_file() and time() - part.stat().st_mtime > _ORPHANED_S:
+            if _PART.fullmatch(part.name) and part.is_file() and time() - part.stat().st_mtime > _ORPHANED_S:
                 part.unlink()
 
 
