@@ -138,7 +138,7 @@ LINES = [
     (("cpu", "Baseline", "-t", "512", "-dim", "256"), "input: tile 512 is no multiple of 32 up to 256"),
     (("cpu", "Baseline", "-dim", "20"), "input.size: input should be greater than or equal to 32; it is 20"),
     (("cpu", "Baseline", "-c", "2", "-w", "1", "2", "3"), "3 class_weights for 2 classes"),
-    (("cpu", "Baseline", "-w", "-1", "2", "3"), "loss.class_weights.0: input should be greater than or equal to 0"),
+    (("cpu", "Baseline", "-w", "-1", "2", "3"), "loss.class_weights.0: input should be a finite number"),
     (("cpu", "Baseline", "-w", "nan", "2", "3"), "loss.class_weights.0: input should be greater than or equal to 0"),
     (("cpu", "Baseline", "-c", "5"), "invalid choice: 5"),
     (("cpu", "Baseline", "-j"), "Baseline has one stage; take one with more, such as Mdl_G_Pm, or leave -j out"),

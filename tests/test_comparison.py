@@ -12,7 +12,7 @@ from strokelens import comparison as comparison_module
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.splits import Split, write_split
 from strokelens.comparison import Comparison, compare
-from strokelens.errors import CohortError, SettingsError
+from strokelens.errors import CohortError, OutputError, SettingsError
 from strokelens.perfusion.thresholds import rule_named
 from strokelens.settings.changing import changed
 from strokelens.settings.reading import bundled_names, read_settings
@@ -116,6 +116,50 @@ def test_a_rule_judges_again_what_it_judged_otherwise(
     assert run("compare", *WORDS, "--data", folder, "--split", split, "-o", out, "--json").code == 0
     assert {path for path, when in kept(out).items() if when != before[path]} == set(stale.parent.iterdir())
     assert json.loads(stale.read_text()) == told
+
+
+def test_predictions_of_another_version_are_made_anew(
+    first: Answer, run: Run, folder: Path, split: Path, out: Path
+) -> None:
+    assert first.code == 0
+    path = out / "predictions" / "Baseline" / "predictions.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"recipe": told["recipe"] | {"software": "strokelens 0.0.1"}}))
+    assert run("compare", *WORDS, "--data", folder, "--split", split, "-o", out, "--json").code == 0
+    assert json.loads(path.read_text())["recipe"] == told["recipe"]
+
+
+def test_a_mask_by_a_rule_of_a_case_that_can_no_longer_be_read_does_not_stay(
+    first: Answer, as_a_user: AsAUser, folder: Path, split: Path, out: Path, tmp_path: Path
+) -> None:
+    assert first.code == 0
+    hospital, place = tmp_path / "hospital", tmp_path / "out"
+    shutil.copytree(folder, hospital)
+    shutil.copytree(out, place)
+    case = json.loads(split.read_text())["parts"]["test"][0]
+    for picture in hospital.glob(f"patients/{case}/*/TMAX/*.png"):
+        picture.write_bytes(b"torn")
+    comparison = Comparison(
+        [small("Baseline", f'split.file="{split}"')], open_cohort(hospital), place,
+        rules=[rule_named("rapid")], machine=CPU, workers=1,
+    )  # fmt: skip
+    with as_a_user():
+        found = compare(comparison)
+    assert found is not None
+    assert not (place / "rules" / "rapid" / case).exists()
+
+
+def test_a_folder_of_something_else_is_refused_and_stays(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "predictions.json").write_text("{}")
+    for out, message in ((tmp_path, r"holds predictions\.json, which is of no comparison"), (folder, "must stay")):
+        with pytest.raises(OutputError, match=message):
+            Comparison([small("Baseline")], open_cohort(folder), out, machine=CPU)
+
+
+def test_a_map_that_nobody_has_is_told_before_anything_is_trained(folder: Path, tmp_path: Path) -> None:
+    settings = [small("Baseline"), small("Mdl_U_Pm", 'input.maps=["CBF","MTTT"]')]
+    with pytest.raises(SettingsError, match=r"Mdl_U_Pm: no case of .* has MTTT"):
+        Comparison(settings, open_cohort(folder), tmp_path / "out", machine=CPU)
 
 
 def test_a_rule_that_lacks_its_maps_is_told_once_and_left_out_of_all_parts(

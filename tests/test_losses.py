@@ -209,7 +209,15 @@ def test_severity_is_the_mean_weight_of_a_slices_voxels_and_lesions_count_sixfol
 
 
 def test_severity_of_four_and_of_two_classes_takes_the_lesions_alone_sixfold() -> None:
-    """Four: (0 + 0.1 + 6·50 + 6·440) / 4; two: (0.1 + 6·1) / 2."""
+    """Four, brain as background: (0 + 0 + 6·50 + 6·440) / 4; two: (0.1 + 6·1) / 2."""
     four = severity(torch.tensor([[0, 1, 2, 3]]), (0.0, 0.1, 50.0, 440.0), torch.tensor([True]))
     two = severity(torch.tensor([[0, 1]]), (0.1, 1.0), torch.tensor([True]))
-    assert (four.item(), two.item()) == pytest.approx((735.025, 3.05))
+    assert (four.item(), two.item()) == pytest.approx((735.0, 3.05))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_the_focal_loss_has_a_finite_slope_where_a_class_is_sure(gamma: float) -> None:
+    logits = torch.tensor([[[30.0], [0.0], [0.0]]], requires_grad=True)
+    loss_named("focal", (1, 1, 1), gamma=gamma)(logits, torch.tensor([[0]])).sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

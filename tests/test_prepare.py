@@ -262,3 +262,17 @@ def test_a_pixel_of_a_network_has_an_edge_in_mm() -> None:
     affine = np.diag([0.5, 0.5, 5.0, 1.0])
     assert Frame.of(Grid((200, 180, 3), affine), 256).pixel_mm == 0.5
     assert Frame.of(Grid((200, 180, 3), affine), 64).pixel_mm == 2.0
+
+
+def test_a_channel_without_a_scale_is_refused_in_its_unit() -> None:
+    case = _case(DWI=np.full(SHAPE, 900.0, np.float32))
+    with pytest.raises(CaseError, match=r"DWI has no scale of its own, .* set input\.form to robust"):
+        prepare(case, Recipe(("DWI",), CORE_PENUMBRA, size=20))
+
+
+def test_air_is_no_part_of_the_heads_median() -> None:
+    flow, wide = np.zeros(SHAPE, np.float32), np.full(SHAPE, 30.0, np.float32)
+    flow[8:12, 8:12] = 50.0
+    recipe = Recipe(("CBF", "MIP"), CORE_PENUMBRA, form="relative", size=20)
+    shown = scaled(prepare(_case(CBF=flow, MIP=wide), recipe).x)[:, 0]
+    assert sorted(set(shown.ravel().tolist())) == [0.0, 1.0]

@@ -199,3 +199,22 @@ def test_the_cache_is_where_the_system_wants_it(monkeypatch: pytest.MonkeyPatch)
     assert cache_folder() == Path("/var/cache/me/strokelens")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "strokelens"
+
+
+@pytest.mark.parametrize("fusion", ["early", "late", "slow"])
+@pytest.mark.parametrize(("colours", "slices"), [(1, 1), (3, 1), (1, 3), (3, 3)])
+def test_a_network_gives_another_of_its_design_all_of_its_encoders(fusion: str, colours: int, slices: int) -> None:
+    design = FusionDesign(("CBF", "Tmax"), colours=colours, slices=slices, width=1 / 32, fusion=fusion)  # type: ignore[arg-type]
+    one, other = Fusion(design), Fusion(design)
+    load_encoders(other, one.state_dict())
+    for mine, theirs in zip(one.encoders.parameters(), other.encoders.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_encoders_of_more_or_fewer_maps_are_refused() -> None:
+    four, five = (Fusion(FusionDesign(tuple("abcde"[:n]), width=1 / 32)) for n in (4, 5))
+    with pytest.raises(SettingsError, match="its network has 4 encoders, and this one 5, which would be of other maps"):
+        load_encoders(five, four.state_dict())
+    sole = Fusion(FusionDesign(shared=True, width=1 / 32))
+    load_encoders(five, sole.state_dict())
+    assert torch.equal(five.encoders[4].features[0].weight, sole.encoders[0].features[0].weight)  # type: ignore[index,union-attr]

@@ -14,7 +14,7 @@ GRID = radiological_grid((4, 2, 1), (1.0, 1.0, 5.0))
 @pytest.mark.parametrize(
     ("scheme", "inside", "outside"),
     [
-        (CORE_PENUMBRA, [85, 127, 255], [0, 42, 170]),
+        (CORE_PENUMBRA, [85, 128, 255], [0, 42, 170]),
         (CORE_PENUMBRA_BRAIN, [85, 85, 170, 255], [0, 0, 85, 170]),
         (CORE_ONLY, [85, 255], [0, 170]),
     ],

@@ -189,7 +189,8 @@ def test_an_epoch_has_its_share_of_lesions_and_its_own_order(
     assert drawn == numbers(sampler)
     counts = Counter(drawn)
     if marked.any() and not marked.all():
-        assert sum(counts[at] for at in np.flatnonzero(marked).tolist()) == round(share * len(lesions))
+        wanted = max(1, round(share * len(lesions))) if share else 0
+        assert sum(counts[at] for at in np.flatnonzero(marked).tolist()) == wanted
         for kind in (marked, ~marked):
             times = [counts[at] for at in np.flatnonzero(kind).tolist()]
             assert max(times) - min(times) <= 1
@@ -274,23 +275,23 @@ def _case(x: np.ndarray, y: np.ndarray) -> Prepared:
 
 
 @pytest.mark.parametrize("name", ["x.npy", "y.npy", "json"])
-@pytest.mark.parametrize("torn", [True, False], ids=["torn", "lacking"])
+@pytest.mark.parametrize("torn", [50, 0, None], ids=["torn", "empty", "lacking"])
 def test_a_stored_case_whose_files_are_torn_or_lacking_is_prepared_anew(
-    cohort: Cohort, tmp_path: Path, name: str, torn: bool, caplog: pytest.LogCaptureFixture
+    cohort: Cohort, tmp_path: Path, name: str, torn: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     entries = list(cohort)[:1]
     (before,) = prepared(entries, VALUES, tmp_path, workers=1)
     assert isinstance(before, Prepared)
     expected = np.array(before.x)
     file = tmp_path / f"{before.key}.{name}"
-    if torn:
-        file.write_bytes(file.read_bytes()[:50])
+    if torn is not None:
+        file.write_bytes(file.read_bytes()[:torn])
     else:
         file.unlink()
     (after,) = prepared(entries, VALUES, tmp_path, workers=1)
     assert isinstance(after, Prepared)
     assert np.array_equal(after.x, expected)
-    assert caplog.messages == [] if name == "json" and not torn else "it is prepared anew" in caplog.text
+    assert caplog.messages == [] if name == "json" and torn is None else "it is prepared anew" in caplog.text
 
 
 def test_parts_of_files_are_removed_a_day_after(cohort: Cohort, tmp_path: Path) -> None:

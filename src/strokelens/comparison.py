@@ -18,7 +18,7 @@ from strokelens import __version__
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.digest import digest_of
 from strokelens.cohorts.encode import write_segmentation
-from strokelens.cohorts.folder import new_folder
+from strokelens.cohorts.folder import check_apart, new_folder
 from strokelens.cohorts.predictions import Predictions, find_predictions
 from strokelens.cohorts.splits import TEST, Split, cases_of
 from strokelens.errors import CohortError, OutputError, SettingsError, StrokelensError
@@ -37,11 +37,14 @@ from strokelens.processes import how_many, in_order
 from strokelens.settings.schema import Settings
 from strokelens.training.course import Trained, train
 from strokelens.training.machine import Machine
-from strokelens.training.parts import split_of
+from strokelens.training.parts import check_maps, split_of
 from strokelens.training.run import is_leader
 
 TABLES: Final = "tables"
 """The folder of the evaluation; `runs` and `predictions` are beside it, with a folder for each setting."""
+
+_OURS = (TABLES, "runs", "predictions", "rules", "prepared", "few.json", ".few.json")
+"""What a comparison, or the first ancestor's command, writes."""
 
 _MARK, _MASK = "segmentation.json", "segmentation.nii.gz"
 
@@ -52,8 +55,9 @@ logger = logging.getLogger(__name__)
 class Comparison:
     """What is compared on which cohort, in the folder `out`.
 
-    `parts` are the parts of the split that are predicted and scored. Raises `SettingsError` at birth when two have one
-    name, patients would not be the same, or the machine cannot compute one of them.
+    `parts` are the parts of the split that are predicted and scored. At birth raises `SettingsError` when two have one
+    name, patients would not be the same, a map is lacking, or the machine cannot compute one of them, and `OutputError`
+    when `out` is somebody else's.
     """
 
     settings: Sequence[Settings]
@@ -81,6 +85,17 @@ class Comparison:
             )
         for each in self.settings:
             (self.machine or Machine()).check(each)
+            check_maps(each, self.cohort)
+        self._check_out()
+
+    def _check_out(self) -> None:
+        """Raise `OutputError` unless the folder is apart from the cohort, and new, empty or that of a comparison."""
+        check_apart(self.out, self.cohort.folder)
+        if not self.out.is_dir():
+            return
+        found = next((each.name for each in sorted(self.out.iterdir()) if each.name not in _OURS), None)
+        if found is not None:
+            raise OutputError(f"{self.out} holds {found}, which is of no comparison; give a new or an empty folder")
 
     @property
     def drawn(self) -> Split:

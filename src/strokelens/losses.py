@@ -162,12 +162,14 @@ def loss_named(name: str, weights: Sequence[float], **options: float) -> Loss:
 def severity(labels: Labels, weights: Sequence[float], sixfold: Bool[Tensor, "b"]) -> PerSample:
     """The ancestor's weight of each sample: the mean over its voxels of their class's, where `sixfold` of lesions × 6.
 
-    Lesions are the two last classes, or of two the last. A slice without one has hardly any weight.
+    Lesions are the two last classes, or of two the last; all others have the first one's weight. A slice without a
+    lesion has hardly any weight.
 
     >>> severity(torch.tensor([[0, 0, 1, 2]]), (0.1, 50, 440), torch.tensor([True])).item()
     735.049...
     """
     table = torch.tensor(weights, device=labels.device)
+    table[: max(1, len(weights) - 2)] = weights[0]
     lesion = torch.arange(len(weights), device=labels.device) >= max(1, len(weights) - 2)
     tables = torch.stack([table, torch.where(lesion, 6 * table, table)])
     found: PerSample = tables[sixfold.long().view(-1, *[1] * (labels.ndim - 1)), labels.long()].flatten(1).mean(1)

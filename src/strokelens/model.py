@@ -134,6 +134,7 @@ def save_model(model: Model, folder: Path) -> None:
         "labels": dict(enumerate(model.scheme.names)),
         "channels": list(model.settings.input.maps),
         **asdict(model.card),
+        "weights_sha256": weights_sha256_of(folder / WEIGHTS),
         "settings": model.settings.model_dump(mode="json"),
     }
     part = folder / f".{CARD}"
@@ -155,7 +156,11 @@ def load_model(path: Path) -> Model:
         raise FileError(_NO_MODEL.format(folder))
     settings = parse_settings(json.dumps(told.get("settings")), str(folder / CARD))
     card = _card(told, folder)
-    return Model(_loaded(settings, folder / WEIGHTS), settings, card)
+    net = _loaded(settings, folder / WEIGHTS)
+    known = told.get("weights_sha256")  # a card of an earlier version has none
+    if known is not None and known != weights_sha256_of(folder / WEIGHTS):
+        raise FileError(_UNFIT.format(folder / WEIGHTS, "its SHA-256 is another"))
+    return Model(net, settings, card)
 
 
 def _loaded(settings: Settings, path: Path) -> Fusion:
@@ -189,7 +194,12 @@ def _check_shapes(found: Mapping[str, list[int]], wanted: Mapping[str, list[int]
 
 def weights_sha256(path: Path) -> str:
     """The SHA-256 of the file of a model's weights, as `sha256sum` tells it; `FileError` where there is no model."""
-    with (_folder(path) / WEIGHTS).open("rb") as file:
+    return weights_sha256_of(_folder(path) / WEIGHTS)
+
+
+def weights_sha256_of(path: Path) -> str:
+    """The SHA-256 of a file of weights."""
+    with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 

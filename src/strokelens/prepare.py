@@ -249,9 +249,9 @@ def _by_top(values: Volume, name: str) -> Volume:
 
 def _relative(values: Volume, name: str) -> Volume:
     """Flow, volume and transit time as a share of the head's median, arrival as later than it, others by their tops."""
-    if name not in (*_SHARES, *_ARRIVALS) or np.isnan(values).all():
+    if name not in (*_SHARES, *_ARRIVALS) or not np.nan_to_num(values).any():
         return _by_top(values, name)
-    median = np.float32(np.nanmedian(values))
+    median = np.float32(np.median(values[np.isfinite(values) & (values != 0)]))  # 0 is air, and no value
     if name in _ARRIVALS:
         return (values - median) / np.float32(LATE_S)
     if median <= 0:

@@ -62,8 +62,8 @@ def fetched(url: str = URL) -> Path:
     path = cache_folder() / name
     if path.is_file():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, delete=False) as part:
             try:
                 with urlopen(url, timeout=_TIMEOUT_S) as answer:

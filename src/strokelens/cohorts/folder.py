@@ -29,7 +29,17 @@ PREDICTED = "predictions.json"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NOWHERE = {errno.ENOENT, errno.EINVAL}
-_OURS = {*_FULL, *_REFUSED, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV}
+_OURS = {
+    *_FULL,
+    *_REFUSED,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.ENOTEMPTY,
+    errno.EBUSY,
+    errno.EXDEV,
+    errno.ENOTDIR,
+}
 _MARKER_BYTES = 16 << 20
 
 

@@ -22,7 +22,7 @@ def load_encoders(
 ) -> None:
     """Fill each encoder with the weights; classifiers and whatever else is in them are left aside.
 
-    Those of a `Fusion` give each encoder its own, in order, and a sole encoder's all of them. A first layer that fits is
+    Those of a `Fusion` give each encoder its own, in order, and a sole one all of them. A first layer that fits is
     taken as it is. For scalar maps the three input
     channels of the first layer become one: their `sum` sees a value as a grey picture of it, their `mean` keeps the
     size of what comes out. Of several slices each has its equal part of them: the same slice again and again is seen as

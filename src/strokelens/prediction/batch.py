@@ -15,7 +15,7 @@ from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.folder import PREDICTED, alone_in, clear, hidden, refusals, settle
 from strokelens.cohorts.splits import TEST, TRAIN, VALIDATION, Split, read_split
 from strokelens.crashes import Crash, attempt
-from strokelens.errors import CaseError, OutputError, StrokelensError
+from strokelens.errors import CaseError, OutputError, SettingsError, StrokelensError
 from strokelens.flags import RESEARCH_USE, Flag
 from strokelens.model import CARD, MODEL, Model, load_model, weights_sha256
 from strokelens.networks.devices import device_named
@@ -60,6 +60,11 @@ class Plan:
         with computing():
             models = tuple(load_model(path).on(place) for path in paths)
         check_alike(models)
+        still = next((each for each in models if not each.settings.network.dropout), None)
+        if how.dropout_samples and still is not None:
+            raise SettingsError(
+                f"{still.name} was trained without dropout, so its samples are one; leave --dropout out"
+            )
         splits = tuple(_split_beside(path, model) for path, model in zip(paths, models, strict=True))
         return cls(models, tuple(weights_sha256(path) for path in paths), how, outputs, splits)
 
@@ -100,7 +105,7 @@ class Plan:
             return ""
 
     def part_in_training(self, *ids: str) -> str:
-        """The part of the models' splits that a case is in by one of its ids: its own, its person's; the worst of all."""
+        """The part of the models' splits that a case is in by its own id or its person's; the worst of all."""
         parts = [UNKNOWN if drawn is None else _part_of(drawn, each) for drawn in self.splits for each in ids]
         return min(parts, key=_WORST_FIRST.index)
 

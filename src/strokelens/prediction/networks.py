@@ -47,6 +47,8 @@ class How:
     doubts: bool = True
 
 
+_SMALLER: Final = "give a smaller --batch, or --device cpu on a machine with more"
+
 _NO_ROOM: Final = ("DefaultCPUAllocator", "not enough memory", "out of memory", "can't allocate memory")
 """How torch tells that there is no memory, where it raises no error of its own for it."""
 
@@ -156,14 +158,13 @@ def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 @contextmanager
-def computing() -> Iterator[None]:
+def computing(cure: str = _SMALLER) -> Iterator[None]:
     """Want of memory, and a device that fails, become a `SettingsError` that tells the cure."""
     try:
         yield
     except RuntimeError as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         if isinstance(error, torch.OutOfMemoryError) or any(each in str(error) for each in _NO_ROOM):
-            cure = "give a smaller --batch, or --device cpu on a machine with more"
             raise SettingsError(f"there is no memory left for the network ({first}); {cure}") from error
         if isinstance(error, torch.AcceleratorError):
             raise SettingsError(f"the device cannot compute the network ({first}); give --device cpu") from error

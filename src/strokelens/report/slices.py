@@ -35,11 +35,11 @@ def grey_slices(segmentation: Segmentation) -> list[Grey]:
 def ancestor_slices(segmentation: Segmentation, brain: Mask) -> list[Grey]:
     """The classes as the ancestor coded them: class · 255 / (classes − 1), 85 more in the brain, 85 less in a lesion.
 
-    Of three classes these are 85, 127 and 255 in the brain, and 0, 42 and 170 outside of it.
+    Of three classes these are 85, 128 and 255 in the brain, and 0, 42 and 170 outside of it: halves become even.
     """
     level = segmentation.labels * (255 / (len(segmentation.scheme) - 1))
     coded = level + _ADDED * brain.astype(np.float64) - _ADDED * (level > 0)
-    return slices(segmentation, coded.astype(np.uint8))
+    return slices(segmentation, np.rint(coded).astype(np.uint8))
 
 
 def backdrop_slices(segmentation: Segmentation, values: Volume) -> list[Grey]:

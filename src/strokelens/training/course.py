@@ -17,12 +17,13 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from strokelens.cohorts.cohort import Cohort
-from strokelens.cohorts.folder import refusals
+from strokelens.cohorts.folder import check_apart, refusals
 from strokelens.errors import TrainingError
 from strokelens.model import MODEL, Card, Model, is_model, load_model, save_model
 from strokelens.networks.built import built
 from strokelens.networks.fusion import Fusion
 from strokelens.networks.pretrained import load_encoders
+from strokelens.prediction.networks import computing
 from strokelens.pretrained import read_weights
 from strokelens.report.history import write_history_figure
 from strokelens.settings.schema import Settings
@@ -45,7 +46,7 @@ from strokelens.training.keeping import (
 from strokelens.training.learner import VALIDATION_LOSS, Learner, Place, loss_of
 from strokelens.training.machine import Machine
 from strokelens.training.optimizers import optimizer_of
-from strokelens.training.parts import Parts, data_sha256, parts_of, split_of
+from strokelens.training.parts import Parts, check_maps, data_sha256, parts_of, split_of
 from strokelens.training.run import OTHER_DATA, PREPARED, Run, is_leader
 from strokelens.training.store import Refused
 
@@ -96,6 +97,8 @@ def train(
     """
     machine = (machine or Machine()).chosen
     machine.check(settings)
+    check_maps(settings, cohort)
+    check_apart(out, cohort.folder)
     run = Run(out, settings, split_of(settings, cohort), told if is_leader() else _silent)
     with refusals(out, out):
         before = run.begin(resume=resume)
@@ -243,7 +246,8 @@ def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:
         check_checkpoint(checkpoint)
     before = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
+        with computing("set a smaller training.batch, input.size or network.width, or take a machine with more"):
+            trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
         if trainer.interrupted:
             raise KeyboardInterrupt from error

@@ -10,9 +10,10 @@ from statistics import median
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from strokelens.case import SERIES
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.splits import TRAIN, VALIDATION, Split, cases_of, published_split, read_split, split
-from strokelens.errors import TrainingError
+from strokelens.errors import SettingsError, TrainingError, hint
 from strokelens.labels import PENUMBRA
 from strokelens.model import Modality, recipe_of, scheme_of
 from strokelens.prediction.samples import modality_of
@@ -113,6 +114,16 @@ def parts_of(
             raise TrainingError(f"no case of {cohort.folder} is left for the part {part}; the first reason is: {why}")
     modality = modalities.pop() if len(modalities) == 1 else None
     return Parts(slices[TRAIN], slices[VALIDATION], tuple(refused), modality)
+
+
+def check_maps(settings: Settings, cohort: Cohort) -> None:
+    """Raise `SettingsError` for a map that no case of the cohort has, unless one has a series to compute it of."""
+    there = set(cohort.channels)
+    lacking = next((name for name in settings.input.maps if name not in there), None)
+    if lacking is not None and there.isdisjoint(SERIES):
+        raise SettingsError(
+            f"{settings.name}: no case of {cohort.folder} has {lacking}; {hint(lacking, sorted(there))}"
+        )
 
 
 def data_sha256(settings: Settings, drawn: Split, cohort: Cohort, *, refused: Collection[str]) -> str:
