@@ -315,6 +315,13 @@ def test_grey_levels_are_snapped_to_the_classes(inside: UInt8[np.ndarray, "4 6"]
     assert np.array_equal(grey_labels([grey], "x")[0], expected)
 
 
+def test_a_grey_level_belongs_to_the_nearest_class() -> None:
+    """Midpoints are 42.5, 127.5 and 212.5; the ancestor's closed intervals took 43 and 128 for the class below."""
+    grey = np.pad(np.full((40, 40), 85, np.uint8), 3)  # few pixels may be of no level
+    grey[10:12, 10:16] = [[0, 42, 43, 84, 85, 127], [128, 169, 170, 212, 213, 254]]
+    assert grey_labels([grey], "x")[0][10:12, 10:16].tolist() == [[0, 0, 1, 1, 1, 1], [2, 2, 2, 2, 3, 3]]
+
+
 def test_the_older_code_is_told_by_its_white_border() -> None:
     grey = np.full((12, 12), 255, np.uint8)
     grey[3:9, 3:9] = 1

@@ -221,3 +221,18 @@ def test_the_focal_loss_has_a_finite_slope_where_a_class_is_sure(gamma: float) -
     loss_named("focal", (1, 1, 1), gamma=gamma)(logits, torch.tensor([[0]])).sum().backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "of_class", "expected"),
+    [
+        ("tversky", 1, 0.4716981),
+        ("tversky", 2, 0.6603773),
+        ("squared_dice", 0, 0.8965517),
+        ("squared_dice", 1, 0.7042253),
+        ("squared_dice", 2, 0.8749999),
+    ],
+)
+def test_the_published_scores_of_single_classes_are_met(name: str, of_class: int, expected: float) -> None:
+    alone = tuple(float(each == of_class) for each in range(3))
+    assert 1 - _value(name, _logits(), LABELS, alone) == pytest.approx(expected, abs=1e-6)
