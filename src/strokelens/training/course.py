@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from strokelens.cohorts.cohort import Cohort
-from strokelens.cohorts.folder import check_apart, refusals
+from strokelens.cohorts.folder import check_apart
 from strokelens.errors import TrainingError
 from strokelens.model import MODEL, Card, Model, is_model, load_model, save_model
 from strokelens.networks.built import built
@@ -96,17 +96,13 @@ def train(
     `SettingsError` when settings do not fit the cohort or the machine.
     """
     machine = (machine or Machine()).chosen
-    machine.check(settings)
-    check_maps(settings, cohort)
-    check_apart(out, cohort.folder)
+    _check(settings, machine, cohort, out)
     run = Run(out, settings, split_of(settings, cohort), told if is_leader() else _silent)
-    with refusals(out, out):
-        before = run.begin(resume=resume)
+    before = run.begin(resume=resume)
     if before.get("finished") and is_model(out):
         return _finished(run, cohort, before)
     net, pretrained = _begun(settings, run.told)
-    with refusals(out, out):
-        out.mkdir(parents=True, exist_ok=True)
+    run.make()
     parts = parts_of(settings, run.drawn, cohort, cache=cache or out / PREPARED, workers=workers, told=run.told)
     run.check(before, data_sha256=parts.sha256, pretrained_sha256=pretrained, machine=machine.facts)
     facts = _facts(parts, pretrained, before.get("machine", machine.facts))
@@ -119,6 +115,13 @@ def train(
         _write(out, model, history, kept)
     run.mark(**facts, finished=True)
     return Trained(model, history, parts.refused)
+
+
+def _check(settings: Settings, machine: Machine, cohort: Cohort, out: Path) -> None:
+    """Raise what can be known to be wrong before anything is read or written."""
+    machine.check(settings)
+    check_maps(settings, cohort)
+    check_apart(out, cohort.folder)
 
 
 def _facts(parts: Parts, pretrained: str | None, machine: object) -> dict[str, object]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
+from strokelens.cohorts.folder import refusals
 from strokelens.cohorts.json_files import read_json
 from strokelens.cohorts.splits import Split, content_of, write_split
 from strokelens.errors import TrainingError
@@ -74,9 +75,10 @@ class Run:
 
         Raises `TrainingError` when it holds a run that is not to be gone on with, or one of other settings or split.
         """
-        if not (self.folder / RUN).is_file():
-            self._check_free()
-            return {}
+        with refusals(self.folder, self.folder):
+            if not (self.folder / RUN).is_file():
+                self._check_free()
+                return {}
         if not resume and self.leads:
             raise TrainingError(f"{self.folder} holds a run; give --resume to go on with it, or another folder")
         told = read_json(self.folder / RUN, what="run")
@@ -97,6 +99,11 @@ class Run:
         if split.is_file() and read_json(split, what="split") != json.loads(json.dumps(content_of(self.drawn))):
             raise TrainingError(f"{self.folder} was begun with another split; give that in it, or another folder")
         return told
+
+    def make(self) -> None:
+        """Make the folder; `OutputError` where that cannot be."""
+        with refusals(self.folder, self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def _check_free(self) -> None:
         """Raise `TrainingError` where a new run would write among what is not its own."""
