@@ -89,11 +89,10 @@ def train(
 
     The same settings, seed and machine give the same weights; so does a run that was interrupted and `resume`d, which
     begins its last epoch anew. Prepared cases are kept in `cache`, of each run its own where nothing is told.
-
     A run that has ended is given as it is. Nothing is written before weights and settings are known to fit.
 
-    Raises `TrainingError` when `out` holds another run, nobody is left to train, or a loss is no number, and
-    `SettingsError` when settings do not fit the cohort or the machine.
+    Raises `TrainingError` when `out` holds something else, nobody is left to train, or a loss is no number, `OutputError`
+    when it cannot be written, and `SettingsError` when settings do not fit the cohort or the machine.
     """
     machine = (machine or Machine()).chosen
     _check(settings, machine, cohort, out)
