@@ -91,8 +91,8 @@ def train(
     begins its last epoch anew. Prepared cases are kept in `cache`, of each run its own where nothing is told.
     A run that has ended is given as it is. Nothing is written before weights and settings are known to fit.
 
-    Raises `TrainingError` when `out` holds something else, nobody is left to train, or a loss is no number, `OutputError`
-    when it cannot be written, and `SettingsError` when settings do not fit the cohort or the machine.
+    Raises `TrainingError` when `out` holds something else, nobody is left to train or a loss is no number,
+    `OutputError` when it cannot be written, and `SettingsError` when settings do not fit the cohort or the machine.
     """
     machine = (machine or Machine()).chosen
     _check(settings, machine, cohort, out)
