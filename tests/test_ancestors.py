@@ -234,6 +234,7 @@ def test_the_whole_command_goes_from_maps_to_a_table(
         assert (one / name).is_file(), name
 
 
+@pytest.mark.slow
 def test_two_classes_are_one_table_of_hypoperfused_tissue(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], as_a_user: AsAUser
 ) -> None:
@@ -246,6 +247,7 @@ def test_two_classes_are_one_table_of_hypoperfused_tissue(
     assert "core" not in lines[1]
 
 
+@pytest.mark.slow
 def test_main_py_does_the_same_and_goes_on_where_it_was(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], as_a_user: AsAUser
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_map_that_nobody_has_is_told_before_anything_is_trained(folder: Path, 
         Comparison(settings, open_cohort(folder), tmp_path / "out", machine=CPU)
 
 
+@pytest.mark.slow
 def test_a_rule_that_lacks_its_maps_is_told_once_and_left_out_of_all_parts(
     as_a_user: AsAUser, folder: Path, split: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_rule_that_lacks_its_maps_is_told_once_and_left_out_of_all_parts(
     assert told[0].startswith("rule adc: left out: rule adc needs ADC, Tmax, but ADC is missing")
 
 
+@pytest.mark.slow
 def test_a_case_that_cannot_be_read_is_a_row_of_every_model(
     run: Run, folder: Path, split: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
