@@ -403,7 +403,7 @@ def test_the_loss_falls(cohort: Cohort, drawn: Path, tmp_path: Path, cache: Path
         ("00,0", "no device '00,0'"),
         ("cpu:99999", "no device 'cpu:99999'"),
         ("9" * 5000, "no device '999"),
-    ],  # fmt: skip
+    ],
 )
 def test_devices_that_are_none_are_refused(told: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
