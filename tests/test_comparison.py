@@ -149,6 +149,11 @@ def test_a_mask_by_a_rule_of_a_case_that_can_no_longer_be_read_does_not_stay(
     assert not (place / "rules" / "rapid" / case).exists()
 
 
+def test_what_a_killed_comparison_left_hidden_keeps_it_from_nothing(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / ".tables.abc.part").mkdir()
+    Comparison([small("Baseline")], open_cohort(folder), tmp_path, machine=CPU)
+
+
 def test_a_folder_of_something_else_is_refused_and_stays(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "predictions.json").write_text("{}")
     for out, message in ((tmp_path, r"holds predictions\.json, which is of no comparison"), (folder, "must stay")):

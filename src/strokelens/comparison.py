@@ -18,7 +18,7 @@ from strokelens import __version__
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.digest import digest_of
 from strokelens.cohorts.encode import write_segmentation
-from strokelens.cohorts.folder import check_apart, new_folder
+from strokelens.cohorts.folder import check_apart, new_folder, refusals
 from strokelens.cohorts.predictions import Predictions, find_predictions
 from strokelens.cohorts.splits import TEST, Split, cases_of
 from strokelens.errors import CohortError, OutputError, SettingsError, StrokelensError
@@ -43,8 +43,8 @@ from strokelens.training.run import is_leader
 TABLES: Final = "tables"
 """The folder of the evaluation; `runs` and `predictions` are beside it, with a folder for each setting."""
 
-_OURS = (TABLES, "runs", "predictions", "rules", "prepared", "few.json", ".few.json")
-"""What a comparison, or the first ancestor's command, writes."""
+_OURS = (TABLES, "runs", "predictions", "rules", "prepared", "few.json")
+"""What a comparison, or the first ancestor's command, writes; a name with a dot first is left of one that was killed."""
 
 _MARK, _MASK = "segmentation.json", "segmentation.nii.gz"
 
@@ -91,9 +91,9 @@ class Comparison:
     def _check_out(self) -> None:
         """Raise `OutputError` unless the folder is apart from the cohort, and new, empty or that of a comparison."""
         check_apart(self.out, self.cohort.folder)
-        if not self.out.is_dir():
-            return
-        found = next((each.name for each in sorted(self.out.iterdir()) if each.name not in _OURS), None)
+        with refusals(self.out, self.out):
+            there = sorted(each.name for each in self.out.iterdir()) if self.out.is_dir() else []
+        found = next((name for name in there if name not in _OURS and not name.startswith(".")), None)
         if found is not None:
             raise OutputError(f"{self.out} holds {found}, which is of no comparison; give a new or an empty folder")
 
@@ -240,7 +240,9 @@ def _judged(job: _Job) -> Mapping[str, str]:
     What was there is of the case as it was, and goes first.
     """
     for rule, _ in job.rules:
-        shutil.rmtree(job.out / rule.name / job.entry.id, ignore_errors=True)
+        place = job.out / rule.name / job.entry.id
+        if (place / _MARK).is_file():
+            shutil.rmtree(place, ignore_errors=True)
     try:
         case = job.entry.read()
     except (StrokelensError, OSError) as error:

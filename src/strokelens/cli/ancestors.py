@@ -226,9 +226,9 @@ def _few(settings: "Settings", drawn: "Split", cohort: "Cohort", out: Path) -> "
     if is_leader():  # the others, which it starts, find it there
         with refusals(out, out):
             out.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}")
-        write_split(unfinished, few)
-        unfinished.replace(path)
+            unfinished = path.with_name(f".{path.name}")
+            write_split(unfinished, few)
+            unfinished.replace(path)
     return changed(settings, [f"split.file={dumps(str(path))}"]), few
 
 

@@ -18,8 +18,13 @@ def device_named(text: str) -> torch.device:
         return torch.device("cpu")
     if name == "auto":
         return torch.device("cuda", 0)
-    if not (name.isascii() and name.isdigit() and len(name) <= _DIGITS):
+    if not is_number(name):
         raise SettingsError(f"no device {text!r}; give auto, cpu, or the number of a GPU")
     if int(name) >= there:
         raise SettingsError(f"there is no GPU {name}; this machine has {there}; give auto, or cpu")
     return torch.device("cuda", int(name))
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a whole number of at most four digits: nobody has more devices or processes."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS

@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from strokelens.networks.clinical import check_clinical, known_sum
+from strokelens.networks.norms import groups_of
 from strokelens.networks.vgg16 import Vgg16, filters_of, scaled
 
 STRIDE: Final = 32
@@ -29,7 +31,6 @@ _LEAST_HEAD = 4
 """The head of a narrow network: of a single feature three classes are hardly told apart."""
 _LEVELS = (128, 64, 32, 16)
 """The decoder's filters for each branch, from the bottleneck on."""
-_GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,7 @@ class Clinical(nn.Module):
         corner: tuple[int, int] | None = None,
     ) -> Float[Tensor, "b 1 i j"]:
         """The map: of `size` from `corner` on; without one all of it, between its voxels where `size` is another."""
-        safe = torch.where(known, values, 0)
-        terms = [dense(safe[:, s : s + 1]) * known[:, s : s + 1] for s, dense in enumerate(self.each)]
-        hidden = self.hidden(torch.stack(terms).sum(0))  # (b, 100)
+        hidden = self.hidden(known_sum(self.each, values, known))  # (b, 100)
         spread = self.spread_act(self.spread(hidden)).unflatten(1, (1, self.grid, self.grid))
         if corner is not None:
             i, j = corner
@@ -182,11 +181,7 @@ def _check(design: FusionDesign, images: Tensor, values: Tensor | None, known: T
     if images.shape[1] != design.channels:
         each = design.channels // len(design.maps)
         raise ValueError(f"{images.shape[1]} channels, where {len(design.maps)} maps of {each} make {design.channels}")
-    if design.clinical and (values is None or known is None):
-        raise ValueError(f"the network needs {', '.join(design.clinical)}, and which of them are known")
-    for scalars in (values, known):
-        if scalars is not None and scalars.shape[1] != len(design.clinical):
-            raise ValueError(f"{scalars.shape[1]} clinical values, where the network has {len(design.clinical)}")
+    check_clinical(design.clinical, values, known)
 
 
 def _conv(before: int, after: int, norm: Norm = "none") -> nn.Sequential:
@@ -204,8 +199,7 @@ def _extra(before: int, design: FusionDesign) -> nn.Sequential:
 def _normalised(channels: int, norm: Norm) -> list[nn.Module]:
     if norm == "none":
         return []
-    groups = next(each for each in range(min(_GROUPS, channels), 0, -1) if channels % each == 0)
-    return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(groups, channels)]
+    return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(groups_of(channels), channels)]
 
 
 def _up(before: int, after: int) -> nn.Sequential:

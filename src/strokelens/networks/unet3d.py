@@ -14,6 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from strokelens.networks.clinical import check_clinical, known_sum
+from strokelens.networks.norms import groups_of
+
 Norm = Literal["none", "batch", "instance", "group"]
 Activation = Literal["leaky_relu", "relu", "silu"]
 Step = tuple[int, int, int]
@@ -25,7 +28,6 @@ SMALLEST: Final = ((3, 4), (4, 6), (6, 8), (8, 16))
 """Those of the ancestor's network for debugging: 24,141 parameters."""
 
 _SLOPE = 0.2
-_GROUPS = 8
 _LENS_KERNEL, _LENS_SLOPE = (3, 17, 17), 0.01
 _EVEN, _LEFT_OVER = 8, 3
 
@@ -135,9 +137,7 @@ class Covariates(nn.Module):
 
     def forward(self, values: Float[Tensor, "b s"], known: Bool[Tensor, "b s"]) -> Float[Tensor, "b c 1 1 1"]:
         """The features to add."""
-        safe = torch.where(known, values, 0)
-        terms = [dense(safe[:, s : s + 1]) * known[:, s : s + 1] for s, dense in enumerate(self.each)]
-        return torch.stack(terms).sum(0)[..., None, None, None]
+        return known_sum(self.each, values, known)[..., None, None, None]
 
 
 class _Block(nn.Module):
@@ -182,8 +182,7 @@ def _normalised(channels: int, norm: Norm) -> list[nn.Module]:
     if norm == "none":
         return []
     if norm == "group":
-        groups = next(each for each in range(min(_GROUPS, channels), 0, -1) if channels % each == 0)
-        return [nn.GroupNorm(groups, channels)]
+        return [nn.GroupNorm(groups_of(channels), channels)]
     return [nn.BatchNorm3d(channels) if norm == "batch" else nn.InstanceNorm3d(channels, affine=True)]
 
 
@@ -210,11 +209,7 @@ def _lens(channels: int) -> nn.Module:
 def _check(design: Unet3dDesign, volumes: Tensor, values: Tensor | None, known: Tensor | None) -> None:
     if volumes.shape[1] != len(design.channels):
         raise ValueError(f"{volumes.shape[1]} channels, where the network has {', '.join(design.channels)}")
-    if design.clinical and (values is None or known is None):
-        raise ValueError(f"the network needs {', '.join(design.clinical)}, and which of them are known")
-    for scalars in (values, known):
-        if scalars is not None and scalars.shape[1] != len(design.clinical):
-            raise ValueError(f"{scalars.shape[1]} clinical values, where the network has {len(design.clinical)}")
+    check_clinical(design.clinical, values, known)
     k, i, j = volumes.shape[2:]
     if design.legacy and (k % _EVEN != _LEFT_OVER or i % _EVEN or j % _EVEN):
         raise ValueError(

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 
 from strokelens.errors import SettingsError
+from strokelens.networks.devices import is_number
 from strokelens.settings.schema import Settings
-
-_DIGITS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,10 @@ class Machine:
         name, colon, count = text.strip().lower().partition(":")
         if name == "auto" and not colon:
             return cls(nodes=nodes)
-        if name == "cpu" and (not colon or (_is_number(count) and int(count) > 0)):
+        if name == "cpu" and (not colon or (is_number(count) and int(count) > 0)):
             return cls("cpu", int(count or 1), nodes)
         ids = [part.strip() for part in text.split(",")]
-        if not all(_is_number(part) for part in ids) or len({int(part) for part in ids}) != len(ids):
+        if not all(is_number(part) for part in ids) or len({int(part) for part in ids}) != len(ids):
             raise SettingsError(f"no device {text!r}; give auto, cpu, cpu:2, or ids of GPUs such as 0 or 0,1")
         there = torch.cuda.device_count()
         lacking = next((part for part in ids if int(part) >= there), None) if there else None
@@ -71,8 +70,3 @@ class Machine:
             raise SettingsError("no GPU is there that torch can use; give cpu, or auto for what there is")
         if settings.training.precision == "float16" and (self.kind == "cpu" or not has_gpu):
             raise SettingsError("training.precision float16 needs a GPU; take bfloat16 or float32 on a CPU")
-
-
-def _is_number(text: str) -> bool:
-    """Whether it is a whole number of at most four digits: nobody has more devices or processes."""
-    return text.isascii() and text.isdigit() and len(text) <= _DIGITS

@@ -105,7 +105,7 @@ def parts_of(
             [case for case in cases if isinstance(case, Prepared)],
             lesion=scheme_of(settings).names.index(_first_lesion(settings)),
             tile=settings.input.tile,
-            step=settings.input.step if part == TRAIN else settings.input.tile,  # of those who validate each pixel once
+            step=settings.input.step if part == TRAIN else settings.input.tile,  # who validate count a pixel once
             around=settings.input.slices,
             maps=len(settings.input.maps),
         )

@@ -153,8 +153,8 @@ class Run:
         part, split = self.folder / f".{RUN}", self.folder / f".{SPLIT}"
         write_json(part, about | {"settings": self.settings.model_dump(mode="json")})
         write_split(split, self.drawn)
+        part.replace(self.folder / RUN)  # first: what is ended between the two is a run that can be gone on with
         split.replace(self.folder / SPLIT)
-        part.replace(self.folder / RUN)
 
 
 def _today(settings: Any) -> dict[str, Any]:

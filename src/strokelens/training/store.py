@@ -26,7 +26,7 @@ from strokelens.prediction.samples import channels_of, sample_of
 from strokelens.prepare import Frame, Recipe, Sample, clinical_of
 from strokelens.processes import how_many, in_order
 
-FORMAT: Final = "strokelens prepared 3"
+FORMAT: Final = "strokelens prepared 4"
 """Part of every key: another way to prepare makes other keys."""
 
 _ORPHANED_S = 86_400
