@@ -44,7 +44,7 @@ TABLES: Final = "tables"
 """The folder of the evaluation; `runs` and `predictions` are beside it, with a folder for each setting."""
 
 _OURS = (TABLES, "runs", "predictions", "rules", "prepared", "few.json")
-"""What a comparison, or the first ancestor's command, writes; a name with a dot first is left of one that was killed."""
+"""What a comparison, or the first ancestor's command, writes; a name with a dot first is left of a killed one."""
 
 _MARK, _MASK = "segmentation.json", "segmentation.nii.gz"
 
