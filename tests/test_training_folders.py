@@ -63,8 +63,16 @@ def test_a_file_in_the_place_of_the_folder_is_told(cohort: Cohort, settings: Set
     (tmp_path / "out").touch()
     with pytest.raises(TrainingError, match="out is a file; give a folder"):
         train(settings, cohort, tmp_path / "out", machine=CPU, workers=1)
-    with pytest.raises(OutputError, match="out/run"):
+    with pytest.raises(OutputError, match="out/run would lie inside a file"):
         train(settings, cohort, tmp_path / "out" / "run", machine=CPU, workers=1)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has /proc, where nobody makes a folder")
+def test_a_place_where_no_folder_can_be_is_told(cohort: Cohort, settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="/proc/nowhere/run cannot be written here; give another folder"):
+        train(settings, cohort, Path("/proc/nowhere/run"), machine=CPU, workers=1)
+    with pytest.raises(OutputError, match="/proc/nowhere cannot be written here"):
+        train(settings, cohort, tmp_path / "run", machine=CPU, workers=1, cache=Path("/proc/nowhere"))
 
 
 def unfinished(run: Path, to: Path) -> Path:

@@ -211,7 +211,7 @@ def folder_of(given: Namespace, settings: "Settings") -> Path:
 
 def _few(settings: "Settings", drawn: "Split", cohort: "Cohort", out: Path) -> "tuple[Settings, Split]":
     """The settings with a split of few patients, which is kept beside the results."""
-    from strokelens.cohorts.folder import refusals
+    from strokelens.cohorts.folder import make_folder, refusals
     from strokelens.cohorts.splits import TEST, TRAIN, VALIDATION, Split, cases_of, write_split
     from strokelens.settings.changing import changed
     from strokelens.training.run import is_leader
@@ -224,8 +224,8 @@ def _few(settings: "Settings", drawn: "Split", cohort: "Cohort", out: Path) -> "
     few = Split({part: ids for part, ids in parts.items() if ids}, f"few patients of: {drawn.method}", drawn.seed)
     path = out / "few.json"
     if is_leader():  # the others, which it starts, find it there
+        make_folder(out)
         with refusals(out, out):
-            out.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_name(f".{path.name}")
             write_split(unfinished, few)
             unfinished.replace(path)

@@ -85,6 +85,14 @@ def refusals(out: Path, folder: Path) -> Iterator[None]:
         raise
 
 
+def make_folder(out: Path) -> None:
+    """Make a folder and those that it lies in; `OutputError` where that cannot be, whatever the reason."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refusal(out, error) from error
+
+
 @contextmanager
 def hidden(out: Path, prefix: str) -> Iterator[Path]:
     """A hidden folder in `out` for what is not whole yet; what a killed run left of its own goes first."""

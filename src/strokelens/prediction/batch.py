@@ -12,7 +12,7 @@ import torch
 
 from strokelens import __version__
 from strokelens.cohorts.cohort import Entry
-from strokelens.cohorts.folder import PREDICTED, alone_in, clear, hidden, refusals, settle
+from strokelens.cohorts.folder import PREDICTED, alone_in, clear, hidden, make_folder, refusals, settle
 from strokelens.cohorts.splits import TEST, TRAIN, VALIDATION, Split, read_split
 from strokelens.crashes import Crash, attempt
 from strokelens.errors import CaseError, OutputError, SettingsError, StrokelensError
@@ -136,8 +136,7 @@ def predict_cohort(
     Raises `OutputError` when `out` holds something else (without `overwrite`) or cannot be written.
     """
     before = earlier(out, plan.recipe, overwrite=overwrite)
-    with refusals(out, out):
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with refusals(out, out), alone_in(out):
         if before is None:
             clear(out)

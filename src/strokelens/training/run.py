@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
-from strokelens.cohorts.folder import refusals
+from strokelens.cohorts.folder import make_folder, refusals
 from strokelens.cohorts.json_files import read_json
 from strokelens.cohorts.splits import Split, content_of, write_split
 from strokelens.errors import TrainingError
@@ -102,8 +102,7 @@ class Run:
 
     def make(self) -> None:
         """Make the folder; `OutputError` where that cannot be."""
-        with refusals(self.folder, self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
 
     def _check_free(self) -> None:
         """Raise `TrainingError` where a new run would write among what is not its own."""
@@ -149,7 +148,6 @@ class Run:
         if not self.leads:
             return
         about = {"format": FORMAT, "strokelens": __version__, "disclaimer": RESEARCH_USE, **facts}
-        self.folder.mkdir(parents=True, exist_ok=True)
         part, split = self.folder / f".{RUN}", self.folder / f".{SPLIT}"
         write_json(part, about | {"settings": self.settings.model_dump(mode="json")})
         write_split(split, self.drawn)

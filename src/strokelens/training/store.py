@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.digest import digest_of
+from strokelens.cohorts.folder import make_folder
 from strokelens.errors import StrokelensError
 from strokelens.grid import Grid
 from strokelens.prediction.samples import channels_of, sample_of
@@ -65,7 +66,7 @@ def prepared(
     entries: Iterable[Entry], recipe: Recipe, folder: Path, *, workers: int | None = None
 ) -> Iterator[Prepared | Refused]:
     """Each case from the store, in the entries' order; what is not there yet is prepared now, by several processes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _remove_orphans(folder)
     keyed = [(entry, _key(entry, recipe)) for entry in entries]
     lacking = [
