@@ -19,9 +19,16 @@ from strokelens import __version__
 from strokelens.cohorts.encode import write_json
 from strokelens.errors import FileError
 from strokelens.flags import RESEARCH_USE
-from strokelens.labels import CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, HYPOPERFUSED_ONLY, LabelScheme
-from strokelens.networks.built import built, design_of
-from strokelens.networks.fusion import Fusion
+from strokelens.labels import (
+    CORE_ONLY,
+    CORE_PENUMBRA,
+    CORE_PENUMBRA_BRAIN,
+    HYPOPERFUSED_ONLY,
+    LESION_ONLY,
+    LabelScheme,
+)
+from strokelens.networks.built import built, described
+from strokelens.networks.network import Network, laid_out
 from strokelens.prepare import Recipe
 from strokelens.settings.reading import parse_settings
 from strokelens.settings.schema import Settings
@@ -36,7 +43,8 @@ CARD: Final = "card.json"
 WEIGHTS: Final = "weights.safetensors"
 LICENCE: Final = "GPL-3.0-or-later"
 
-_SCHEMES: Final = {2: HYPOPERFUSED_ONLY, 3: CORE_PENUMBRA, 4: CORE_PENUMBRA_BRAIN}
+_SCHEMES: Final = {3: CORE_PENUMBRA, 4: CORE_PENUMBRA_BRAIN}
+_TARGETS: Final = {"hypoperfused": HYPOPERFUSED_ONLY, "core": CORE_ONLY, "lesion": LESION_ONLY}
 _UNFIT = "{} does not fit its card: {}; copy the whole folder again"
 _ALWAYS = ("persons", "simulated", "split_sha256", "data_sha256", "scores", "pretrained_sha256", "version")
 """What every card tells of where its model came from."""
@@ -86,7 +94,7 @@ class Model:
     ('small (simulated patients)', ('background', 'penumbra', 'core'), 'trained on 3 simulated patients')
     """
 
-    net: Fusion
+    net: Network
     settings: Settings
     card: Card
 
@@ -112,13 +120,23 @@ class Model:
 
 def scheme_of(settings: Settings) -> LabelScheme:
     """The classes that are told apart."""
-    return _SCHEMES[settings.input.classes]
+    seen = settings.input
+    return _TARGETS[seen.target] if seen.classes == 2 else _SCHEMES[seen.classes]
 
 
 def recipe_of(settings: Settings) -> Recipe:
     """How cases are prepared for a training."""
     seen = settings.input
-    return Recipe(seen.maps, scheme_of(settings), seen.clinical, seen.form, seen.size)
+    return Recipe(
+        seen.maps,
+        scheme_of(settings),
+        seen.clinical,
+        seen.form,
+        seen.size,
+        seen.resampling,
+        seen.depth,
+        settings.augmentation.drop_map > 0,
+    )
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -163,10 +181,10 @@ def load_model(path: Path) -> Model:
     return Model(net, settings, card)
 
 
-def _loaded(settings: Settings, path: Path) -> Fusion:
+def _loaded(settings: Settings, path: Path) -> Network:
     """The network with the weights of a file, channels last, as it is asked; a large one is built only if they fit."""
     with torch.device("meta"):
-        wanted = {name: list(tensor.shape) for name, tensor in Fusion(design_of(settings)).state_dict().items()}
+        wanted = {name: list(tensor.shape) for name, tensor in described(settings).state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:
             found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -179,9 +197,7 @@ def _loaded(settings: Settings, path: Path) -> Fusion:
         raise FileError(f"{path}: {strange} holds values that are no numbers, so it finds nothing; train it anew")
     net = built(settings)
     net.load_state_dict(weights)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # which torch does not declare
-    net.eval()
-    return net
+    return laid_out(net).eval()
 
 
 def _check_shapes(found: Mapping[str, list[int]], wanted: Mapping[str, list[int]], path: Path) -> None:

@@ -7,26 +7,34 @@ and are of order 1 once `scaled`; 0 is no value. Padding is 0, and background.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from math import ceil, nan, sqrt
+from math import nan
 from types import MappingProxyType
 from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8
-from scipy import ndimage
 
 from strokelens.arrays import Volume
 from strokelens.case import Case, Segmentation
 from strokelens.errors import CaseError
-from strokelens.grid import Grid, from_radiological, radiological
+from strokelens.frames import Lattice, Resampling, lattice_of
 from strokelens.labels import CORE, HYPOPERFUSED, PENUMBRA, LabelScheme
 from strokelens.perfusion.colormap import BAR_RANGES, VENDOR_TABLES
 
-Form = Literal["colours", "values", "relative", "robust"]
+Form = Literal["colours", "values", "relative", "robust", "minmax"]
 Colours = UInt8[np.ndarray, "i j k 3"]
 
-CLINICAL: Final[Mapping[str, float]] = MappingProxyType({"nihss": 20.0, "age_years": 100.0, "female": 1.0})
+CLINICAL: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "nihss": 20.0,
+        "age_years": 100.0,
+        "female": 1.0,
+        "since_stroke_min": 300.0,
+        "to_treatment_min": 300.0,
+        "tici": 3.0,
+        "mrs": 6.0,
+    }
+)
 """The clinical values that a network may see, and what each is divided by to be of order 1."""
 
 TOPS: Final[Mapping[str, float]] = MappingProxyType(
@@ -47,81 +55,25 @@ _TAILS_PERCENT = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a network sees: maps in order, and in which form; clinical values; the classes of the truth; the side."""
+    """What a network sees: maps in order, and in which form; clinical values; the classes of the truth; the side.
+
+    `depth` are the slices that a case is stretched to, its own where it is None. A recipe that `may_lack` maps takes a
+    case without some of them, which then have no value anywhere.
+    """
 
     maps: tuple[str, ...]
     scheme: LabelScheme
     clinical: tuple[str, ...] = ()
     form: Form = "values"
     size: int = 512
+    resampling: Resampling = "area"
+    depth: int | None = None
+    may_lack: bool = False
 
     @property
     def colours(self) -> int:
         """How many values of a map belong to each pixel."""
         return 3 if self.form == "colours" else 1
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Which pixels of a case's grid a network's pixels are: blocks of `factor` × `factor`, in the middle of `size`.
-
-    >>> frame = Frame.of(Grid((200, 180, 3), np.diag([1.0, 1.0, 5.0, 1.0])), 128)
-    >>> frame.factor, frame.reduced(np.ones((200, 180, 3), np.float32)).shape
-    (2, (3, 128, 128))
-    """
-
-    grid: Grid
-    factor: int
-    size: int
-
-    @classmethod
-    def of(cls, grid: Grid, size: int) -> "Frame":
-        """The finest frame of so many pixels a side that holds the whole slice."""
-        longest = max(grid.shape[axis] for axis in grid.axes[:2])
-        return cls(grid, ceil(longest / size), size)
-
-    @property
-    def pixel_mm(self) -> float:
-        """The edge of a square as large as a pixel of the network."""
-        first, second = (self.grid.spacing_mm[axis] for axis in self.grid.axes[:2])
-        return float(self.factor * sqrt(first * second))
-
-    def reduced(self, volume: Shaped[np.ndarray, "i j k"], *, empty: float = 0) -> Float32[np.ndarray, "z s s"]:
-        """The mean of each block, of those of its pixels that are no NaN; a block without any is `empty`."""
-        blocks = self._blocks(radiological(volume, self.grid).astype(np.float32, copy=False), nan)
-        known = ~np.isnan(blocks)
-        count = known.sum(axis=(2, 4))
-        total = np.where(known, blocks, 0).sum(axis=(2, 4), dtype=np.float32)
-        mean: Float32[np.ndarray, "z s s"] = np.where(count > 0, total / np.maximum(count, 1), empty).astype(np.float32)
-        return mean
-
-    def reduced_labels(self, labels: UInt8[np.ndarray, "i j k"], classes: int) -> UInt8[np.ndarray, "z s s"]:
-        """The commonest class of each block, of equally common ones the last, so that small lesions stay."""
-        blocks = self._blocks(radiological(labels, self.grid), 0)
-        counts = np.stack([(blocks == value).sum(axis=(2, 4)) for value in range(classes)])
-        last: UInt8[np.ndarray, "z s s"] = (classes - 1 - counts[::-1].argmax(axis=0)).astype(np.uint8)
-        return last
-
-    def restored(self, values: Float[np.ndarray, "z n s s"]) -> Float32[np.ndarray, "n i j k"]:
-        """Values of the frame's pixels on the case's grid, between their centres by linear interpolation."""
-        zoom = (1, 1, self.factor, self.factor)
-        wide = values if self.factor == 1 else ndimage.zoom(values, zoom, order=1, mode="nearest", grid_mode=True)
-        x, y = (self.grid.shape[axis] for axis in self.grid.axes[:2])
-        (left, _), (front, _) = self._margins
-        cut = np.moveaxis(wide[..., left : left + x, front : front + y], 0, -1)  # (n, i, j, k) as shown
-        return np.stack([from_radiological(each, self.grid) for each in cut]).astype(np.float32, copy=False)
-
-    @cached_property
-    def _margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Pixels of padding before and after, along both axes as shown."""
-        spare = [self.size * self.factor - self.grid.shape[axis] for axis in self.grid.axes[:2]]
-        first, second = ((each // 2, each - each // 2) for each in spare)
-        return first, second
-
-    def _blocks(self, shown: Shaped[np.ndarray, "x y z"], filler: float) -> Shaped[np.ndarray, "z s f s f"]:
-        padded = np.pad(np.moveaxis(shown, 2, 0), ((0, 0), *self._margins), constant_values=filler)
-        side, factor = self.size, self.factor
-        return padded.reshape(len(padded), side, factor, side, factor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +84,7 @@ class Sample:
     y: UInt8[np.ndarray, "z s s"] | None
     values: Float32[np.ndarray, "v"]
     known: Bool[np.ndarray, "v"]
-    frame: Frame
+    frame: Lattice
 
 
 def prepare(case: Case, recipe: Recipe, colours: Mapping[str, Colours] | None = None) -> Sample:
@@ -142,11 +94,16 @@ def prepare(case: Case, recipe: Recipe, colours: Mapping[str, Colours] | None = 
     them are 0 or NaN is outside of the head, and black. Raises `CaseError` when a map is lacking, or a class of the
     recipe is none of the truth's.
     """
-    frame = Frame.of(case.grid, recipe.size)
+    frame = lattice_of(case.grid, recipe.size, recipe.resampling, recipe.depth)
     own = (
         {name: colours[name] for name in recipe.maps if name in colours} if colours and recipe.form == "colours" else {}
     )
-    maps = _within_head({name: _map(case, name) for name in recipe.maps if name not in own})
+    there = {name: _map(case, name) for name in recipe.maps if name not in own and not _lacks(case, name, recipe)}
+    if not there and not own:
+        raise CaseError(
+            f"{case.id} has none of {', '.join(recipe.maps)}; it has {', '.join(case.channels) or 'nothing'}"
+        )
+    maps = there if recipe.form == "minmax" else _within_head(there)
     planes = [_planes(own.get(name), maps.get(name), name, recipe, frame) for name in recipe.maps]
     truth = None
     if case.truth is not None:
@@ -173,7 +130,7 @@ def scaled(stored: Shaped[np.ndarray, "*space"]) -> Float32[np.ndarray, "*space"
     return values / np.float32(255) if stored.dtype == np.uint8 else values
 
 
-def segmentation(probabilities: Float[np.ndarray, "z n s s"], frame: Frame, scheme: LabelScheme) -> Segmentation:
+def segmentation(probabilities: Float[np.ndarray, "z n s s"], frame: Lattice, scheme: LabelScheme) -> Segmentation:
     """The likeliest class of each voxel of the case's grid, and the probabilities of all but the background.
 
     Raises `CaseError` when a probability is no number: no class would be likelier, and the background would be taken.
@@ -196,7 +153,9 @@ def _labels(case_id: str, truth: Segmentation, scheme: LabelScheme) -> UInt8[np.
     lacking = [name for name in scheme.names if name not in told]
     if lacking:
         known = ", ".join(truth.scheme.names[1:])
-        raise CaseError(f"{case_id}: its truth tells no {lacking[0]}, only {known}; set input.classes to what it tells")
+        raise CaseError(
+            f"{case_id}: its truth tells no {lacking[0]}, only {known}; set input.classes and target to those"
+        )
     labels = truth.scheme.merge(truth.labels, scheme)
     if HYPOPERFUSED in scheme:
         parts = [label.name for label in (PENUMBRA, CORE) if label in truth.scheme and label not in scheme]
@@ -213,9 +172,12 @@ def _within_head(maps: Mapping[str, Volume]) -> dict[str, Volume]:
 
 
 def _planes(
-    picture: Colours | None, values: Volume | None, name: str, recipe: Recipe, frame: Frame
+    picture: Colours | None, values: Volume | None, name: str, recipe: Recipe, frame: Lattice
 ) -> list[Shaped[np.ndarray, "z s s"]]:
     """A map's values in the frame, one array for each of its colours: of its picture, or else painted."""
+    if picture is None and values is None:
+        nothing = frame.reduced(np.zeros(frame.grid.shape, np.float32))
+        return [nothing.astype(np.uint8 if recipe.form == "colours" else np.float16)] * recipe.colours
     if picture is None:
         assert values is not None
         if recipe.form != "colours":
@@ -227,6 +189,8 @@ def _planes(
 def _of_order_1(values: Volume, name: str, form: Form) -> Volume:
     if form == "robust":
         return _standardised(values)
+    if form == "minmax":
+        return _stretched(values)
     return _relative(values, name) if form == "relative" else _by_top(values, name)
 
 
@@ -239,6 +203,13 @@ def _standardised(values: Volume) -> Volume:
     spread = np.float32(np.nanstd(cut, dtype=np.float64))
     centred: Volume = cut - np.float32(np.nanmean(cut, dtype=np.float64))
     return centred / spread if spread > 0 else centred
+
+
+def _stretched(values: Volume) -> Volume:
+    """From the lowest voxel as 0 to the highest as 1; as it is where all are one. What is no number is 0 before."""
+    whole: Volume = np.nan_to_num(values)
+    low, high = whole.min(), whole.max()
+    return (whole - low) / (high - low) if high > low else whole
 
 
 def _by_top(values: Volume, name: str) -> Volume:
@@ -262,6 +233,10 @@ def _relative(values: Volume, name: str) -> Volume:
 def _stored(values: Float32[np.ndarray, "z s s"]) -> Shaped[np.ndarray, "z s s"]:
     small: Shaped[np.ndarray, "z s s"] = np.clip(values, -_HIGHEST, _HIGHEST).astype(np.float16)
     return small
+
+
+def _lacks(case: Case, name: str, recipe: Recipe) -> bool:
+    return recipe.may_lack and name not in case.channels
 
 
 def _map(case: Case, name: str) -> Volume:

@@ -20,13 +20,14 @@ class Box:
     j: slice
 
     @classmethod
-    def around(cls, shown: Bool[np.ndarray, "s s"]) -> "Box":
-        """The box that holds what is shown and `MARGIN` pixels around it, from a multiple of 32 to one.
+    def around(cls, shown: Bool[np.ndarray, "s s"], *, stride: int = STRIDE, margin: int = MARGIN) -> "Box":
+        """The box that holds what is shown and `margin` pixels around it, from a multiple of `stride` to one.
 
-        So each voxel of a bottleneck covers the same pixels in the box as it does in the slice. A side that 32 does not
-        divide, and one that shows nothing, is taken whole.
+        So each voxel of a bottleneck covers the same pixels in the box as it does in the slice. A side that the stride
+        does not divide, and one that shows nothing, is taken whole.
         """
-        return cls(_span(np.any(shown, axis=1)), _span(np.any(shown, axis=0)))
+        i, j = (_span(np.any(shown, axis=axis), stride, margin) for axis in (1, 0))
+        return cls(i, j)
 
     def corner(self, side: int) -> tuple[int, int] | None:
         """The voxel of the bottleneck at which it begins in a slice; None where it is all of it."""
@@ -38,10 +39,10 @@ class Box:
         return Box(slice(side - self.i.stop, side - self.i.start), self.j)
 
 
-def _span(shown: Bool[np.ndarray, "s"]) -> slice:
+def _span(shown: Bool[np.ndarray, "s"], stride: int, margin: int) -> slice:
     side, places = len(shown), np.flatnonzero(shown)
-    if side % STRIDE or not places.size:
+    if side % stride or not places.size:
         return slice(0, side)
-    start = max(0, int(places[0]) - MARGIN) // STRIDE * STRIDE
-    stop = -(-(int(places[-1]) + 1 + MARGIN) // STRIDE) * STRIDE
+    start = max(0, int(places[0]) - margin) // stride * stride
+    stop = -(-(int(places[-1]) + 1 + margin) // stride) * stride
     return slice(start, min(stop, side))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from strokelens.networks.clinical import check_clinical, known_sum
+from strokelens.networks.network import Network
 from strokelens.networks.norms import groups_of
 from strokelens.networks.vgg16 import Vgg16, filters_of, scaled
 
@@ -65,7 +66,7 @@ class FusionDesign:
         return 1 if self.fusion == "early" else len(self.maps)
 
 
-class Fusion(nn.Module):
+class Fusion(Network):
     """Logits (b, n, i, j) of images (b, c, i, j) of any size, and of clinical values (b, s) with their mask.
 
     Images are padded by zeros to a multiple of 32, and the logits cropped. Clinical values should be of order 1; one
@@ -81,6 +82,7 @@ class Fusion(nn.Module):
     def __init__(self, design: FusionDesign) -> None:
         super().__init__()
         self.design = design
+        self.clinical_names, self.stride = design.clinical, STRIDE
         n, width, early = design.branches, design.width, design.fusion == "early"
         self.mix = _conv(design.channels, _MIXED) if early else nn.Identity()
         values = _MIXED if early else design.colours * design.slices

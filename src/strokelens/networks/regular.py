@@ -1,15 +1,15 @@
-"""What keeps the added convolutions of a `Fusion` small: a penalty in the loss, and a largest norm after each step."""
+"""What keeps the added convolutions of a network small: a penalty in the loss, and a largest norm after each step."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from strokelens.networks.fusion import Fusion
+from strokelens.networks.network import Network
 
 _LEAST = 1e-7
 
 
-def penalty(net: Fusion, *, l1: float, l2: float) -> Float[Tensor, ""]:
+def penalty(net: Network, *, l1: float, l2: float) -> Float[Tensor, ""]:
     """l1 Σ |w| + l2 Σ w² over the kernels of the added convolutions, without their biases.
 
     >>> from strokelens.networks.fusion import FusionDesign
@@ -17,11 +17,13 @@ def penalty(net: Fusion, *, l1: float, l2: float) -> Float[Tensor, ""]:
     0.0
     """
     kernels = [layer.weight for layer in net.added()]
+    if not kernels:
+        return torch.zeros((), device=next(net.parameters()).device)
     return torch.stack([l1 * kernel.abs().sum() + l2 * kernel.square().sum() for kernel in kernels]).sum()
 
 
 @torch.no_grad()
-def limit_norms(net: Fusion, most: float, *, legacy: bool = False) -> None:
+def limit_norms(net: Network, most: float, *, legacy: bool = False) -> None:
     """Shrink each filter of the added convolutions whose norm is above `most` to it.
 
     A filter is all that makes one channel of the output. `legacy` is Keras's default axis, as the ancestor had it: the

@@ -6,13 +6,14 @@ from typing import Literal
 from torch import nn
 
 from strokelens.networks.fusion import Fusion
+from strokelens.networks.network import Network
 from strokelens.networks.vgg16 import Vgg16
 
 Stage = Literal["frozen", "half", "full"]
 
 
-def set_stage(net: Fusion, stage: Stage) -> None:
-    """Let these layers of the encoders learn, and all that is not an encoder.
+def set_stage(net: Network, stage: Stage) -> None:
+    """Let these layers of the encoders learn, and all that is not an encoder; of a network without, all learns.
 
     `half` takes the encoders' layers by depth, and at each depth encoder after encoder, with inputs and pools counted;
     the second half of that list learns: the last two blocks, and the convolution before them in some encoders.
@@ -24,6 +25,8 @@ def set_stage(net: Fusion, stage: Stage) -> None:
     [False, False, True, True]
     """
     net.requires_grad_(True)
+    if not isinstance(net, Fusion):
+        return
     layers = list(_by_depth(net))
     start = {"frozen": len(layers), "half": len(layers) // 2, "full": 0}[stage]
     for layer in layers[:start]:

@@ -8,6 +8,7 @@ Axes: batch b, channels c, scalars s, voxels k i j (depth first), classes n.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Final, Literal
 
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from strokelens.networks.clinical import check_clinical, known_sum
+from strokelens.networks.network import Network
 from strokelens.networks.norms import groups_of
 
 Norm = Literal["none", "batch", "instance", "group"]
@@ -50,7 +52,10 @@ class Unet3dDesign:
     activation: Activation = "leaky_relu"
     residual: bool = False
     deep: bool = False
+    dropout: float = 0.0
     lens: bool = False
+    detached_skips: bool = False
+    rectified_head: bool = False
     legacy: bool = False
 
     def __post_init__(self) -> None:
@@ -60,7 +65,7 @@ class Unet3dDesign:
             raise ValueError("legacy has no residual blocks, logits of all scales, clinical values or other steps")
 
 
-class Unet3d(nn.Module):
+class Unet3d(Network):
     """Logits (b, n, k, i, j) of volumes (b, c, k, i, j) of any size, and of clinical values (b, s) with their mask.
 
     Each scale is the next finer one, pooled, its last voxel kept where the size is odd; on the way back what is too
@@ -75,12 +80,15 @@ class Unet3d(nn.Module):
     def __init__(self, design: Unet3dDesign) -> None:
         super().__init__()
         self.design = design
+        self.clinical_names = design.clinical
+        self.stride = prod(max(i, j) for _, i, j in design.steps)
         self.lens = _lens(len(design.channels)) if design.lens else None
         before = [len(design.channels), *(last for _, last in design.scales[:-1])]
         self.encoders = nn.ModuleList(
             _Block(come, *filters, design) for come, filters in zip(before, design.scales, strict=True)
         )
         self.pools = nn.ModuleList(nn.MaxPool3d(step, step, ceil_mode=True) for step in design.steps)
+        self.drop = nn.Dropout(design.dropout)
         self.clinical = Covariates(len(design.clinical), design.scales[-1][1]) if design.clinical else None
         self.ups, self.decoders, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         deeper = design.scales[-1][1]
@@ -99,6 +107,8 @@ class Unet3d(nn.Module):
         volumes: Float[Tensor, "b c k i j"],
         values: Float[Tensor, "b s"] | None = None,
         known: Bool[Tensor, "b s"] | None = None,
+        *,
+        corner: tuple[int, int] | None = None,
     ) -> Float[Tensor, "b n k i j"]:
         """The logits."""
         return self.at_scales(volumes, values, known)[-1]
@@ -115,8 +125,9 @@ class Unet3d(nn.Module):
         for encoder, pool in zip(self.encoders, [*self.pools, None], strict=True):
             x = encoder(x)
             if pool is not None:
-                skips.append(x.detach() if self.design.legacy else x)
+                skips.append(x.detach() if self.design.detached_skips or self.design.legacy else x)
                 x = pool(x)
+        x = self.drop(x)
         if self.clinical is not None:
             x = x + self.clinical(values, known)
         logits, first = [], len(self.decoders) - len(self.heads)
@@ -195,7 +206,11 @@ def _active(design: Unet3dDesign) -> nn.Module:
 def _head(before: int, design: Unet3dDesign) -> nn.Module:
     """Plain logits; the ancestor's are normalised and cut at 0."""
     logits = nn.Conv3d(before, design.classes, 1)
-    return nn.Sequential(logits, nn.BatchNorm3d(design.classes), nn.ReLU()) if design.legacy else logits
+    return (
+        nn.Sequential(logits, nn.BatchNorm3d(design.classes), nn.ReLU())
+        if design.rectified_head or design.legacy
+        else logits
+    )
 
 
 def _lens(channels: int) -> nn.Module:

@@ -14,14 +14,14 @@ from typing import Final, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Shaped
+from jaxtyping import Bool, Float, Float32, Int64, Shaped
 from torch import Tensor, nn
 
 from strokelens.errors import SettingsError
 from strokelens.model import Model
 from strokelens.networks.crops import Box
-from strokelens.networks.fusion import Fusion
 from strokelens.networks.inputs import standardised, unit
+from strokelens.networks.network import Network
 from strokelens.networks.surround import surrounded
 from strokelens.networks.tiles import smooth_weight, windows
 from strokelens.prepare import Sample
@@ -92,8 +92,7 @@ def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Pred
         device = next(model.net.parameters()).device
         asking = asked(model.net, dropout=how.dropout_samples > 0)
         with torch.inference_mode(), computing(), full_float32(), _chance(device), asking:
-            for start in range(0, where.size, how.batch):
-                chosen = where[start : start + how.batch]
+            for chosen in _together(where, model, how):
                 around = model.settings.input.slices // 2
                 box = _box(model, np.any(shown[max(0, chosen[0] - around) : chosen[-1] + around + 1], axis=0))
                 for number, likely in enumerate(_members(model, sample, chosen, box, how, at=at)):
@@ -101,10 +100,26 @@ def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Pred
     return tally.result()
 
 
+def _together(where: Int64[np.ndarray, "z"], model: Model, how: How) -> Iterator[Int64[np.ndarray, "b"]]:
+    """The slices that are computed at once: all of them by a network of volumes."""
+    step = max(1, where.size) if model.settings.volumes else how.batch
+    for start in range(0, where.size, step):
+        yield where[start : start + step]
+
+
 def _box(model: Model, shown: Bool[np.ndarray, "s s"]) -> Box:
-    """What is computed of a slice; all of it by a model of tiles, whose windows lie on the slice and may be empty."""
-    whole = slice(0, len(shown))
-    return Box.around(shown) if model.settings.input.tile is None else Box(whole, whole)
+    """What is computed of a slice: all of it by a model of tiles, whose windows lie on the slice and may be empty.
+
+    As in training a network of volumes sees what shows anything and no margin; one with norms over a batch sees all.
+    """
+    settings, whole = model.settings, slice(0, len(shown))
+    if settings.input.tile is not None:
+        return Box(whole, whole)
+    if not settings.volumes:
+        return Box.around(shown)
+    if settings.legacy or getattr(settings.network, "norm", None) == "batch":
+        return Box(whole, whole)
+    return Box.around(shown, stride=model.net.stride, margin=0)
 
 
 def check_alike(models: Sequence[Model]) -> None:
@@ -205,22 +220,32 @@ def _begin(seed: int, device: torch.device) -> None:
 
 
 def _members(
-    model: Model, sample: Sample, chosen: Shaped[np.ndarray, "b"], box: Box, how: How, *, at: int
+    model: Model, sample: Sample, chosen: Int64[np.ndarray, "b"], box: Box, how: How, *, at: int
 ) -> Iterator[Float[Tensor, "b n i j"]]:
     """The probabilities in the box of some slices by the `at`-th model, by each view and sample of dropout."""
-    seen_of = model.settings.input
-    around = surrounded(sample.x, chosen, (box.i, box.j), slices=seen_of.slices, maps=len(seen_of.maps))
-    stored, side, tile, step = torch.from_numpy(around), sample.x.shape[2], seen_of.tile, seen_of.step
+    stored, side = _stored(model, sample, chosen, box), sample.x.shape[2]
+    tile, step = model.settings.input.tile, model.settings.input.step
     device = next(model.net.parameters()).device
     for view in range(1 + how.mirrored):
-        seen, place = (stored.flip(2), box.mirrored(side)) if view else (stored, box)
+        seen, place = (stored.flip(-2), box.mirrored(side)) if view else (stored, box)
         for time in range(max(1, how.dropout_samples)):
             _begin(_seed(how.seed, at, view, time, int(chosen[0])), device)
             if tile is None or step is None:
                 likely = _likely(model, seen, sample, how, corner=place.corner(side))
             else:
                 likely = _stitched(model, seen, sample, how, tile=tile, step=step)
-            yield likely.flip(2) if view else likely
+            if model.settings.volumes:
+                likely = likely[0].movedim(1, 0)[chosen]  # (z, n, i, j)
+            yield likely.flip(-2) if view else likely
+
+
+def _stored(model: Model, sample: Sample, chosen: Int64[np.ndarray, "b"], box: Box) -> Shaped[Tensor, "b c *k i j"]:
+    """What is computed of a case: some slices, each with those around it; or all of them as one volume."""
+    seen_of = model.settings.input
+    if model.settings.volumes:
+        return torch.from_numpy(np.moveaxis(sample.x[:, :, box.i, box.j], 1, 0)[None].copy())
+    around = surrounded(sample.x, chosen, (box.i, box.j), slices=seen_of.slices, maps=len(seen_of.maps))
+    return torch.from_numpy(around)
 
 
 def _seed(*numbers: int) -> int:
@@ -229,17 +254,17 @@ def _seed(*numbers: int) -> int:
 
 def _likely(
     model: Model,
-    stored: Shaped[Tensor, "b c i j"],
+    stored: Shaped[Tensor, "b c *space"],
     sample: Sample,
     how: How,
     *,
     corner: tuple[int, int] | None = None,
-) -> Float[Tensor, "b n i j"]:
-    """The probabilities of stored slices, or of pieces of them."""
+) -> Float[Tensor, "b n *space"]:
+    """The probabilities of stored slices or volumes, or of pieces of them."""
     net, settings = model.net, model.settings
     device = next(net.parameters()).device
     images = standardised(unit(stored.to(device)), form=settings.input.form, legacy=settings.legacy)
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
     values, known = _clinical(net, sample, len(images), device)
     rough = how.precision == "bfloat16"
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=rough), exactly(net.finest() if rough else ()):
@@ -248,38 +273,39 @@ def _likely(
 
 
 def _stitched(
-    model: Model, stored: Shaped[Tensor, "b c i j"], sample: Sample, how: How, *, tile: int, step: int
-) -> Float[Tensor, "b n i j"]:
+    model: Model, stored: Shaped[Tensor, "b c *k i j"], sample: Sample, how: How, *, tile: int, step: int
+) -> Float[Tensor, "b n *k i j"]:
     """The mean of the windows that cover a pixel, each counted by how far its border is; background where none is.
 
     Windows that show nothing are left out. As many are computed at once as make up a batch of whole slices.
     """
-    b, _, i, j = stored.shape
+    b, _, *depth, i, j = stored.shape
     least = [max(0, tile - side) for side in (i, j)]
     padded = nn.functional.pad(stored, (0, least[1], 0, least[0]))
     weight = smooth_weight(tile)
-    total, count = torch.zeros(b, len(model.scheme), *padded.shape[2:]), torch.zeros(b, 1, *padded.shape[2:])
+    total = torch.zeros(b, len(model.scheme), *padded.shape[2:])
+    count = torch.zeros(b, 1, *padded.shape[2:])
     places = [
         (z, top, left)
         for z in range(b)
-        for top in windows(padded.shape[2], tile, step)
-        for left in windows(padded.shape[3], tile, step)
-        if padded[z, :, top : top + tile, left : left + tile].any()
+        for top in windows(padded.shape[-2], tile, step)
+        for left in windows(padded.shape[-1], tile, step)
+        if padded[z, ..., top : top + tile, left : left + tile].any()
     ]
-    at_once = max(1, how.batch * i * j // tile**2)
+    at_once = 1 if depth else max(1, how.batch * i * j // tile**2)
     for start in range(0, len(places), at_once):
         some = places[start : start + at_once]
-        cut = torch.stack([padded[z, :, top : top + tile, left : left + tile] for z, top, left in some])
+        cut = torch.stack([padded[z, ..., top : top + tile, left : left + tile] for z, top, left in some])
         for (z, top, left), likely in zip(some, _likely(model, cut, sample, how), strict=True):
-            total[z, :, top : top + tile, left : left + tile] += weight * likely
-            count[z, :, top : top + tile, left : left + tile] += weight
+            total[z, ..., top : top + tile, left : left + tile] += weight * likely
+            count[z, ..., top : top + tile, left : left + tile] += weight
     total[:, 0] += count[:, 0] == 0
-    return (total / count.where(count > 0, 1))[:, :, :i, :j]
+    return (total / count.where(count > 0, 1))[..., :i, :j]
 
 
-def _clinical(net: Fusion, sample: Sample, count: int, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+def _clinical(net: Network, sample: Sample, count: int, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
     """The sample's clinical values and which are known, for so many slices; none where the network sees none."""
-    if not net.design.clinical:
+    if not net.clinical_names:
         return None, None
     both = (torch.from_numpy(each).to(device).expand(count, -1) for each in (sample.values, sample.known))
     values, known = both

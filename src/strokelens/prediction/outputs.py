@@ -14,6 +14,7 @@ from strokelens.cohorts.encode import write_image, write_segmentation
 from strokelens.cohorts.slices import write_picture
 from strokelens.errors import StrokelensError
 from strokelens.flags import Flag
+from strokelens.frames import Lattice
 from strokelens.grid import Grid
 from strokelens.labels import BACKGROUND, BRAIN
 from strokelens.model import Model
@@ -21,7 +22,7 @@ from strokelens.prediction.doubts import model_flags
 from strokelens.prediction.networks import How, Prediction, predicted
 from strokelens.prediction.samples import Seen, sample_of
 from strokelens.prediction.scene import case_flags, echo_flags, region_flags
-from strokelens.prepare import Frame, Sample, scaled, segmentation
+from strokelens.prepare import Sample, scaled, segmentation
 from strokelens.report import slices
 
 
@@ -122,7 +123,7 @@ def _write(path: Path, values: Volume, likely: Segmentation, description: str) -
     write_image(path, values, likely.grid, description=description)
 
 
-def _write_uncertainty(folder: Path, prediction: Prediction, frame: Frame, likely: Segmentation) -> None:
+def _write_uncertainty(folder: Path, prediction: Prediction, frame: Lattice, likely: Segmentation) -> None:
     """The entropy, and with several members their disagreement."""
     _write(folder / "entropy.nii.gz", _restored(prediction.entropy, frame), likely, "entropy, 0 sure to 1 any class")
     if prediction.information is not None:
@@ -175,6 +176,6 @@ def _brain(model: Model, sample: Sample) -> Mask:
     return _restored((seen != 0).any(axis=1).astype(np.float32), sample.frame) > 0.5
 
 
-def _restored(values: Float[np.ndarray, "z s s"], frame: Frame) -> Float32[np.ndarray, "i j k"]:
+def _restored(values: Float[np.ndarray, "z s s"], frame: Lattice) -> Float32[np.ndarray, "i j k"]:
     restored: Float32[np.ndarray, "i j k"] = frame.restored(values[:, None])[0]
     return restored

@@ -96,8 +96,11 @@ def colours_are_there(entry: Entry, recipe: Recipe) -> bool:
 def channels_of(entry: Entry, recipe: Recipe) -> tuple[str, ...]:
     """What is read of a case: the recipe's maps; where one is lacking and there is a series, that and the others."""
     series = [name for name in entry.files if name in SERIES]
-    if not series or all(name in entry.files for name in recipe.maps):
+    if all(name in entry.files for name in recipe.maps):
         return recipe.maps
+    if not series:
+        there = tuple(name for name in recipe.maps if name in entry.files)
+        return there if recipe.may_lack and there else recipe.maps
     return (*series[:1], *(name for name in recipe.maps if name in entry.files))
 
 

@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from strokelens.errors import SettingsError, hint
+from strokelens.settings.networks import KINDS
 from strokelens.settings.schema import Settings
 from strokelens.settings.theirs import is_theirs, name_of_theirs
 
@@ -96,12 +97,12 @@ def _text(path: Path) -> str:
 def _sentence(error: ValidationError) -> str:
     """The first thing that is wrong."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
+    loc = _without_kinds(first["loc"])
+    place = ".".join(str(part) for part in loc)
     if first["type"] == "extra_forbidden":
-        *above, key = first["loc"]
-        said = (
-            f"no setting {key!r}{' in ' + '.'.join(map(str, above)) if above else ''}; {hint(str(key), _keys(above))}"
-        )
+        *above, key = loc
+        known = _keys(list(first["loc"][:-1]))
+        said = f"no setting {key!r}{' in ' + '.'.join(map(str, above)) if above else ''}; {hint(str(key), known)}"
     elif first["type"] == "value_error":
         said = f"{place}: {first['ctx']['error']}" if place else str(first["ctx"]["error"])
     elif first["type"] == "missing":
@@ -113,13 +114,25 @@ def _sentence(error: ValidationError) -> str:
     return said
 
 
+def _without_kinds(loc: Sequence[int | str]) -> list[int | str]:
+    """A place as people write it: pydantic names the kind of a network after `network`."""
+    return [part for at, part in enumerate(loc) if not (at == 1 and loc[0] == "network" and part in KINDS)]
+
+
 def _keys(place: list[int | str]) -> list[str]:
     """The settings that there are at a place."""
     model: type[BaseModel] = Settings
+    kind = place.pop(1) if len(place) > 1 and place[0] == "network" else None
     for part in place:
         if isinstance(part, str):
-            model = next(each for each in _parts(model.model_fields[part].annotation))
+            parts = _parts(model.model_fields[part].annotation)
+            model = next(each for each in parts if kind is None or kind in _kinds(each))
     return list(model.model_fields)
+
+
+def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
+    kinds: tuple[str, ...] = get_args(model.model_fields["kind"].annotation)
+    return kinds
 
 
 def _parts(annotation: object) -> list[type[BaseModel]]:

@@ -6,21 +6,19 @@ A setting that is not here is an error; defaults are those of the published netw
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from strokelens.settings.chances import Augmentation, Diffgen
+from strokelens.settings.networks import AnyNetwork, FusionNetwork, Unet3dNetwork
+from strokelens.settings.parts import Part, Positive, Share
 
 _LEAST_SIDE: Final = 32
 """VGG16 halves a side five times."""
 
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Part(BaseModel):
-    """Frozen, strict, and without unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+ClinicalName = Literal[
+    "nihss", "age_years", "female", "since_stroke_min", "to_treatment_min", "tici", "mrs"
+]  # fmt: skip
+"""Those of `strokelens.prepare.CLINICAL`."""
 
 
 class Input(Part):
@@ -29,13 +27,14 @@ class Input(Part):
     maps: tuple[str, ...] = ("CBF", "CBV", "TTP", "Tmax")
     """Channels in order."""
 
-    clinical: tuple[Literal["nihss", "age_years", "female"], ...] = ()
-    """Clinical values beside the maps. A missing one is masked out, not taken for 0."""
+    clinical: tuple[ClinicalName, ...] = ()
+    """Clinical values beside the maps. A missing one is masked out, not taken for 0. `mrs` is known months later."""
 
-    form: Literal["colours", "values", "relative", "robust"] = "colours"
+    form: Literal["colours", "values", "relative", "robust", "minmax"] = "colours"
     """`colours`: the red, green and blue of colour-coded maps, 3 channels each. `values`: physical units, 1 each.
     `relative`: flow, volume and transit time as a share of the head's median, time to peak as later than it. `robust`:
-    without the tails, less the head's mean, in standard deviations, whatever the unit: for MR."""
+    without the tails, less the head's mean, in standard deviations, whatever the unit: for MR. `minmax`: the second
+    ancestor's, from the lowest voxel as 0 to the highest as 1, whatever they are."""
 
     slices: Literal[1, 3, 5] = 1
     """Slices that the network sees at once, the one that it is asked for in the middle; beyond the ends is nothing."""
@@ -43,11 +42,22 @@ class Input(Part):
     classes: Literal[2, 3, 4] = 3
     """4: background, brain, penumbra, core. 3: brain is background. 2: penumbra and core are one: hypoperfused."""
 
+    target: Literal["hypoperfused", "core", "lesion"] = "hypoperfused"
+    """What the second of 2 classes is: penumbra and core as one, the core alone, or the lesion of a truth that tells
+    no more, such as the final infarct of ISLES 2017."""
+
     size: Annotated[int, Field(ge=32, le=4096)] = 512
     """Side of a slice in pixels; larger ones are averaged, smaller ones padded."""
 
+    resampling: Literal["area", "linear", "nearest"] = "area"
+    """`area`: the mean of square blocks of whole pixels; a lesion, however small, keeps one. `linear` and `nearest`
+    stretch the whole field of view onto the size, also where it is no square; `nearest` is the second ancestor's."""
+
+    depth: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Slices that a case is stretched to, with `linear` and `nearest`; its own where nothing is told."""
+
     tile: Annotated[int, Field(ge=1)] | None = None
-    """Side of the tiles that a slice is cut into; none for whole slices. A multiple of 32."""
+    """Side of the tiles that slices are cut into; none for whole slices. A multiple of 32, of volumes of 8."""
 
     stride: Annotated[int, Field(ge=1)] | None = None
     """Pixels from tile to tile; a quarter of the tile where nothing is told."""
@@ -58,12 +68,12 @@ class Input(Part):
             raise ValueError("maps are one or more channels, each once")
         if len(set(self.clinical)) != len(self.clinical):
             raise ValueError("clinical values are named once each")
-        if self.tile is not None and (self.tile % 32 or self.tile > self.size):
-            nearest = min(max(32, self.tile // 32 * 32), self.size)
-            raise ValueError(
-                f"tile {self.tile} is no multiple of 32 up to {self.size}, the slice's side, which VGG16 halves "
-                f"five times; take {nearest}, or null for whole slices"
-            )
+        if self.target != "hypoperfused" and self.classes != 2:
+            raise ValueError(f"target {self.target} is of 2 classes, not {self.classes}; set classes to 2")
+        if self.depth is not None and self.resampling == "area":
+            raise ValueError("area keeps the slices as they are; set depth to null, or resampling to linear")
+        if self.resampling != "area" and self.form == "colours":
+            raise ValueError("colours are averaged, not stretched; set resampling to area, or form to robust")
         if self.stride is not None and self.tile is None:
             raise ValueError("a stride needs a tile")
         return self
@@ -72,38 +82,6 @@ class Input(Part):
     def step(self) -> int | None:
         """Pixels from tile to tile; none for whole slices."""
         return None if self.tile is None else self.stride or self.tile // 4
-
-
-class FusionNetwork(Part):
-    """The multi-input network."""
-
-    fusion: Literal["early", "late", "slow"] = "slow"
-    """Where the maps meet: `early` before one encoder, `late` after their encoders, `slow` at every scale as well."""
-
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Factor of all filters. 1 is the published network of 85 million parameters; 1/8 learns on a laptop."""
-
-    shared: bool = False
-    """One encoder for all maps, not one each."""
-
-    norm: Literal["none", "batch", "group"] = "none"
-    """Normalisation in the added layers."""
-
-    dropout: Share = 0.25
-    """Share of features that training drops after each encoder."""
-
-    pretrained: str | None = None
-    """`imagenet` (width 1), or a file: VGG16's weights with torchvision's names, or a model's `weights.safetensors`."""
-
-    first_layer: Literal["sum", "mean"] = "sum"
-    """How pretrained weights of three colours become those of one value: `sum` sees a grey picture of it, `mean` keeps
-    the size of what comes out."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.pretrained == "imagenet" and self.width != 1:
-            raise ValueError(f"imagenet's weights are of width 1, not {self.width:g}; set pretrained to null")
-        return self
 
 
 LossName = Literal[
@@ -131,7 +109,8 @@ class Loss(Part):
     """The formulas are in `strokelens.losses`."""
 
     class_weights: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-    """One for each class in order; where nothing is told 0.1, 50, 440 (four classes: 0 before them; two: 0.1, 1)."""
+    """One for each class in order; where nothing is told 0.1, 50, 440 (four classes: 0 before them; two: 0.1, 1, and of
+    volumes 1, 1)."""
 
     alpha: Annotated[float, Field(ge=0, le=1)] | None = None
     """Of the losses that have one: the weight of what is missed."""
@@ -233,42 +212,30 @@ class Stage(Part):
     """Another rate than the optimizer's."""
 
 
-class Augmentation(Part):
-    """Chance changes of each sample, anew each epoch. 0 switches one off."""
-
-    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Chance of a left-right mirrored slice."""
-
-    turn_deg: Annotated[float, Field(ge=0, le=180)] = 10.0
-    """Turned by up to so many degrees in the slice."""
-
-    scale: Share = 0.1
-    """Grown or shrunk by up to this share."""
-
-    shift: Share = 0.05
-    """Moved by up to this share of the side."""
-
-    brightness: Share = 0.1
-    """Values multiplied by 1 ± this."""
-
-    noise: Share = 0.02
-    """Standard deviation of noise, in parts of the range of values."""
-
-    drop_map: Share = 0.0
-    """Chance that a map is lacking, so that the network learns to do without."""
-
-
 class Training(Part):
     """The course of training."""
 
     batch: Annotated[int, Field(ge=1)] = 2
-    """Slices or tiles a step."""
+    """Slices, tiles or volumes a step."""
 
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Batches a change of weights."""
 
     lesion_share: Annotated[float, Field(ge=0, le=1)] | None = 0.5
     """Share of an epoch's slices that show a lesion; all once where nothing is told."""
+
+    draws: Annotated[int, Field(ge=1)] | None = None
+    """Slices or volumes an epoch; as many as there are where nothing is told."""
+
+    watch: Literal["loss", "dice"] = "loss"
+    """What of those who validate decides which epoch is the best, and when to stop: `dice` is the mean over volumes,
+    and of slices over classes."""
+
+    snapshots: Annotated[int, Field(ge=1)] | None = None
+    """Keep a model every so many epochs; none where nothing is told."""
+
+    keep_snapshots: Annotated[int, Field(ge=1)] | None = 4
+    """How many of the latest are kept; all with null."""
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the network's arithmetic; weights are float32."""
@@ -315,7 +282,7 @@ class Settings(Part):
     """A line for people."""
 
     input: Input = Input()
-    network: FusionNetwork = FusionNetwork()
+    network: AnyNetwork = FusionNetwork()
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -323,25 +290,24 @@ class Settings(Part):
     """One after the other."""
 
     augmentation: Augmentation = Augmentation()
+    diffgen: Diffgen = Diffgen()
     training: Training = Training()
     split: Split = Split()
     legacy: bool = False
-    """The ancestor's oddities: raw blue, green, red; max-norm over a kernel's rows; the last weights, not the best. Its
-    weights of slices and its order are `loss.sample_weights` and `training.lesion_share`."""
+    """The ancestors' oddities: the last weights, not the best. Of slices raw blue, green, red, and max-norm over a
+    kernel's rows; their weights and order are `loss.sample_weights` and `training.lesion_share`. Of volumes skips
+    without gradient, and logits that are normalised and never negative; their form is `minmax`."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         weights = self.loss.class_weights
         if weights is not None and len(weights) != self.input.classes:
             raise ValueError(f"{len(weights)} class_weights for {self.input.classes} classes")
-        if self.legacy and (self.input.form != "colours" or self.input.slices != 1):
-            raise ValueError("legacy reads colours of one slice; set input.form and input.slices back")
-        side = self.input.tile or self.input.size
-        if self.network.norm == "batch" and side < 2 * _LEAST_SIDE:
-            raise ValueError(
-                f"norm batch needs more than one voxel at the bottleneck, which a side of {side} has not; "
-                "take group, or a side of 64"
-            )
+        self._check_tile()
+        if isinstance(self.network, FusionNetwork):
+            self._check_slices(self.network)
+        else:
+            self._check_volumes()
         rates = [stage.learning_rate or self.optimizer.learning_rate for stage in self.stages]
         if self.schedule.kind != "constant" and self.schedule.least > min(rates):
             raise ValueError(
@@ -350,8 +316,55 @@ class Settings(Part):
             )
         return self
 
+    def _check_tile(self) -> None:
+        tile, size, step = self.input.tile, self.input.size, 32 if isinstance(self.network, FusionNetwork) else 8
+        if tile is not None and (tile % step or tile > size):
+            halved = "VGG16 halves five times" if step == 32 else "a 3-D network halves three times"
+            raise ValueError(
+                f"input: tile {tile} is no multiple of {step} up to {size}, the slice's side, which {halved}; "
+                f"take {min(max(step, tile // step * step), size)}, or null for whole slices"
+            )
+
+    def _check_slices(self, network: FusionNetwork) -> None:
+        if self.legacy and (self.input.form != "colours" or self.input.slices != 1):
+            raise ValueError("legacy reads colours of one slice; set input.form and input.slices back")
+        side = self.input.tile or self.input.size
+        if network.norm == "batch" and side < 2 * _LEAST_SIDE:
+            raise ValueError(
+                f"norm batch needs more than one voxel at the bottleneck, which a side of {side} has not; "
+                "take group, or a side of 64"
+            )
+        if self.augmentation.lift or self.augmentation.recipe != "chance" or self.diffgen.fraction:
+            raise ValueError("lift, rotate_clip_translate and diffgen are of volumes; leave them out, or take unet3d")
+
+    def _check_volumes(self) -> None:
+        kind = self.network.kind
+        if self.input.form == "colours":
+            raise ValueError(f"{kind} sees values, not colours; set input.form to robust")
+        if self.input.slices != 1:
+            raise ValueError(f"{kind} sees all slices at once; leave input.slices out")
+        if any(stage.encoders != "full" for stage in self.stages):
+            raise ValueError(f'{kind} learns as a whole; set stages to [{{"encoders": "full"}}]')
+        if self.input.clinical and kind != "unet3d":
+            raise ValueError(f"{kind} sees no clinical values; leave input.clinical out, or take unet3d")
+        if self.diffgen.fraction and self.input.classes != 2:
+            raise ValueError(f"diffgen has one kind of lesion, not {self.input.classes - 1}; set input.classes to 2")
+        if self.loss.sample_weights != "none":
+            raise ValueError("loss.sample_weights are of slices; set them to none")
+        if self.legacy and isinstance(self.network, Unet3dNetwork):
+            net, steps = self.network, self.network.steps
+            if net.norm != "batch" or net.residual or net.deep or net.dropout or self.input.clinical or steps:
+                raise ValueError(
+                    "legacy is the published 3-D U-Net: norm batch, and no steps, residual, deep, dropout or clinical"
+                )
+
+    @property
+    def volumes(self) -> bool:
+        """Whether the network sees all slices of a case at once."""
+        return not isinstance(self.network, FusionNetwork)
+
     @property
     def class_weights(self) -> tuple[float, ...]:
         """A weight for each class, in order."""
-        published = {4: (0.0, 0.1, 50.0, 440.0), 3: (0.1, 50.0, 440.0), 2: (0.1, 1.0)}
+        published = {4: (0.0, 0.1, 50.0, 440.0), 3: (0.1, 50.0, 440.0), 2: (1.0, 1.0) if self.volumes else (0.1, 1.0)}
         return published[self.input.classes] if self.loss.class_weights is None else self.loss.class_weights

@@ -19,13 +19,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.folder import check_apart
 from strokelens.errors import TrainingError
-from strokelens.model import MODEL, Card, Model, is_model, load_model, save_model
+from strokelens.model import MODEL, Model, is_model, load_model, save_model
 from strokelens.networks.built import built
 from strokelens.networks.fusion import Fusion
+from strokelens.networks.network import Network, laid_out
 from strokelens.networks.pretrained import load_encoders
 from strokelens.prediction.networks import computing
 from strokelens.pretrained import read_weights
 from strokelens.report.history import write_history_figure
+from strokelens.settings.networks import FusionNetwork
 from strokelens.settings.schema import Settings
 from strokelens.training.keeping import (
     BEST,
@@ -36,6 +38,7 @@ from strokelens.training.keeping import (
     Kept,
     Rate,
     Row,
+    badness,
     check_checkpoint,
     read_rows,
     take_weights,
@@ -43,11 +46,12 @@ from strokelens.training.keeping import (
     write_rows,
     write_weights,
 )
-from strokelens.training.learner import VALIDATION_LOSS, Learner, Place, loss_of
+from strokelens.training.learner import VALIDATION_DICE, VALIDATION_LOSS, Learner, Place, loss_of
 from strokelens.training.machine import Machine
 from strokelens.training.optimizers import optimizer_of
 from strokelens.training.parts import Parts, check_maps, data_sha256, parts_of, split_of
 from strokelens.training.run import OTHER_DATA, PREPARED, Run, is_leader
+from strokelens.training.snapshots import Snapshots, card_of, scores_of
 from strokelens.training.store import Refused
 
 DONE: Final = "done.json"
@@ -107,9 +111,9 @@ def train(
     facts = _facts(parts, pretrained, before.get("machine", machine.facts))
     run.mark(**facts, finished=False)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        history = _stages(run, machine, net, parts)
+        history = _stages(run, machine, net, parts, Snapshots(run, parts, pretrained))
     kept = _kept(history, settings)
-    model = Model(net.eval(), settings, _card(run, parts, _scores(kept), pretrained))
+    model = Model(net.eval(), settings, card_of(run, parts, scores_of(kept), pretrained))
     if run.leads:
         _write(out, model, history, kept)
     run.mark(**facts, finished=True)
@@ -127,20 +131,6 @@ def _facts(parts: Parts, pretrained: str | None, machine: object) -> dict[str, o
     """What a run tells of itself, and is asked for when it is gone on with."""
     refused = {case.case_id: case.message for case in parts.refused}
     return {"data_sha256": parts.sha256, "pretrained_sha256": pretrained, "machine": machine, "refused": refused}
-
-
-def _card(run: Run, parts: Parts, scores: dict[str, float], pretrained: str | None) -> Card:
-    """Where the model came from."""
-    return Card(
-        parts.persons,
-        parts.simulated,
-        run.drawn.sha256,
-        parts.sha256,
-        scores,
-        pretrained,
-        pixel_mm=round(parts.pixel_mm, 6),
-        modality=parts.modality,
-    )
 
 
 def _silent(_: str) -> None:
@@ -164,27 +154,29 @@ def _finished(run: Run, cohort: Cohort, before: Mapping[str, Any]) -> Trained:
     return Trained(load_model(run.folder), read_rows(last), refused)
 
 
-def _begun(settings: Settings, told: Callable[[str], None]) -> tuple[Fusion, str | None]:
+def _begun(settings: Settings, told: Callable[[str], None]) -> tuple[Network, str | None]:
     """The network as it begins, and the SHA-256 of the weights that its encoders have; what cannot be, fails here."""
-    net = built(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = laid_out(built(settings))
     pretrained = _pretrained(net, settings, told)
     optimizer_of(settings.optimizer, net.parameters())
     loss_of(settings)(torch.zeros(1, settings.input.classes, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
     return net, pretrained
 
 
-def _pretrained(net: Fusion, settings: Settings, told: Callable[[str], None]) -> str | None:
+def _pretrained(net: Network, settings: Settings, told: Callable[[str], None]) -> str | None:
     """Give the encoders published weights, where the settings name any; the SHA-256 of these."""
-    source = settings.network.pretrained
-    if source is None:
+    network = settings.network
+    if not (isinstance(network, FusionNetwork) and isinstance(net, Fusion) and network.pretrained is not None):
         return None
-    weights = read_weights(source)
-    load_encoders(net, weights.tensors, first=settings.network.first_layer, source=weights.source)
+    weights = read_weights(network.pretrained)
+    load_encoders(net, weights.tensors, first=network.first_layer, source=weights.source)
     told(f"encoders begin with {weights.source}, SHA-256 {weights.sha256}")
     return weights.sha256
 
 
-def _stages(run: Run, machine: Machine, net: Fusion, parts: Parts) -> tuple[Row, ...]:
+def _stages(
+    run: Run, machine: Machine, net: Network, parts: Parts, snapshot: Callable[[Learner], None]
+) -> tuple[Row, ...]:
     """Train stage after stage, each from the best weights of those before; the history of all."""
     rows: tuple[Row, ...] = ()
     count = len(run.settings.stages)
@@ -195,7 +187,8 @@ def _stages(run: Run, machine: Machine, net: Fusion, parts: Parts) -> tuple[Row,
         if (folder / DONE).is_file():
             rows = read_rows(folder / DONE)
         else:
-            rows = _stage(run, machine, learner, Kept(folder, run.folder / HISTORY, rows))
+            kept = Kept(folder, run.folder / HISTORY, rows, run.settings.training.watch, snapshot)
+            rows = _stage(run, machine, learner, kept)
         ends = run.settings.legacy and number + 1 == count
         take_weights(learner, folder / (END if ends else BEST))
     return rows
@@ -220,7 +213,12 @@ def _stage(run: Run, machine: Machine, learner: Learner, kept: Kept) -> tuple[Ro
 def _trainer(run: Run, machine: Machine, learner: Learner, keep: Keep) -> Trainer:
     stage, training = learner.stage, run.settings.training
     stop = EarlyStopping(
-        VALIDATION_LOSS, stage.least_gain, stage.patience, check_finite=False, check_on_train_epoch_end=True
+        VALIDATION_LOSS if training.watch == "loss" else VALIDATION_DICE,
+        stage.least_gain,
+        stage.patience,
+        mode="min" if training.watch == "loss" else "max",
+        check_finite=False,
+        check_on_train_epoch_end=True,
     )
     return Trainer(
         accelerator=machine.kind,
@@ -278,20 +276,14 @@ def _calm() -> Iterator[None]:
 
 def _kept(history: tuple[Row, ...], settings: Settings) -> Row:
     """The epoch whose weights are kept: of all stages the best, and with `legacy` the last."""
-    return history[-1] if settings.legacy else min(history, key=lambda row: row[VALIDATION_LOSS])
-
-
-def _scores(row: Row) -> dict[str, float]:
-    """What those who validate gave in an epoch; what was no number is left out."""
-    scores = {name: float(value) for name, value in row.items() if name.startswith("validation_")}
-    return {"epoch": float(row["epoch"])} | {name: value for name, value in scores.items() if isfinite(value)}
+    return history[-1] if settings.legacy else min(history, key=lambda row: badness(row, settings.training.watch))
 
 
 def _sentence(row: Row) -> str:
     dice = ", ".join(
         f"Dice of {name.rpartition('_')[2]} {f'{value:.3f}' if isfinite(float(value)) else 'none'}"
         for name, value in row.items()
-        if name.startswith("validation_dice")
+        if name.startswith(f"{VALIDATION_DICE}_")
     )
     return (
         f"stage {row['stage']} ({row['encoders']}), epoch {row['epoch']}: loss {row['loss']:.4f}, "

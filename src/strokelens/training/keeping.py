@@ -11,7 +11,7 @@ from math import inf, isnan, nan
 from pathlib import Path
 from pickle import UnpicklingError
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -22,14 +22,14 @@ from safetensors.torch import load_file, save_file
 from strokelens.cohorts.encode import write_json
 from strokelens.errors import TrainingError
 from strokelens.settings.schema import Schedule
-from strokelens.training.learner import VALIDATION_LOSS, Learner
+from strokelens.training.learner import VALIDATION_DICE, VALIDATION_LOSS, Learner
 from strokelens.training.optimizers import Scheduler, scheduler_of, stepped
 
 LAST: Final = "last.ckpt"
 """All of a training after its last whole epoch, in Lightning's form."""
 
 BEST: Final = "best.safetensors"
-"""The weights of the epoch with the lowest validation loss of this stage and of those before."""
+"""The weights of the epoch that is the best of this stage and of those before, as `training.watch` tells."""
 
 END: Final = "end.safetensors"
 """The weights after the last epoch."""
@@ -42,11 +42,21 @@ Row = Mapping[str, str | int | float]
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a stage keeps what: its own folder, and the table of all stages with the rows before it."""
+    """Where a stage keeps what: its own folder, and the table of all stages with the rows before it.
+
+    `watch` tells which epoch is the best. `snapshot` is called after each epoch, to keep a model of it where wanted.
+    """
 
     folder: Path
     history: Path
     before: tuple[Row, ...] = ()
+    watch: Literal["loss", "dice"] = "loss"
+    snapshot: Callable[[Learner], None] = lambda _: None
+
+
+def badness(row: Row, watch: Literal["loss", "dice"]) -> float:
+    """What is lowest in the best epoch: the loss of those who validate, or what is lacking of their Dice."""
+    return float(row[VALIDATION_LOSS]) if watch == "loss" else 1 - float(row[VALIDATION_DICE])
 
 
 class Rate(Callback):
@@ -90,7 +100,7 @@ class Keep(Checkpoint):
     def __init__(self, kept: Kept, told: Callable[[Row], None]) -> None:
         self._kept, self._told = kept, told
         self._rows: list[dict[str, str | int | float]] = []
-        self._best = min((float(row[VALIDATION_LOSS]) for row in kept.before), default=inf)
+        self._best = min((badness(row, kept.watch) for row in kept.before), default=inf)
         self._stopped = False
         self._started = perf_counter()
 
@@ -115,13 +125,14 @@ class Keep(Checkpoint):
         assert isinstance(pl_module, Learner)
         row = self._row(trainer, pl_module)
         self._rows.append(row)
-        loss = float(row[VALIDATION_LOSS])
-        if loss < self._best:
-            self._best = loss
+        bad = badness(row, self._kept.watch)
+        if bad < self._best:
+            self._best = bad
             if trainer.is_global_zero:
                 write_weights(pl_module, self._kept.folder / BEST)
         if trainer.is_global_zero:
             write_history(self._kept.history, (*self._kept.before, *self._rows))
+            self._kept.snapshot(pl_module)
             self._told(row)
         self._stopped = trainer.should_stop
         part = self._kept.folder / f".{LAST}"
@@ -140,7 +151,7 @@ class Keep(Checkpoint):
 
     def _row(self, trainer: Trainer, learner: Learner) -> dict[str, str | int | float]:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        dice = {name: round(value, 6) for name, value in metrics.items() if name.startswith("validation_dice_")}
+        dice = {name: round(value, 6) for name, value in metrics.items() if name.startswith(VALIDATION_DICE)}
         return {
             "epoch": learner.epoch + 1,
             "stage": learner.place.stage + 1,

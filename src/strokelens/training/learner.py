@@ -1,6 +1,6 @@
 """What Lightning trains: a network with its loss, what keeps it small, and its slices changed by chance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from strokelens.augment import apply
@@ -18,17 +18,18 @@ from strokelens.errors import TrainingError, shortened
 from strokelens.labels import LabelScheme
 from strokelens.losses import Loss, loss_named, severity
 from strokelens.model import scheme_of
-from strokelens.networks.crops import Box
-from strokelens.networks.fusion import Fusion
+from strokelens.networks.crops import MARGIN, Box
 from strokelens.networks.inputs import standardised, unit
+from strokelens.networks.network import Network
 from strokelens.networks.regular import limit_norms, penalty
 from strokelens.networks.stages import set_stage
 from strokelens.settings.schema import Settings, Stage
 from strokelens.training.optimizers import optimizer_of
-from strokelens.training.samples import Balanced, Batch, Collated, Draw, Slices, in_order
+from strokelens.training.samples import Balanced, Batch, Collated, Draw, Pieces, in_order
 
 VALIDATION_LOSS = "validation_loss"
-"""What decides when to stop, and which weights are the best."""
+VALIDATION_DICE = "validation_dice"
+"""What decides when to stop, and which weights are the best: the one or the other."""
 
 _CHANCE = 3
 _SURE = 20.0
@@ -48,22 +49,23 @@ class Learner(LightningModule):
     """One stage of a training.
 
     On a CPU the part of a batch that shows nothing is not computed, but for a margin, and counts as background that is
-    sure. `legacy` computes it all, and so does `norm: batch`, whose means are of all that is computed.
+    sure; of volumes it is on no device, so that norms are everywhere of the same. `legacy` computes it all, and so does
+    `norm: batch`, whose means are of all that is computed.
     """
 
     run: Callable[..., Tensor]
 
-    def __init__(self, net: Fusion, settings: Settings, place: Place, parts: tuple[Slices, Slices]) -> None:
+    def __init__(self, net: Network, settings: Settings, place: Place, parts: tuple[Pieces, Pieces]) -> None:
         super().__init__()
         self.net = net
         # not a second name of the same weights in what is stored
         self.__dict__["run"] = torch.compile(net) if settings.training.compile else net
         self.settings = settings
         self.place = place
-        self.train_slices, self.validation_slices = parts
+        self.train_pieces, self.validation_pieces = parts
         self.loss = loss_of(settings)
         set_stage(net, self.stage.encoders)
-        self._sums: list[Int[Tensor, "3 n"]] = []
+        self._sums: list[Int[Tensor, "b 3 n"]] = []
         self._awaited: _Awaited | None = None
 
     @property
@@ -87,33 +89,34 @@ class Learner(LightningModule):
         return optimizer_of(self.settings.optimizer, learning, rate=self.stage.learning_rate)
 
     def train_dataloader(self) -> "DataLoader[Draw]":
-        """Slices in an order of chance, balanced between those with a lesion and the others."""
-        training, slices = self.settings.training, self.train_slices
+        """Pieces in an order of chance, balanced between those with a lesion and the others."""
+        training, pieces = self.settings.training, self.train_pieces
         order = Balanced(
-            slices.lesions,
+            pieces.lesions,
             share=training.lesion_share,
             seed=training.seed,
+            draws=training.draws,
             first=self.place.epochs_before,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
-        changes = self.settings.augmentation
-        return self._loader(order, Collated(slices, training.seed, len(self.settings.input.maps), changes))
+        maps, changes, textures = len(self.settings.input.maps), self.settings.augmentation, self.settings.diffgen
+        return self._loader(order, Collated(pieces, training.seed, maps, changes, textures))
 
     def val_dataloader(self) -> "DataLoader[Draw]":
-        """All slices of those who validate, in order."""
-        slices, training = self.validation_slices, self.settings.training
-        order = in_order(len(slices), rank=self.trainer.global_rank, world=self.trainer.world_size)
-        return self._loader(order, Collated(slices, training.seed, len(self.settings.input.maps)))
+        """All pieces of those who validate, in order."""
+        pieces, training = self.validation_pieces, self.settings.training
+        order = in_order(len(pieces), rank=self.trainer.global_rank, world=self.trainer.world_size)
+        return self._loader(order, Collated(pieces, training.seed, len(self.settings.input.maps)))
 
     def training_step(self, batch: Batch, number: int) -> Float[Tensor, ""]:
         """The mean loss of a batch, changed by chance, and the penalty of large weights."""
         settings = self.settings
         torch.manual_seed(_seed(settings.training.seed, self.epoch, number, self.global_rank))  # of dropout
         images, labels = apply(unit(batch.x), batch.y, batch.changes, maps=len(settings.input.maps))
-        losses = self._weighted(self.loss(self._answered(images, batch), labels.long()), labels, batch.sixfold)
+        losses = self._weighted(self._lost(*self._answered(images, batch), labels.long()), labels, batch.sixfold)
         loss = losses.mean() + self._penalty()
-        self._watch(loss, batch, number, self.train_slices)
+        self._watch(loss, batch, number, self.train_pieces)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
 
@@ -125,35 +128,61 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: Batch, number: int) -> None:
         """The loss of a batch as it is, and what its classes have in common with the truth."""
-        logits, labels = self._answered(unit(batch.x), batch), batch.y.long()
+        logits, labels = self._answered(unit(batch.x), batch)[0][-1], batch.y.long()
         losses = self._weighted(self.loss(logits, labels), labels, torch.zeros_like(batch.sixfold))
         loss = losses.mean() + (self._penalty() if self.settings.legacy else 0)
-        self._watch(loss, batch, number, self.validation_slices)
+        self._watch(loss, batch, number, self.validation_pieces)
         self.log(VALIDATION_LOSS, loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self._sums.append(_counts(logits.argmax(1), labels, logits.shape[1]))
 
     def on_validation_epoch_end(self) -> None:
-        """Dice of each class but the background, over all voxels of those who validate."""
+        """Dice of each class but the background, over all voxels of those who validate; and `VALIDATION_DICE`."""
         self._check()
-        nobody = torch.zeros(3, len(self.scheme), dtype=torch.int64, device=self.device)  # a process may have no slice
-        counts = self.trainer.strategy.reduce(torch.stack([nobody, *self._sums]).sum(0), reduce_op="sum")
+        nobody = torch.zeros(0, 3, len(self.scheme), dtype=torch.int64, device=self.device)  # a process may have none
+        counts = torch.cat([nobody, *self._sums])
         self._sums.clear()
-        both, truth, found = cast(Tensor, counts).unbind()
+        found = torch.stack([*_pooled(counts), *_of_each(counts)]).double()
+        both, sizes, dice, persons = cast(Tensor, self.trainer.strategy.reduce(found, reduce_op="sum")).unbind()
+        pooled = 2 * both / sizes
         for label, name in enumerate(self.scheme.names):
             if label:
-                self.log(f"validation_dice_{name}", 2 * both[label] / (truth[label] + found[label]), sync_dist=False)
+                self.log(f"{VALIDATION_DICE}_{name}", pooled[label].float(), sync_dist=False)
+        mean = (dice / persons if self.settings.volumes else torch.nan_to_num(pooled))[1:].mean()
+        self.log(VALIDATION_DICE, mean.float(), sync_dist=False)
 
-    def _answered(self, images: Float[Tensor, "b c s s"], batch: Batch) -> Float[Tensor, "b n s s"]:
-        """The logits in float32; on a CPU those of what shows something are computed, and the others are sure."""
+    def _answered(self, images: Float[Tensor, "b c *space"], batch: Batch) -> tuple[list[Tensor], Box | None]:
+        """The logits in float32 of each scale that learns, the finest last; and the box of which they are computed.
+
+        Where there is a box, the finest are of the whole slices, and sure outside of it; the others are of the box.
+        """
         side, box = images.shape[-1], None
-        if images.device.type == "cpu" and not self._whole:
-            box = Box.around((images != 0).any(1).any(0).numpy())
+        if not self._whole and (self.settings.volumes or images.device.type == "cpu"):
+            shown = (images != 0).flatten(0, -3).any(0).cpu().numpy()
+            box = Box.around(shown, stride=self.net.stride, margin=0 if self.settings.volumes else MARGIN)
             images = images[..., box.i, box.j]
         images = standardised(images, form=self.settings.input.form, legacy=self.settings.legacy)
         values, known = (batch.values, batch.known) if self.settings.input.clinical else (None, None)
-        corner = None if box is None else box.corner(side)
-        logits = self.run(images.contiguous(memory_format=torch.channels_last), values, known, corner=corner).float()
-        return logits if box is None else _among_background(logits, box, side)
+        if images.ndim == 5:
+            answers = self.net.at_scales(images, values, known) if self._deep else [self.run(images, values, known)]
+        else:
+            corner = None if box is None else box.corner(side)
+            flat = images.contiguous(memory_format=torch.channels_last)
+            answers = [self.run(flat, values, known, corner=corner)]
+        answers = [each.float() for each in answers]
+        return ([*answers[:-1], _among_background(answers[-1], box, side)] if box is not None else answers), box
+
+    def _lost(self, scales: Sequence[Tensor], box: Box | None, labels: Int[Tensor, "b *space"]) -> Float[Tensor, "b"]:
+        """The loss; where coarser scales learn, too, each weighs half of the next finer one, of a sum of 1.
+
+        Their truth is the gravest class of what a voxel covers, so that no lesion vanishes.
+        """
+        total, weights = self.loss(scales[-1], labels), 1.0
+        inner = labels if box is None else labels[..., box.i, box.j]
+        for number, logits in enumerate(reversed(scales[:-1]), start=1):
+            size = list(logits.shape[2:])
+            coarse = functional.adaptive_max_pool3d(inner[:, None].float(), size)[:, 0].long()
+            total, weights = total + self.loss(logits, coarse) / 2**number, weights + 1 / 2**number
+        return total / weights
 
     def _weighted(
         self, losses: Float[Tensor, "b"], labels: Shaped[Tensor, "b s s"], sixfold: Bool[Tensor, "b"]
@@ -167,16 +196,21 @@ class Learner(LightningModule):
     def _whole(self) -> bool:
         """Whether slices are computed whole on a CPU, too."""
         settings = self.settings
-        return settings.legacy or settings.training.compile or settings.network.norm == "batch"
+        return settings.legacy or settings.training.compile or getattr(settings.network, "norm", None) == "batch"
+
+    @property
+    def _deep(self) -> bool:
+        """Whether coarser scales are held to the truth, too: while training."""
+        return self.training and getattr(self.settings.network, "deep", False)
 
     def _penalty(self) -> Float[Tensor, ""]:
         with torch.autocast(self.device.type, enabled=False):
             return penalty(self.net, l1=self.settings.optimizer.l1, l2=self.settings.optimizer.l2)
 
-    def _watch(self, loss: Tensor, batch: Batch, number: int, slices: Slices) -> None:
+    def _watch(self, loss: Tensor, batch: Batch, number: int, pieces: Pieces) -> None:
         """Check the loss: at once on a CPU; on a GPU, which is not to wait, that of the batch before."""
         self._check()
-        self._awaited = _Awaited(loss.detach(), batch.index, number, slices)
+        self._awaited = _Awaited(loss.detach(), batch.index, number, pieces)
         if loss.device.type == "cpu":
             self._check()
 
@@ -185,9 +219,7 @@ class Learner(LightningModule):
         awaited, self._awaited = self._awaited, None
         if awaited is None or awaited.finite():
             return
-        slices = awaited.slices
-        chosen = [slices.slices[index] for index in awaited.index]
-        named = shortened([f"{slices.cases[each.case].case_id} slice {each.z}" for each in chosen])
+        named = shortened([awaited.pieces.named(index) for index in awaited.index])
         where = f"stage {self.place.stage + 1}, epoch {self.epoch + 1}, batch {awaited.number + 1}"
         raise TrainingError(
             f"the loss is {awaited.loss.item()} in {where} ({named}); look at these cases, or set a lower learning_rate"
@@ -196,7 +228,7 @@ class Learner(LightningModule):
     def _loader(self, order: Any, collated: Collated) -> "DataLoader[Draw]":
         training = self.settings.training
         return DataLoader(
-            collated.slices,
+            collated.pieces,
             training.batch,
             sampler=order,
             num_workers=training.workers,
@@ -209,8 +241,8 @@ class Learner(LightningModule):
 class _Awaited:
     """A loss on its way from a GPU, and which batch's it is."""
 
-    def __init__(self, loss: Tensor, index: tuple[int, ...], number: int, slices: Slices) -> None:
-        self.loss, self.index, self.number, self.slices = loss, index, number, slices
+    def __init__(self, loss: Tensor, index: tuple[int, ...], number: int, pieces: Pieces) -> None:
+        self.loss, self.index, self.number, self.pieces = loss, index, number, pieces
         self._finite = torch.isfinite(loss).to("cpu", non_blocking=True)
         self._there: Any = torch.cuda.Event() if loss.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         if self._there is not None:
@@ -230,17 +262,32 @@ def loss_of(settings: Settings) -> Loss:
     return loss_named(settings.loss.name, settings.class_weights, **options)
 
 
-def _among_background(logits: Float[Tensor, "b n i j"], box: Box, side: int) -> Float[Tensor, "b n s s"]:
+def _among_background(logits: Float[Tensor, "b n *space"], box: Box, side: int) -> Float[Tensor, "b n *space"]:
     """The logits in their place in slices of so many pixels a side, which are background elsewhere."""
     around = (box.j.start, side - box.j.stop, box.i.start, side - box.i.stop)
-    return torch.cat([pad(logits[:, :1], around, value=_SURE), pad(logits[:, 1:], around)], 1)
+    return torch.cat([functional.pad(logits[:, :1], around, value=_SURE), functional.pad(logits[:, 1:], around)], 1)
 
 
-def _counts(found: Tensor, labels: Tensor, classes: int) -> Int[Tensor, "3 n"]:
-    """Voxels of each class: in both, in the truth, found."""
+def _counts(found: Tensor, labels: Tensor, classes: int) -> Int[Tensor, "b 3 n"]:
+    """Of each sample the voxels of each class: in both, in the truth, found."""
     kept = torch.where(found == labels, labels, classes)
-    flat = [torch.bincount(each.flatten(), minlength=classes + 1)[:classes] for each in (kept, labels, found)]
-    return torch.stack(flat)
+    shifts = torch.arange(len(labels), device=labels.device).view(-1, *[1] * (labels.ndim - 1)) * (classes + 1)
+    bins = len(labels) * (classes + 1)
+    flat = [torch.bincount((each + shifts).flatten(), minlength=bins) for each in (kept, labels, found)]
+    return torch.stack([each.view(len(labels), classes + 1)[:, :classes] for each in flat], 1)
+
+
+def _pooled(counts: Int[Tensor, "b 3 n"]) -> tuple[Tensor, Tensor]:
+    """Of all samples together, of each class: voxels in both, and in the truth and found."""
+    both, truth, found = counts.sum(0).unbind()
+    return both, truth + found
+
+
+def _of_each(counts: Int[Tensor, "b 3 n"]) -> tuple[Tensor, Tensor]:
+    """The sum over samples of each class's Dice, 1 where it is neither there nor found, and how many samples."""
+    both, sizes = counts[:, 0], counts[:, 1] + counts[:, 2]
+    dice = torch.where(sizes > 0, 2 * both / sizes.clamp_min(1), 1)
+    return dice.sum(0), torch.full_like(dice.sum(0), len(counts))
 
 
 def _seed(*parts: int) -> int:

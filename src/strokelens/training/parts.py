@@ -19,7 +19,7 @@ from strokelens.model import Modality, recipe_of, scheme_of
 from strokelens.prediction.samples import modality_of
 from strokelens.prepare import clinical_of
 from strokelens.settings.schema import Settings
-from strokelens.training.samples import Slices
+from strokelens.training.samples import Pieces, Slices, Volumes
 from strokelens.training.store import Prepared, Refused, key_of, prepared
 
 PUBLISHED = "stavanger"
@@ -28,13 +28,13 @@ PUBLISHED = "stavanger"
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The slices of those who train and of those who validate, and the cases that could not be prepared.
+    """The pieces of those who train and of those who validate, and the cases that could not be prepared.
 
     `modality` is that of all who train, None where they differ or nothing tells it.
     """
 
-    train: Slices
-    validation: Slices
+    train: Pieces
+    validation: Pieces
     refused: tuple[Refused, ...]
     modality: Modality | None = None
 
@@ -87,12 +87,12 @@ def parts_of(
     workers: int | None = None,
     told: Callable[[str], None],
 ) -> Parts:
-    """The slices of both parts; mirrored copies of those who train may train, too.
+    """The pieces of both parts; mirrored copies of those who train may train, too.
 
     Raises `TrainingError` when nobody is left to train or to validate.
     """
     refused: list[Refused] = []
-    slices, modalities = {}, set[Modality | None]()
+    pieces, modalities = {}, set[Modality | None]()
     for part in (TRAIN, VALIDATION):
         entries = _entries(drawn, part, cohort)
         modalities |= {modality_of(entry) for entry in entries} if part == TRAIN else set()
@@ -101,26 +101,30 @@ def parts_of(
             cases.append(case)
             told(f"{part}: {len(cases)} of {len(entries)} cases prepared")
         refused += [case for case in cases if isinstance(case, Refused)]
-        slices[part] = Slices(
-            [case for case in cases if isinstance(case, Prepared)],
-            lesion=scheme_of(settings).names.index(_first_lesion(settings)),
-            tile=settings.input.tile,
-            step=settings.input.step if part == TRAIN else settings.input.tile,  # who validate count a pixel once
-            around=settings.input.slices,
-            maps=len(settings.input.maps),
-        )
-        if not len(slices[part]):
+        pieces[part] = _pieces([case for case in cases if isinstance(case, Prepared)], settings, part)
+        if not len(pieces[part]):
             why = f"{refused[0].case_id}: {refused[0].message}" if refused else "none has a truth"
             raise TrainingError(f"no case of {cohort.folder} is left for the part {part}; the first reason is: {why}")
     modality = modalities.pop() if len(modalities) == 1 else None
-    return Parts(slices[TRAIN], slices[VALIDATION], tuple(refused), modality)
+    return Parts(pieces[TRAIN], pieces[VALIDATION], tuple(refused), modality)
+
+
+def _pieces(cases: Sequence[Prepared], settings: Settings, part: str) -> Pieces:
+    """What is learned from prepared cases, or validates."""
+    seen = settings.input
+    lesion = scheme_of(settings).names.index(_first_lesion(settings))
+    step = seen.step if part == TRAIN else seen.tile  # who validate count a pixel once
+    if settings.volumes:
+        return Volumes(cases, lesion=lesion, tile=seen.tile, step=step)
+    return Slices(cases, lesion=lesion, tile=seen.tile, step=step, around=seen.slices, maps=len(seen.maps))
 
 
 def check_maps(settings: Settings, cohort: Cohort) -> None:
     """Raise `SettingsError` for a map that no case of the cohort has, unless one has a series to compute it of."""
     there = set(cohort.channels)
     lacking = next((name for name in settings.input.maps if name not in there), None)
-    if lacking is not None and there.isdisjoint(SERIES):
+    may_lack = settings.augmentation.drop_map > 0 and not there.isdisjoint(settings.input.maps)
+    if lacking is not None and there.isdisjoint(SERIES) and not may_lack:
         raise SettingsError(
             f"{settings.name}: no case of {cohort.folder} has {lacking}; {hint(lacking, sorted(there))}"
         )

@@ -22,12 +22,13 @@ from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.digest import digest_of
 from strokelens.cohorts.folder import make_folder
 from strokelens.errors import StrokelensError
+from strokelens.frames import Lattice, lattice_again
 from strokelens.grid import Grid
 from strokelens.prediction.samples import channels_of, sample_of
-from strokelens.prepare import Frame, Recipe, Sample, clinical_of
+from strokelens.prepare import Recipe, Sample, clinical_of
 from strokelens.processes import how_many, in_order
 
-FORMAT: Final = "strokelens prepared 4"
+FORMAT: Final = "strokelens prepared 5"
 """Part of every key: another way to prepare makes other keys."""
 
 _ORPHANED_S = 86_400
@@ -50,7 +51,7 @@ class Prepared:
     y: UInt8[np.ndarray, "z s s"] | None
     values: Float32[np.ndarray, "v"]
     known: Bool[np.ndarray, "v"]
-    frame: Frame
+    frame: Lattice
     simulated: bool
 
 
@@ -139,8 +140,7 @@ def _write(folder: Path, key: str, sample: Sample, simulated: bool) -> None:
         "format": FORMAT,
         "shape": list(frame.grid.shape),
         "affine": frame.grid.affine.tolist(),
-        "factor": frame.factor,
-        "size": frame.size,
+        "frame": frame.facts,
         "truth": sample.y is not None,
         "simulated": simulated,
     }
@@ -160,7 +160,7 @@ def _to_disk(file: BinaryIO) -> None:
 def _opened(entry: Entry, recipe: Recipe, folder: Path, key: str) -> Prepared:
     about = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
     i, j, k = about["shape"]
-    frame = Frame(Grid((i, j, k), np.array(about["affine"])), about["factor"], about["size"])
+    frame = lattice_again(Grid((i, j, k), np.array(about["affine"])), about["frame"])
     return Prepared(
         key,
         entry.id,
