@@ -120,9 +120,9 @@ def compare(comparison: Comparison, told: Callable[[str], None] = lambda _: None
     if not is_leader():
         return None
     folders |= {names[each.name]: _predicted(comparison, each.name, entries, told) for each in comparison.settings}
-    found = [_found(folder, comparison.cohort, name) for name, folder in folders.items()]
+    found = [found_in(folder, comparison.cohort, name) for name, folder in folders.items()]
     part = f"{' and '.join(comparison.parts)} of a split, {drawn.sha256[:12]}"
-    evaluation = _scored(found, entries, comparison.workers, part, told)
+    evaluation = scored(found, entries, comparison.workers, part, told)
     deliver(evaluation, comparison.out / TABLES, overwrite=(comparison.out / TABLES / MARKER).is_file())
     return evaluation
 
@@ -148,9 +148,9 @@ def _predicted(comparison: Comparison, name: str, entries: Sequence[Entry], told
     """Let a trained setting predict, and warn of what it cannot; the folder of its predictions."""
     out = comparison.out / "predictions" / name
     plan = Plan.of(
-        [comparison.out / "runs" / name], comparison.how, comparison.outputs, device=_device(comparison.machine)
+        [comparison.out / "runs" / name], comparison.how, comparison.outputs, device=place_of(comparison.machine)
     )
-    anew = _is_outdated(out, plan)
+    anew = is_outdated(out, plan)
     cases = predict_cohort(entries, plan, out, part=" and ".join(comparison.parts), overwrite=anew)
     for number, done in enumerate(cases, start=1):
         if done.failure is not None:
@@ -159,7 +159,7 @@ def _predicted(comparison: Comparison, name: str, entries: Sequence[Entry], told
     return out
 
 
-def _is_outdated(out: Path, plan: Plan) -> bool:
+def is_outdated(out: Path, plan: Plan) -> bool:
     """Whether another version or training predicted what is there, which is ours: it begins anew."""
     try:
         earlier(out, plan.recipe, overwrite=False)
@@ -168,7 +168,7 @@ def _is_outdated(out: Path, plan: Plan) -> bool:
     return False
 
 
-def _device(machine: Machine | None) -> str:
+def place_of(machine: Machine | None) -> str:
     """Where a trained setting is asked: on the first of the devices that trained it."""
     told = machine or Machine()
     if told.kind != "gpu":
@@ -176,7 +176,7 @@ def _device(machine: Machine | None) -> str:
     return str(told.devices[0]) if isinstance(told.devices, tuple) else "0"
 
 
-def _found(folder: Path, cohort: Cohort, name: str) -> Predictions:
+def found_in(folder: Path, cohort: Iterable[Entry], name: str) -> Predictions:
     """The predictions in a folder; none where no case could be done, which is a row for each."""
     try:
         return find_predictions(folder, cohort, name=name)
@@ -259,9 +259,10 @@ def _judged(job: _Job) -> Mapping[str, str]:
     return failures
 
 
-def _scored(
+def scored(
     found: Sequence[Predictions], entries: Sequence[Entry], workers: int | None, part: str, told: Callable[[str], None]
 ) -> Evaluation:
+    """Score what was found in some cases; `part` tells which they are."""
     plan, rows = Scoring(tuple(found)), []
     with closing(scores(plan, entries, workers=how_many(workers, len(entries)))) as each:
         for row in each:

@@ -39,6 +39,9 @@ FORMAT: Final = "strokelens model 1"
 MODEL: Final = "model"
 """The folder of a run that holds its model."""
 
+FOLDS: Final = "folds"
+"""The folder of a cross-validation that holds its runs, which are an ensemble."""
+
 CARD: Final = "card.json"
 WEIGHTS: Final = "weights.safetensors"
 LICENCE: Final = "GPL-3.0-or-later"
@@ -222,6 +225,19 @@ def weights_sha256_of(path: Path) -> str:
 def is_model(path: Path) -> bool:
     """Whether a path leads to a model, told by names alone."""
     return any((each / CARD).is_file() for each in (path, path / MODEL))
+
+
+def members(path: Path) -> tuple[Path, ...]:
+    """The models that a path leads to: itself, or all folds of a cross-validation."""
+    if is_model(path) or not (path / FOLDS).is_dir():
+        return (path,)
+    runs = [each for each in (path / FOLDS).iterdir() if each.name.isdigit()]
+    unfinished = next((each for each in runs if not is_model(each)), None)
+    if unfinished is not None or not runs:
+        raise FileError(
+            f"{unfinished or path / FOLDS} has no model yet; let `strokelens crossvalidate` go on with {path}"
+        )
+    return tuple(sorted(runs, key=lambda each: int(each.name)))
 
 
 def _folder(path: Path) -> Path:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from strokelens import __version__
 from strokelens.cli import options, settings
 from strokelens.cli.compare import compare
+from strokelens.cli.crossvalidate import crossvalidate
 from strokelens.cli.evaluate import evaluate
 from strokelens.cli.inspect import inspect
 from strokelens.cli.maps import maps
@@ -114,4 +115,5 @@ app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(crossvalidate)
 app.add_typer(settings.app, name="settings")

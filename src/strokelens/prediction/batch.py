@@ -17,7 +17,7 @@ from strokelens.cohorts.splits import TEST, TRAIN, VALIDATION, Split, read_split
 from strokelens.crashes import Crash, attempt
 from strokelens.errors import CaseError, OutputError, SettingsError, StrokelensError
 from strokelens.flags import RESEARCH_USE, Flag
-from strokelens.model import CARD, MODEL, Model, load_model, weights_sha256
+from strokelens.model import CARD, MODEL, Model, load_model, members, weights_sha256
 from strokelens.networks.devices import device_named
 from strokelens.prediction.done import STAGE, UNKNOWN, Done, earlier, is_ours, key_of
 from strokelens.prediction.networks import PLAIN, How, check_alike, computing
@@ -52,11 +52,12 @@ class Plan:
     def of(
         cls, paths: Sequence[Path], how: How = PLAIN, outputs: Outputs = NOTHING_ELSE, *, device: str = "cpu"
     ) -> "Plan":
-        """The plan for models on disk, which compute on a device.
+        """The plan for models on disk, which compute on a device; a cross-validation is all of its folds.
 
         Raises `FileError` when one is none, `SettingsError` when they are of different recipes.
         """
         place = device_named(device)
+        paths = [each for path in paths for each in members(path)]
         with computing():
             models = tuple(load_model(path).on(place) for path in paths)
         check_alike(models)

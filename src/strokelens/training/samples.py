@@ -173,7 +173,10 @@ class Slices(Pieces):
 
     def _seen(self, case: Prepared, piece: Piece) -> Shaped[np.ndarray, "c *space"]:
         part = self._part(piece, case.x.shape[-1])
-        return surrounded(case.x, np.array([piece.z]), part, slices=self._around, maps=self._maps)[0]
+        seen: Shaped[np.ndarray, "c *space"] = surrounded(
+            case.x, np.array([piece.z]), part, slices=self._around, maps=self._maps
+        )[0]
+        return seen
 
     def _true(self, truth: UInt8[np.ndarray, "z s s"], piece: Piece) -> UInt8[np.ndarray, "*space"]:
         i, j = self._part(piece, truth.shape[-1])

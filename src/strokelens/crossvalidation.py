@@ -1,0 +1,178 @@
+"""Every patient predicted by networks that never saw that patient: one setting trained as often as there are folds.
+
+In the folder: `splits/fold-N.json`, the runs `folds/N`, which are together an ensemble that `predict` and `segment`
+take, what each finds in those that it did not see (`out_of_fold/N`), and the `tables` of all of these. Another cohort,
+whose patients no fold saw, is predicted by the mean of all (`test`, `test_tables`).
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from strokelens.cohorts.cohort import Cohort, Entry
+from strokelens.cohorts.folder import check_apart, make_folder, refusals
+from strokelens.cohorts.predictions import Predictions
+from strokelens.cohorts.splits import VALIDATION, Split, cases_of, folds, write_split
+from strokelens.comparison import TABLES, found_in, is_outdated, place_of, scored
+from strokelens.errors import OutputError, SettingsError
+from strokelens.evaluation.delivery import MARKER, deliver
+from strokelens.evaluation.results import Evaluation
+from strokelens.model import FOLDS
+from strokelens.prediction.batch import Plan, predict_cohort
+from strokelens.prediction.networks import PLAIN, How
+from strokelens.settings.schema import Settings
+from strokelens.training.course import train
+from strokelens.training.machine import Machine
+from strokelens.training.parts import check_maps
+from strokelens.training.run import is_leader
+
+SPLITS: Final = "splits"
+OUT_OF_FOLD: Final = "out_of_fold"
+TEST_TABLES: Final = "test_tables"
+
+_TEST = "test"
+_OURS = (SPLITS, FOLDS, OUT_OF_FOLD, TABLES, _TEST, TEST_TABLES, "prepared")
+"""What a cross-validation writes; a name with a dot first is left of a killed one."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """What is trained on which cohort, in how many folds, in the folder `out`; `test` has patients that no fold sees.
+
+    At birth raises `SettingsError` when the settings tell a split of their own, lack a map or cannot be computed, and
+    `OutputError` when `out` is somebody else's.
+    """
+
+    settings: Settings
+    cohort: Cohort
+    out: Path
+    count: int = 5
+    test: Cohort | None = None
+    how: How = PLAIN
+    machine: Machine | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.split.file is not None:
+            raise SettingsError("folds are drawn here, and the settings tell a split; set split.file to null")
+        (self.machine or Machine()).check(self.settings)
+        check_maps(self.settings, self.cohort)
+        for cohort in (self.cohort, *([self.test] if self.test is not None else [])):
+            check_apart(self.out, cohort.folder)
+        with refusals(self.out, self.out):
+            there = sorted(each.name for each in self.out.iterdir()) if self.out.is_dir() else []
+        strange = next((name for name in there if name not in _OURS and not name.startswith(".")), None)
+        if strange is not None:
+            raise OutputError(f"{self.out} holds {strange}, which is of no cross-validation; give a new folder")
+
+    def run_of(self, number: int) -> Path:
+        """The folder of a fold's run; folds count from 1."""
+        return self.out / FOLDS / str(number)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidated:
+    """What the folds found in those that they did not see, and all together in the test cohort, where there is one."""
+
+    out_of_fold: Evaluation
+    test: Evaluation | None = None
+
+
+def cross_validate(what: CrossValidation, told: Callable[[str], None] = lambda _: None) -> CrossValidated | None:
+    """Train every fold, predict those that it did not see, and score all; what was done before is kept.
+
+    None in a process that only helps to train. Raises what training raises; a case that cannot be done is a row that
+    says so.
+    """
+    drawn = folds(what.cohort, what.count, seed=what.settings.training.seed)
+    for number, each in enumerate(drawn, start=1):
+        _train(what, number, each, told)
+    if not is_leader():
+        return None
+    entries, found = list[Entry](), dict[str, Entry]()
+    for number, each in enumerate(drawn, start=1):
+        some = [entry for entry in cases_of(each, VALIDATION, what.cohort) if not entry.mirrored]
+        place = _predicted(what, some, [number], what.out / OUT_OF_FOLD / str(number), f"fold {number}", told)
+        found |= found_in(place, some, what.settings.name).entries
+        entries += some
+    predictions = Predictions(what.settings.name, what.out / OUT_OF_FOLD, found)
+    part = f"each by the fold of {what.count} that did not see it"
+    evaluation = _told(predictions, entries, what, part, what.out / TABLES, told)
+    return CrossValidated(evaluation, _tested(what, told))
+
+
+def _train(what: CrossValidation, number: int, drawn: Split, told: Callable[[str], None]) -> None:
+    """Train a fold, or go on with it."""
+    path = what.out / SPLITS / f"fold-{number}.json"
+    if is_leader() and not path.is_file():
+        make_folder(path.parent)
+        with refusals(path, path):
+            unfinished = path.with_name(f".{path.name}")
+            write_split(unfinished, drawn)
+            unfinished.replace(path)
+    told_split = what.settings.split.model_copy(update={"file": str(path)})
+    make_folder(what.out / FOLDS)
+    trained = train(
+        what.settings.model_copy(update={"split": told_split}),
+        what.cohort,
+        what.run_of(number),
+        machine=what.machine,
+        cache=what.out / "prepared",
+        workers=what.workers,
+        resume=True,
+        told=lambda line: told(f"fold {number} of {what.count}: {line}"),
+    )
+    for case in trained.refused:
+        logger.warning("fold %d: %s is not used: %s", number, case.case_id, case.message)
+
+
+def _predicted(
+    what: CrossValidation,
+    entries: Sequence[Entry],
+    numbers: Iterable[int],
+    out: Path,
+    called: str,
+    told: Callable[[str], None],
+) -> Path:
+    """What some folds find in some cases, on the mean; cases that cannot be predicted are warned of."""
+    make_folder(out.parent)
+    plan = Plan.of([what.run_of(number) for number in numbers], what.how, device=place_of(what.machine))
+    cases = predict_cohort(entries, plan, out, overwrite=is_outdated(out, plan))
+    for number, done in enumerate(cases, start=1):
+        if done.failure is not None:
+            logger.warning("%s: %s is not predicted: %s", called, done.case_id, done.failure)
+        told(f"{called}: {number} of {len(entries)} cases predicted")
+    return out
+
+
+def _tested(what: CrossValidation, told: Callable[[str], None]) -> Evaluation | None:
+    """What the ensemble finds in the test cohort; scored where its truth is there."""
+    if what.test is None:
+        return None
+    entries = [entry for entry in what.test if not entry.mirrored]
+    place = _predicted(what, entries, range(1, what.count + 1), what.out / _TEST, "ensemble", told)
+    known = [entry for entry in entries if entry.truth is not None]
+    if not known:
+        return None
+    name = f"{what.settings.name}, {what.count} together"
+    predictions = replace(found_in(place, known, what.settings.name), name=name)
+    part = f"{what.test.folder.name}, of which no fold saw anybody"
+    return _told(predictions, known, what, part, what.out / TEST_TABLES, told)
+
+
+def _told(
+    predictions: Predictions,
+    entries: Sequence[Entry],
+    what: CrossValidation,
+    part: str,
+    out: Path,
+    told: Callable[[str], None],
+) -> Evaluation:
+    """Score predictions, and write their tables."""
+    evaluation = scored([predictions], entries, what.workers, part, told)
+    deliver(evaluation, out, overwrite=(out / MARKER).is_file())
+    return evaluation
