@@ -1,5 +1,8 @@
 """The layout of ISLES 2017: tokens, gaps in the numbers, tables, grids of each case, and the file of a submission."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,7 +98,7 @@ def test_clinical_values_are_typed_and_missing_ones_absent(cohort: Cohort) -> No
     }
     assert cohort["test_1"].clinical == {"tici": "2a", "to_treatment_min": 75.0}
     assert cohort["training_2"].clinical == {}
-    assert cohort["training_1"].read(channels=["ADC"]).clinical == {"since_stroke_min": 185.0}
+    assert cohort["training_1"].read(channels=["ADC"]).clinical == {"tici": 2.5, "since_stroke_min": 185.0}
 
 
 def test_each_case_has_its_own_grid(challenge: Path) -> None:
@@ -300,3 +303,27 @@ def test_a_series_beside_maps_is_read_with_the_voxels(tmp_path: Path) -> None:
     (row,) = inspect(open_cohort(tmp_path), by_voxels).rows
     assert [(each.code, each.unusable) for each in row.problems] == [("unreadable", True)]
     assert "gzip data end too early" in row.problems[0].message
+
+
+def test_the_key_of_a_case_is_the_same_in_every_process(challenge: Path) -> None:
+    """Sets are in another order in each, and the relative maps of a case are one: it was prepared again and again."""
+    code = (
+        "import sys; from pathlib import Path; from strokelens.cohorts.digest import digest_of; "
+        "from strokelens.cohorts.layouts import open_cohort; "
+        "print([digest_of(entry, ('ADC', 'CBF', 'CBV')) for entry in open_cohort(Path(sys.argv[1]))])"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(challenge)],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in (1, 2, 3, 4)
+    }
+    assert len(found) == 1
+
+
+def test_grades_of_reperfusion_are_numbers_to_a_network(cohort: Cohort) -> None:
+    assert [entry.numbers.get("tici") for entry in cohort] == [2.0, 2.5, None, 3.0]

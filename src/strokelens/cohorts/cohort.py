@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from strokelens.case import SERIES, Case
 from strokelens.errors import CaseError, CohortError, StrokelensError, hint
@@ -85,6 +85,10 @@ class Reader(Protocol):
         """The case without channels, with this truth."""
 
 
+_TICI: Final = {"2a": 2.0, "2b": 2.5, "2c": 2.75}
+"""Grades of reperfusion that are no numbers as they are written."""
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """One case of a cohort: its files by channel, and what is known without reading them.
@@ -116,9 +120,10 @@ class Entry:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The clinical values that are numbers; a sex that is told is `female`, 1 or 0."""
+        """The clinical values that are numbers; a sex that is told is `female`, 1 or 0, and TICI 2b 2.5."""
         sex = {"female": float(self.clinical["sex"] == "F")} if self.clinical.get("sex") in ("F", "M") else {}
-        return sex | {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
+        grade = _TICI.get(str(self.clinical.get("tici")).strip().casefold())
+        return sex | ({} if grade is None else {"tici": grade}) | {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
 
     @property
     def doubted(self) -> Problem | None:

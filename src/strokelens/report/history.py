@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -13,6 +14,7 @@ Row = Mapping[str, str | int | float]
 
 _CURVES = (("loss", "training", "#7a8794"), ("validation_loss", "validation", "#1f6fb4"))
 _DICE = "validation_dice_"
+_SPREAD = "loss_sd"
 _COLOURS = {"penumbra": "#2f9b46", "core": "#c2337f", "lesion": "#c2337f", "brain": "#9aa0a6"}
 
 
@@ -24,6 +26,7 @@ def write_history_figure(path: Path, rows: Sequence[Row], name: str, *, kept: Ro
     epochs = [int(row["epoch"]) for row in rows]
     for key, label, colour in _CURVES:
         losses.plot(epochs, [float(row[key]) for row in rows], label=label, color=colour)
+    _draw_spread(losses, epochs, rows)
     for key in (key for key in rows[0] if key.startswith(_DICE)):
         label = key.removeprefix(_DICE)
         dice.plot(epochs, [float(row[key]) for row in rows], label=label, color=_COLOURS.get(label))
@@ -50,3 +53,11 @@ def write_history_figure(path: Path, rows: Sequence[Row], name: str, *, kept: Ro
     part = path.with_name(f".{path.name}")
     figure.savefig(part, format="png", dpi=110)
     part.replace(path)
+
+
+def _draw_spread(axes: Axes, epochs: Sequence[int], rows: Sequence[Row]) -> None:
+    """The training's loss ± the standard deviation of its batches; histories of earlier versions have none."""
+    if not all(_SPREAD in row for row in rows):
+        return
+    low, high = ([float(row["loss"]) + sign * float(row[_SPREAD]) for row in rows] for sign in (-1, 1))
+    axes.fill_between(epochs, low, high, color=_CURVES[0][2], alpha=0.2, linewidth=0, label="± SD of batches")

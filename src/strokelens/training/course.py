@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from strokelens import __version__
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.folder import check_apart
 from strokelens.errors import TrainingError
@@ -50,7 +52,7 @@ from strokelens.training.learner import VALIDATION_DICE, VALIDATION_LOSS, Learne
 from strokelens.training.machine import Machine
 from strokelens.training.optimizers import optimizer_of
 from strokelens.training.parts import Parts, check_maps, data_sha256, parts_of, split_of
-from strokelens.training.run import OTHER_DATA, PREPARED, Run, is_leader
+from strokelens.training.run import OTHER_DATA, PREPARED, Run, is_leader, is_longer
 from strokelens.training.snapshots import Snapshots, card_of, scores_of
 from strokelens.training.store import Refused
 
@@ -102,7 +104,7 @@ def train(
     _check(settings, machine, cohort, out)
     run = Run(out, settings, split_of(settings, cohort), told if is_leader() else _silent)
     before = run.begin(resume=resume)
-    if before.get("finished") and is_model(out):
+    if before.get("finished") and is_model(out) and not is_longer(settings, before):
         return _finished(run, cohort, before)
     net, pretrained = _begun(settings, run.told)
     run.make()
@@ -110,6 +112,7 @@ def train(
     run.check(before, data_sha256=parts.sha256, pretrained_sha256=pretrained, machine=machine.facts)
     facts = _facts(parts, pretrained, before.get("machine", machine.facts))
     run.mark(**facts, finished=False)
+    run.write_diary(_opening(run, parts, machine, before))
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         history = _stages(run, machine, net, parts, Snapshots(run, parts, pretrained))
     kept = _kept(history, settings)
@@ -117,6 +120,7 @@ def train(
     if run.leads:
         _write(out, model, history, kept)
     run.mark(**facts, finished=True)
+    run.write_diary(f"ended; kept: {_sentence(kept)}")
     return Trained(model, history, parts.refused)
 
 
@@ -184,19 +188,20 @@ def _stages(
         folder = run.folder / "stages" / str(number + 1)
         folder.mkdir(parents=True, exist_ok=True)
         learner = Learner(net, run.settings, Place(number, count, len(rows)), (parts.train, parts.validation))
-        if (folder / DONE).is_file():
+        last = number + 1 == count
+        if (folder / DONE).is_file() and not (last and _may_go_on(folder, learner)):
             rows = read_rows(folder / DONE)
         else:
             kept = Kept(folder, run.folder / HISTORY, rows, run.settings.training.watch, snapshot)
             rows = _stage(run, machine, learner, kept)
-        ends = run.settings.legacy and number + 1 == count
+        ends = run.settings.legacy and last
         take_weights(learner, folder / (END if ends else BEST))
     return rows
 
 
 def _stage(run: Run, machine: Machine, learner: Learner, kept: Kept) -> tuple[Row, ...]:
     """Train one stage, from its beginning or from its last whole epoch."""
-    keep = Keep(kept, lambda row: run.told(_sentence(row)))
+    keep = Keep(kept, partial(_tell, run))
     last = kept.folder / LAST
     with _calm():
         trainer = _trainer(run, machine, learner, keep)
@@ -205,9 +210,30 @@ def _stage(run: Run, machine: Machine, learner: Learner, kept: Kept) -> tuple[Ro
     if trainer.is_global_zero:
         write_weights(learner, kept.folder / END)
         write_rows(kept.folder / DONE, rows)
-        last.unlink(missing_ok=True)
+        if learner.place.stage + 1 < learner.place.stages:  # the last one's is kept, to go on for more epochs
+            last.unlink(missing_ok=True)
     trainer.strategy.barrier()
     return rows
+
+
+def _may_go_on(folder: Path, learner: Learner) -> bool:
+    """Whether a stage that has ended may have more epochs than it had."""
+    before = [row for row in read_rows(folder / DONE) if row["stage"] == learner.place.stage + 1]
+    return (folder / LAST).is_file() and len(before) < learner.stage.epochs
+
+
+def _tell(run: Run, row: Row) -> None:
+    """Tell of an epoch, and write it down."""
+    run.write_diary(_sentence(row))
+    run.told(_sentence(row))
+
+
+def _opening(run: Run, parts: Parts, machine: Machine, before: Mapping[str, Any]) -> str:
+    """The diary's first line of each time."""
+    persons = ", ".join(f"{count} {part}" for part, count in parts.persons.items())
+    facts = ", ".join(f"{name} {value}" for name, value in machine.facts.items())
+    what = f"goes on with {run.settings.name}" if before else f"begins with {run.settings.name}"
+    return f"strokelens {__version__} {what}: persons {persons}; {facts}; run.json has the settings"
 
 
 def _trainer(run: Run, machine: Machine, learner: Learner, keep: Keep) -> Trainer:

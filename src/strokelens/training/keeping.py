@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from strokelens.cohorts.encode import write_json
 from strokelens.errors import TrainingError
 from strokelens.settings.schema import Schedule
-from strokelens.training.learner import VALIDATION_DICE, VALIDATION_LOSS, Learner
+from strokelens.training.learner import LOSS_SD, VALIDATION_DICE, VALIDATION_LOSS, Learner
 from strokelens.training.optimizers import Scheduler, scheduler_of, stepped
 
 LAST: Final = "last.ckpt"
@@ -157,6 +157,7 @@ class Keep(Checkpoint):
             "stage": learner.place.stage + 1,
             "encoders": learner.stage.encoders,
             "loss": round(metrics["loss"], 9),
+            LOSS_SD: round(metrics[LOSS_SD], 9),
             VALIDATION_LOSS: metrics[VALIDATION_LOSS],
             **dice,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],

@@ -27,6 +27,9 @@ from strokelens.settings.schema import Settings, Stage
 from strokelens.training.optimizers import optimizer_of
 from strokelens.training.samples import Balanced, Batch, Collated, Draw, Pieces, in_order
 
+LOSS_SD = "loss_sd"
+"""The standard deviation of an epoch's batches."""
+
 VALIDATION_LOSS = "validation_loss"
 VALIDATION_DICE = "validation_dice"
 """What decides when to stop, and which weights are the best: the one or the other."""
@@ -65,6 +68,7 @@ class Learner(LightningModule):
         self.train_pieces, self.validation_pieces = parts
         self.loss = loss_of(settings)
         set_stage(net, self.stage.encoders)
+        self._losses: list[Float[Tensor, ""]] = []
         self._sums: list[Int[Tensor, "b 3 n"]] = []
         self._awaited: _Awaited | None = None
 
@@ -117,8 +121,14 @@ class Learner(LightningModule):
         losses = self._weighted(self._lost(*self._answered(images, batch), labels.long()), labels, batch.sixfold)
         loss = losses.mean() + self._penalty()
         self._watch(loss, batch, number, self.train_pieces)
+        self._losses.append(losses.detach().mean())
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """How far the losses of the epoch's batches lie from each other."""
+        self.log(LOSS_SD, torch.stack(self._losses).float().std(correction=0), sync_dist=True)
+        self._losses.clear()
 
     def optimizer_step(self, *given: Any, **named: Any) -> None:
         """A step, after which no filter is larger than it may be."""

@@ -1,8 +1,8 @@
 """The folder of a training: what it is, how far it came, and whether it may be gone on with.
 
 `run.json` tells what it is and how far it came, `split.json` who is in which part, `history.csv` and `history.png` how
-it went, `stages/N` what stage N needs to go on, `tensorboard` the same for that viewer, `prepared` the cases as the
-network sees them, and `model` what it ended with.
+it went, `diary.txt` what was done when, `stages/N` what stage N needs to go on, `tensorboard` the same for that viewer,
+`prepared` the cases as the network sees them, and `model` what it ended with.
 """
 
 import json
@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ RUN: Final = "run.json"
 """The file in every run; with the word strokelens in it, it marks the folder as ours."""
 
 SPLIT: Final = "split.json"
+DIARY: Final = "diary.txt"
 FORMAT: Final = "strokelens run 2"
 OTHER_DATA: Final = "{} was trained on other data; give the cohort as it was, or another folder"
 
@@ -66,6 +68,17 @@ class Run:
     told: Callable[[str], None]
 
     @property
+    def diary(self) -> Path:
+        """What was done when, line by line, over all times that the run was begun or gone on with."""
+        return self.folder / DIARY
+
+    def write_diary(self, line: str) -> None:
+        """Add a line with the time to the diary."""
+        if self.leads:
+            with self.diary.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}  {line}\n")
+
+    @property
     def leads(self) -> bool:
         """Whether this is the one of several processes that writes."""
         return is_leader()
@@ -73,7 +86,8 @@ class Run:
     def begin(self, *, resume: bool) -> Mapping[str, Any]:
         """What the folder tells of its run, nothing where it is new.
 
-        Raises `TrainingError` when it holds a run that is not to be gone on with, or one of other settings or split.
+        A run may go on for more epochs of its last stage than it was begun with. Raises `TrainingError` when it holds a
+        run that is not to be gone on with, or one of other settings or split.
         """
         with refusals(self.folder, self.folder):
             if not (self.folder / RUN).is_file():
@@ -90,6 +104,8 @@ class Run:
             _what_matters(self.settings.model_dump(mode="json")),
             _what_matters(_today(told["settings"])),
         )
+        if _last_epochs(theirs) < _last_epochs(mine):
+            theirs = _with_epochs(theirs, _last_epochs(mine))
         other = next((name for name in mine if mine[name] != theirs.get(name)), None)
         if other is not None:
             raise TrainingError(
@@ -170,3 +186,20 @@ def _what_matters(settings: Mapping[str, Any]) -> dict[str, Any]:
     if split.get("file") is not None:
         split["file"] = os.path.abspath(split["file"])
     return {**settings, "training": training, "split": split}
+
+
+def _last_epochs(settings: Mapping[str, Any]) -> int:
+    """How many epochs the last stage may have."""
+    stages = settings.get("stages") or [{}]
+    return int(stages[-1].get("epochs", 0))
+
+
+def _with_epochs(settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """The settings with more epochs for their last stage."""
+    stages = settings.get("stages") or [{}]
+    return {**settings, "stages": [*stages[:-1], {**stages[-1], "epochs": epochs}]}
+
+
+def is_longer(settings: Settings, before: Mapping[str, Any]) -> bool:
+    """Whether a run shall go on for more epochs than it was begun with."""
+    return bool(before) and _last_epochs(_today(before["settings"])) < settings.stages[-1].epochs
