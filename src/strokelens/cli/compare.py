@@ -47,7 +47,7 @@ def compare(
     from strokelens.flags import RESEARCH_USE
     from strokelens.perfusion.thresholds import RULES, rule_named
     from strokelens.settings.changing import changed
-    from strokelens.settings.reading import bundled_names, read_settings
+    from strokelens.settings.reading import published_names, read_settings
     from strokelens.training.machine import Machine
 
     loudness(verbose=verbose, quiet=quiet)
@@ -56,7 +56,7 @@ def compare(
     fitting = [name for name, each in RULES.items() if set(each.channels) <= set(cohort.channels)]
     named = fitting if not rule else [] if rule == ["none"] else rule
     comparison = Comparison(
-        tuple(changed(read_settings(each), asked) for each in settings or bundled_names()),
+        tuple(changed(read_settings(each), asked) for each in settings or published_names()),
         cohort,
         out,
         rules=tuple(rule_named(name) for name in named),

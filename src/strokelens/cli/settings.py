@@ -13,11 +13,11 @@ Source = Annotated[str, typer.Argument(metavar="SETTINGS", help="A JSON file, or
 
 @app.command("list")
 def list_() -> None:
-    """The settings that come with strokelens, in the order of the published table."""
+    """The settings that come with strokelens: of the published table in its order, and of MR volumes."""
     from strokelens.settings.reading import bundled_names, read_settings
 
     for name in bundled_names():
-        typer.echo(f"{name:<11}  {read_settings(name).about}")
+        typer.echo(f"{name:<19}  {read_settings(name).about}")
 
 
 @app.command()

@@ -123,7 +123,11 @@ class Entry:
         """The clinical values that are numbers; a sex that is told is `female`, 1 or 0, and TICI 2b 2.5."""
         sex = {"female": float(self.clinical["sex"] == "F")} if self.clinical.get("sex") in ("F", "M") else {}
         grade = _TICI.get(str(self.clinical.get("tici")).strip().casefold())
-        return sex | ({} if grade is None else {"tici": grade}) | {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
+        return (
+            sex
+            | ({} if grade is None else {"tici": grade})
+            | {name: value for name, value in self.clinical.items() if isinstance(value, int | float)}
+        )
 
     @property
     def doubted(self) -> Problem | None:

@@ -14,8 +14,8 @@ _BLOCK: Final = 1 << 20
 def digest_of(entry: Entry, channels: Sequence[str], *told: object) -> str:
     """The SHA-256 of how a case is read, and of the bytes of these channels, its truth, and their sidecars.
 
-    `told` is what else decides, such as a recipe or a rule. The id and clinical values are not in it, nor is the order of
-    sets, which is another in each process.
+    `told` is what else decides, such as a recipe or a rule. The id and clinical values are not in it, nor is the order
+    of sets, which is another in each process.
 
     Raises `OSError` where a file cannot be read.
     """

@@ -9,6 +9,7 @@ from typing import Final
 
 from strokelens.cohorts.folder import new_folder
 from strokelens.evaluation.calibrated import CalibratedRow
+from strokelens.evaluation.legacy import dice_epsilon, dice_smoothed
 from strokelens.evaluation.names import PROBABILITIES
 from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.pictures import pictures
@@ -48,7 +49,7 @@ def cases_csv(evaluation: Evaluation) -> str:
     )
     likely = {(row.model, row.case_id): row for row in evaluation.calibrations}
     names += [] if not likely else list(PROBABILITIES)
-    counts = ["tp", "fp", "fn", "tn"]
+    counts = ["tp", "fp", "fn", "tn", "dice_smoothed", "dice_epsilon"]
     head = ["model", "against", "case", "person", "group", "simulated", "class", "truth_ml", "prediction_ml", *counts]
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -68,6 +69,7 @@ def _lines(
     for name, scores in row.scores.items():
         volumes, counted = row.volumes[name], scores.counts
         numbers = [volumes.truth_ml, volumes.prediction_ml, counted.tp, counted.fp, counted.fn, counted.tn]
+        numbers += [dice_smoothed(counted), dice_epsilon(counted)]
         mine = calibrated.classes.get(name) if calibrated is not None else None
         known_values = {**scores.values, **(mine.values if mine is not None else {})}
         values = [known_values.get(each) for each in names]

@@ -19,7 +19,8 @@ from strokelens.metrics.volumes import Volumes
 CONVENTIONS: Final = (
     "Theirs: each case counts, mirrored copies too; Dice is 0 where both masks are empty, which lowers the mean of a "
     "class that is often absent; F1 with 1e-7, volume similarity with 1 mm³ in the denominator. Do not mix the "
-    "columns. So many patients were scored by ours, who count once and have no Dice where both are empty; theirs are "
+    "columns. The second ancestor's two: smoothed, (2|AB| + 1) / (|A| + |B| + 1); and with 1e-7 below, 0 where both "
+    "are empty. So many patients were scored by ours, who count once and have no Dice where both are empty; theirs are "
     "of so many cases."
 )
 """What the first table says of itself."""
@@ -52,6 +53,8 @@ class LegacyCell:
     scored_cases: int
     dice: float
     dice_theirs: float
+    dice_smoothed: float
+    dice_epsilon: float
     f1: float
     f1_theirs: float
     similarity: float
@@ -82,6 +85,24 @@ def dice_theirs(counts: Counts) -> float:
     (0.0, 0.5)
     """
     return _defined(counts.dice)
+
+
+def dice_smoothed(counts: Counts) -> float:
+    """The second ancestor's soft Dice of two masks: (2 |AB| + 1) / (|A| + |B| + 1), 1 where both are empty.
+
+    >>> dice_smoothed(Counts(0, 0, 0, 9)), round(dice_smoothed(Counts(0, 0, 10, 9)), 4)
+    (1.0, 0.0909)
+    """
+    return (2 * counts.tp + 1) / (2 * counts.tp + counts.fp + counts.fn + 1)
+
+
+def dice_epsilon(counts: Counts) -> float:
+    """The second ancestor's "DSC": 2 |AB| / (|A| + |B| + 1e-7), 0 where both are empty.
+
+    >>> dice_epsilon(Counts(0, 0, 0, 9)), round(dice_epsilon(Counts(1, 1, 1, 9)), 6)
+    (0.0, 0.5)
+    """
+    return 2 * counts.tp / (2 * counts.tp + counts.fp + counts.fn + _SMALL)
 
 
 def f1_theirs(counts: Counts) -> float:
@@ -119,6 +140,8 @@ def _cell(model: str, group: str, name: str, rows: tuple[Row, ...]) -> LegacyCel
         scored_cases=len(counts),
         dice=_mean(by_person(rows, name, dice).tolist()),
         dice_theirs=_mean([dice_theirs(each) for each in counts]),
+        dice_smoothed=_mean([dice_smoothed(each) for each in counts]),
+        dice_epsilon=_mean([dice_epsilon(each) for each in counts]),
         f1=pooled_f1(rows, name),
         f1_theirs=f1_theirs(pooled) if counts else nan,
         similarity=_mean(by_person(rows, name, _similarity).tolist()),

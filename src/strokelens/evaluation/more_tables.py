@@ -121,6 +121,8 @@ def _from_counts(cells: tuple[LegacyCell, ...]) -> Table:
             *_key(each),
             number(each.dice, 3),
             number(each.dice_theirs, 3),
+            number(each.dice_smoothed, 3),
+            number(each.dice_epsilon, 3),
             number(each.f1, 3),
             number(each.f1_theirs, 3),
             number(each.similarity, 3),
@@ -129,7 +131,16 @@ def _from_counts(cells: tuple[LegacyCell, ...]) -> Table:
         )
         for each in cells
     )
-    header = ("Dice", "Dice, theirs", "F1", "F1, theirs", "volume similarity", "volume similarity, theirs")
+    header = (
+        "Dice",
+        "Dice, theirs",
+        "Dice, smoothed",
+        "Dice, with 1e-7",
+        "F1",
+        "F1, theirs",
+        "volume similarity",
+        "volume similarity, theirs",
+    )
     return Table("The ancestors' conventions", legacy.CONVENTIONS, (*_KEYS, *header, *_COUNTS), rows, keys=3)
 
 

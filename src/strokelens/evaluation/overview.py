@@ -9,6 +9,7 @@ from strokelens.evaluation.legacy import LegacyCell
 from strokelens.evaluation.reliabilities import Reliabilities
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.summaries import Agreement, Cell, Comparison
+from strokelens.evaluation.trends import Trend, trends
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,11 @@ class Overview:
     def interrater(self) -> Interrater | None:
         """What a second annotator's masks tell; None without one."""
         return Interrater.of(self.evaluation)
+
+    @cached_property
+    def trends(self) -> tuple[Trend, ...]:
+        """How Dice goes with the lesion's size, by each model and class."""
+        return trends(self.evaluation)
 
     @cached_property
     def legacy(self) -> tuple[LegacyCell, ...]:

@@ -6,6 +6,7 @@ from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.people import dice, jointly, rarity
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.summaries import groups, volumes
+from strokelens.evaluation.trends import trends
 from strokelens.metrics.agreement import bland_altman
 from strokelens.report.figures import figure_png
 from strokelens.report.scatter import Axis, Cloud, Words, scatter
@@ -96,13 +97,12 @@ def agreement(evaluation: Evaluation) -> list[Cloud]:
 def against_rarity(evaluation: Evaluation) -> list[Cloud]:
     """Dice against −log10 of the share of voxels that the truth marks, for each model and class, scan by scan."""
     found = []
-    for model in evaluation.models:
-        rows = evaluation.of(model)
-        for name in evaluation.classes:
-            both = jointly(name, (rows, rarity), (rows, dice))
-            known = ~np.isnan(both[0])
-            scored = len({row.person for row in rows if name in row.scores})
-            found.append(Cloud(model, name, both[0][known], both[1][known], unseen=scored - int(known.sum())))
+    for trend in trends(evaluation):
+        rows = evaluation.of(trend.model)
+        both = jointly(trend.name, (rows, rarity), (rows, dice))
+        known = ~np.isnan(both[0])
+        line = (trend.slope, trend.intercept)
+        found.append(Cloud(trend.model, trend.name, both[0][known], both[1][known], unseen=trend.empty, slope=line))
     return found
 
 

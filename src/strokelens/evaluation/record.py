@@ -101,6 +101,18 @@ class VolumesRecord(_Record):
     interval: IntervalRecord
 
 
+class TrendRecord(_Record):
+    """The line of Dice over −log10 of the lesion's share of the image."""
+
+    model: str
+    name: str = Field(alias="class")
+    slope: Number
+    intercept: Number
+    r: Number = Field(description="Pearson's, with its sign")
+    used: int
+    empty: int = Field(description="Patients whose truth has no lesion, who are not in it")
+
+
 class ComparisonRecord(_Record):
     """Dice of the second model − that of the first, scan by scan, then averaged within the person."""
 
@@ -224,6 +236,8 @@ class LegacyRecord(_Record):
     scored_cases: int = Field(description="The cases with a score, of which theirs are; `cases` of summaries are all")
     dice: Number
     dice_theirs: Number
+    dice_smoothed: Number = Field(description="The second ancestor's: 1 added above and below")
+    dice_epsilon: Number = Field(description="The second ancestor's: 1e-7 added below")
     f1: Number
     f1_theirs: Number
     similarity: Number
@@ -253,6 +267,7 @@ class EvaluationRecord(_Record):
     predictions_without_case: dict[str, list[str]]
     summaries: list[SummariesRecord]
     volumes: list[VolumesRecord]
+    trends: list[TrendRecord]
     comparisons: list[ComparisonRecord]
     annotator: Annotated[AnnotatorRecord | None, Field(description="null without a second annotator")]
     legacy: Annotated[list[LegacyRecord] | None, Field(description="null unless it was asked for")]
@@ -277,6 +292,7 @@ def record_of(overview: Overview, *, with_legacy: bool = False) -> EvaluationRec
         "predictions_without_case": evaluation.strangers,
         "summaries": map(asdict, overview.cells),
         "volumes": map(asdict, overview.agreements),
+        "trends": map(asdict, overview.trends),
         "comparisons": map(asdict, overview.comparisons),
         "annotator": _annotator(overview.interrater),
         "legacy": list(map(asdict, overview.legacy)) if with_legacy else None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Final, Literal
 
 import numpy as np
@@ -31,7 +32,8 @@ _PANEL_IN = 3.8
 class Cloud:
     """The dots of a model in the panel `name`, those with NaN left out; `joined` by a line where they are a curve.
 
-    `lines` are heights across: the first in its own style, the others alike; `unseen` patients have no dot.
+    `lines` are heights across: the first in its own style, the others alike; `unseen` patients have no dot. `slope` is
+    that of a line through the dots, and its height at 0; NaN is none.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Cloud:
     unseen: int = 0
     joined: bool = False
     persons: int | None = None
+    slope: tuple[float, float] = (nan, nan)
 
     @property
     def count(self) -> int:
@@ -61,13 +64,15 @@ class Axis:
 class Words:
     """What a picture says besides: what dots are, both kinds of lines across, and why some patients are unseen.
 
-    `perfect` names the line of perfect agreement: the height 0, and the diagonal where dots are joined.
+    `slopes` names the lines through dots, and `perfect` the line of perfect agreement: the height 0, and the diagonal
+    where dots are joined.
     """
 
     dots: str = "n"
     lines: tuple[str, ...] = ()
     perfect: str = ""
     unseen: str = ""
+    slopes: str = ""
 
 
 def scatter(clouds: Sequence[Cloud], across: Axis, up: Axis, words: Words) -> Figure:
@@ -127,6 +132,9 @@ def _dots(axes: Axes, cloud: Cloud, place: int) -> None:
         linestyle="-" if cloud.joined else "none",
         linewidth=1.0,
     )
+    if np.isfinite(cloud.slope).all() and cloud.x.size:
+        ends = np.array([np.nanmin(cloud.x), np.nanmax(cloud.x)])
+        axes.plot(ends, cloud.slope[0] * ends + cloud.slope[1], color=colour, linewidth=1.2)
     for at, height in enumerate(cloud.lines):
         if np.isfinite(height):
             axes.axhline(height, color=colour, linewidth=1.2, linestyle=_STYLES[min(at, 1)])
@@ -157,6 +165,8 @@ def _keys(models: Sequence[str], words: Words) -> list[Line2D]:
         keys.append(Line2D([], [], color=colour, marker=mark, linestyle="none", label=model.replace("$", r"\$")))
     for name, style in zip(words.lines, _STYLES, strict=False):
         keys.append(Line2D([], [], color=MUTED, linestyle=style, label=name))
+    if words.slopes:
+        keys.append(Line2D([], [], color=MUTED, label=words.slopes))
     if words.perfect:
         keys.append(Line2D([], [], color=TEXT, linewidth=0.8, label=words.perfect))
     return keys

@@ -30,16 +30,35 @@ PUBLISHED: Final[Mapping[str, str]] = {
 }
 """The names of the published files, and ours."""
 
+VOLUMES: Final = (
+    "Isles2017",
+    "Isles2017_patches",
+    "Isles2017_clinical",
+    "Isles2017_dynunet",
+    "Isles2017_segresnet",
+    "Isles2017_legacy",
+)
+"""The bundled settings of MR volumes."""
+
 _MOST_BYTES = 1_000_000
 
 
-def bundled_names() -> tuple[str, ...]:
-    """The settings that come with us, in the order of the published table.
+def published_names() -> tuple[str, ...]:
+    """The settings of the published table of CT perfusion, in its order.
 
-    >>> bundled_names()[:2]
+    >>> published_names()[:2]
     ('Baseline', 'Mdl_F_PmM')
     """
     return tuple(PUBLISHED.values())
+
+
+def bundled_names() -> tuple[str, ...]:
+    """The settings that come with us: those of the published table, and those of MR volumes.
+
+    >>> bundled_names()[-1]
+    'Isles2017_legacy'
+    """
+    return (*published_names(), *VOLUMES)
 
 
 def read_settings(source: str) -> Settings:
