@@ -16,6 +16,7 @@ from strokelens import __version__
 from strokelens.cli import options, settings
 from strokelens.cli.compare import compare
 from strokelens.cli.crossvalidate import crossvalidate
+from strokelens.cli.epochs import epochs
 from strokelens.cli.evaluate import evaluate
 from strokelens.cli.inspect import inspect
 from strokelens.cli.maps import maps
@@ -24,6 +25,7 @@ from strokelens.cli.predict import predict
 from strokelens.cli.progress import loudness
 from strokelens.cli.segment import segment
 from strokelens.cli.split import split
+from strokelens.cli.submit import submit
 from strokelens.cli.train import train
 from strokelens.errors import StrokelensError
 
@@ -116,4 +118,6 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(crossvalidate)
+app.command()(epochs)
+app.command()(submit)
 app.add_typer(settings.app, name="settings")

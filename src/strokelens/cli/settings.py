@@ -1,5 +1,6 @@
 """`strokelens settings`: the settings of a training: those that come with us, and what one may say."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,3 +56,26 @@ def check(source: Source) -> None:
 
     settings = read_settings(source)
     say(f"{source}: {settings.name} is right: {len(settings.stages)} stage{'s' if len(settings.stages) > 1 else ''}")
+
+
+@app.command()
+def convert(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config.json of the second ancestor's.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The file to write; else standard output.")
+    ] = None,
+) -> None:
+    """Translate a config of the ISLES 2017 ancestor's into settings that do the same; every ignored key is named."""
+    from strokelens.cohorts.folder import new_file
+    from strokelens.settings.explaining import settings_text
+    from strokelens.settings.reading import convert_settings
+
+    found = convert_settings(config)
+    for line in found.ignored:
+        typer.echo(f"ignored: {line}", err=True)
+    text = settings_text(found.settings)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    new_file(out, text)
+    say(f"{out}: {found.settings.name}, {len(found.ignored)} keys ignored")

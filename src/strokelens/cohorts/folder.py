@@ -93,6 +93,17 @@ def make_folder(out: Path) -> None:
         raise _refusal(out, error) from error
 
 
+def new_file(out: Path, text: str) -> None:
+    """Write a text file that is not there yet, whole or not at all; `OutputError` where it is, or cannot be written."""
+    if os.path.lexists(out):
+        raise OutputError(f"{out} exists, and is not replaced; give another file")
+    make_folder(out.parent)
+    with refusals(out, out.parent):
+        unfinished = out.with_name(f".{out.name}")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(out)
+
+
 @contextmanager
 def hidden(out: Path, prefix: str) -> Iterator[Path]:
     """A hidden folder in `out` for what is not whole yet; what a killed run left of its own goes first."""

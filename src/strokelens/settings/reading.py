@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from strokelens.errors import SettingsError, hint
 from strokelens.settings.networks import KINDS
 from strokelens.settings.schema import Settings
+from strokelens.settings.second import Converted, converted, is_second
 from strokelens.settings.theirs import is_theirs, name_of_theirs
 
 PUBLISHED: Final[Mapping[str, str]] = {
@@ -86,6 +87,11 @@ def parse_settings(text: str, source: str) -> Settings:
     """Settings from JSON; `source` is how messages call it. Raises `SettingsError`."""
     if is_theirs(text):
         raise SettingsError(f"{source} is of the first ancestor's own format, which is not read; {_instead(text)}")
+    if is_second(text):
+        raise SettingsError(
+            f"{source} is a config of the second ancestor's; `strokelens settings convert {source} -o settings.json` "
+            "translates it"
+        )
     try:
         told = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
@@ -94,6 +100,18 @@ def parse_settings(text: str, source: str) -> Settings:
         return Settings.model_validate_json(json.dumps(told))
     except ValidationError as error:
         raise SettingsError(f"{source}: {_sentence(error)}") from error
+
+
+def convert_settings(path: Path) -> Converted:
+    """The settings that do what a config file of the second ancestor did; `SettingsError` where it is none."""
+    if not path.is_file():
+        raise SettingsError(f"{path}: no such file; give the second ancestor's config.json")
+    text = _text(path)
+    if not is_second(text):
+        raise SettingsError(
+            f"{path} is no config of the second ancestor's; `strokelens settings check` tells what it is"
+        )
+    return converted(text, str(path))
 
 
 def _instead(text: str) -> str:
