@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from strokelens import __version__
 from strokelens.cli import options, settings
+from strokelens.cli.atlas import atlas
 from strokelens.cli.compare import compare
 from strokelens.cli.crossvalidate import crossvalidate
 from strokelens.cli.epochs import epochs
@@ -116,6 +117,7 @@ app.command()(split)
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(atlas)
 app.command()(compare)
 app.command()(crossvalidate)
 app.command()(epochs)
