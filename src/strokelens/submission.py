@@ -49,9 +49,17 @@ class Submitted:
 
 
 def submit(
-    predictions: Path, cohort: Cohort, out: Path, *, description: str = "strokelens_{case}", overwrite: bool = False
+    predictions: Path,
+    cohort: Cohort,
+    out: Path,
+    *,
+    entries: Sequence[Entry] | None = None,
+    description: str = "strokelens_{case}",
+    overwrite: bool = False,
 ) -> Iterator[Submitted]:
     """Write `SMIR.<description>.<MTT id>.nii` of each case, and `submission.json`; nothing is there before all are.
+
+    The cases are the `entries`; where none are told those with a prediction, and those without truth.
 
     `{case}` in the description becomes the case's name. Each file is read again: it lies on the grid of the case's ADC
     and holds 0 and 1 as they were predicted. A case that cannot be written is told, and is not in the folder.
@@ -67,7 +75,8 @@ def submit(
     for folder in (predictions, cohort.folder):
         check_apart(out, folder)
     found = find_predictions(predictions, cohort)
-    entries = [entry for entry in cohort if entry.id in found.entries or entry.truth is None]
+    if entries is None:
+        entries = [entry for entry in cohort if entry.id in found.entries or entry.truth is None]
     done = list[Submitted]()
     with new_folder(out, marker=SUBMITTED, overwrite=overwrite) as folder:
         with closing(_each(entries, found, folder, description)) as each:

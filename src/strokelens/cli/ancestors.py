@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from json import dumps
 from math import isfinite
 from pathlib import Path
+from shlex import join
+from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -21,13 +23,18 @@ from strokelens.cli.progress import loudness, say, steps
 from strokelens.errors import CohortError, SettingsError, StrokelensError, hint
 
 if TYPE_CHECKING:
+    from strokelens.cli.modes import Command
+    from strokelens.cli.second import Tee
     from strokelens.cohorts.cohort import Cohort
     from strokelens.cohorts.splits import Split
     from strokelens.comparison import Comparison
     from strokelens.evaluation.results import Evaluation
     from strokelens.settings.schema import Settings
 
-VERBS = "segment, maps, phantom, inspect, split, train, predict, evaluate, compare, settings"
+VERBS = (
+    "segment, maps, phantom, inspect, split, train, crossvalidate, predict, evaluate, atlas, epochs, robustness, "
+    "submit, compare, settings"
+)
 MODES = (  # noqa: SIM905  # a list would be a page of its own
     "info more_info_on_publication_1 more_info_on_publication_2 create_config_file test train evaluation lrp visual "
     "shortcut_sequence results_publication_1 results_publication_2"
@@ -111,16 +118,14 @@ def main(words: Sequence[str] | None = None) -> int:
     if not words or given.mode == "info":
         parser.print_help()
         return 0
-    if given.mode is not None:
-        known = given.mode in MODES
-        later = f"mode {given.mode} is not in strokelens {__version__}, which has the verbs {VERBS}"
-        parser.error(later if known else f"no mode {given.mode!r}; {hint(given.mode, MODES)}")
-    if given.sname is None:
+    if given.mode is not None and given.mode not in MODES:
+        parser.error(f"no mode {given.mode!r}; {hint(given.mode, MODES)}")
+    if given.mode is None and given.sname is None:
         parser.error(f"no SNAME after GPU {given.gpu!r}; give a setting, as in: main.py cpu Baseline")
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     loudness(verbose=given.verbose, quiet=False, otherwise=logging.WARNING)
     try:
-        return _experiment(given)
+        return _experiment(given) if given.mode is None else _mode(given)
     except StrokelensError as error:
         typer.echo(f"main.py: {error}", err=True)
         return 2
@@ -132,6 +137,52 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         typer.echo("main.py: interrupted; the same command goes on", err=True)
         return 130
+
+
+def _mode(given: Namespace) -> int:
+    """Run what a mode of the second ancestor's stands for; the exit code is the worst of all."""
+    from strokelens.cli import second
+    from strokelens.cli.modes import Asked, commands
+    from strokelens.cohorts.folder import new_file
+
+    asked = Asked.of(given)
+    if given.mode.startswith("more_info"):
+        say(second.ABOUT_1 if given.mode.endswith("1") else second.ABOUT_2)
+        return 0
+    if given.mode == "create_config_file":
+        new_file(asked.config, second.config_text())
+        for line in second.described(asked.config.read_text(encoding="utf-8")):
+            say(line)
+        say(f"{asked.config}: `strokelens settings convert` translates it; `main.py --mode train` takes it as it is")
+        return 0
+    log = second.Tee.of(asked.out, asked.shortcut or asked.submode or given.mode)
+    worst = 0
+    for command in commands(asked):
+        code = _ran(command, log)
+        worst = max(worst, code)
+        if code > 1:
+            break
+    say(log.end())
+    return worst
+
+
+def _ran(command: "Command", log: "Tee") -> int:
+    """Say which verb it is, and run it."""
+    from strokelens.cli import app
+    from strokelens.cli.modes import TELL
+
+    line = command[1] if command[0] == TELL else f"strokelens {join(command)}"
+    say(line)
+    log.write(line)
+    if command[0] == TELL:
+        return 0
+    started = perf_counter()
+    try:
+        app(args=list(command))
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0
+    log.write(f"exit code {code}, {perf_counter() - started:.1f} s")
+    return code
 
 
 def _experiment(given: Namespace) -> int:

@@ -155,16 +155,19 @@ def _model(
         raise RuleError(f"no method {method[:80]!r}; give auto, threshold, or the folder of a model that is there")
     if rule is not None:
         raise RuleError(f"--rule {rule.value} is for thresholds, and {Path(method).name} is a network; leave one out")
-    from strokelens.model import load_model, weights_sha256
+    from strokelens.model import load_model, members, weights_sha256
     from strokelens.networks.devices import device_named
     from strokelens.prediction.networks import computing
 
+    paths = members(Path(method))
     with computing():
-        model = load_model(Path(method)).on(device_named(device))
-    return partial(_by_model, model, weights_sha256(Path(method)))
+        models = [load_model(path).on(device_named(device)) for path in paths]
+    return partial(_by_models, models, [weights_sha256(path) for path in paths])
 
 
-def _by_model(model: "Model", sha256: str, study: _Study, settings: "SegmentSettings", done: "Progress") -> "Finding":
+def _by_models(
+    models: "list[Model]", sha256: list[str], study: _Study, settings: "SegmentSettings", done: "Progress"
+) -> "Finding":
     from strokelens.cohorts.choosing import find_case, read_case, read_entry
     from strokelens.cohorts.cohort import Entry
     from strokelens.cohorts.slice_reader import read_pictures
@@ -174,13 +177,13 @@ def _by_model(model: "Model", sha256: str, study: _Study, settings: "SegmentSett
     found = find_case(study.path, study.told, name=study.name)
     if isinstance(found, Entry):
         case = read_entry(found, study.told)
-        seen = colours_are_there(found, model.recipe)
-        colours = read_pictures(found, channels=model.recipe.maps).channels if seen else None
+        seen = colours_are_there(found, models[0].recipe)
+        colours = read_pictures(found, channels=models[0].recipe.maps).channels if seen else None
     else:
         case, colours = read_case(study.path, study.told), None
     done("reading")
     case = settings.told_of(case)
-    return segment_with([model], case, colours=colours, maps=settings.maps, weights_sha256=[sha256], progress=done)
+    return segment_with(models, case, colours=colours, maps=settings.maps, weights_sha256=sha256, progress=done)
 
 
 def _tell(finding: "Finding", out: Path) -> None:

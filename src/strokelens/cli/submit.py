@@ -19,6 +19,8 @@ def submit(
         str,
         typer.Option("--description", metavar="TEXT", help="Between SMIR. and the id; {case} is the case's name."),
     ] = "strokelens_{case}",
+    split: options.SplitFile = None,
+    part: options.Part = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if submit wrote it.")] = False,
     json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -36,8 +38,9 @@ def submit(
 
     loudness(verbose=verbose, quiet=quiet)
     opened = open_cohort(cohort, None)
-    cases = submit_all(predictions, opened, out, description=description, overwrite=overwrite)
-    done = list(counted(f"submitting {cohort.name}", cases, total=len(opened)))
+    entries = None if split is None and part is None else options.part_of(opened, split, part)[0]
+    cases = submit_all(predictions, opened, out, entries=entries, description=description, overwrite=overwrite)
+    done = list(counted(f"submitting {cohort.name}", cases, total=len(opened if entries is None else entries)))
     failed = [one for one in done if one.failure is not None]
     if json:
         typer.echo(text_of(content_of(done, description)), nl=False)

@@ -19,7 +19,7 @@ from strokelens.report.display import View, choose, outlined
 TRUTH, PREDICTION = "#ff5fc2", "#5fe0ff"
 """The colours of both outlines, told apart on grey and on each of the maps' colours, and by people who see few."""
 
-_STYLES: Final[tuple[Literal["solid"], Literal["dashed"]]] = ("solid", "dashed")
+_STYLES: Final[tuple[Literal["solid", "dashed"], ...]] = ("solid", "dashed")
 _TILE_IN = 1.9
 _MAPS: Final = {"ADC": "gray", "DWI": "gray", "FLAIR": "gray", "CBF": "viridis", "CBV": "viridis"}
 _TIMES: Final = "plasma"
