@@ -12,11 +12,12 @@ from strokelens.case import Case, Segmentation
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.slice_writer import write_slices
 from strokelens.errors import CaseError
+from strokelens.frames import Frame
 from strokelens.grid import Grid, radiological_grid
 from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, HYPOPERFUSED_ONLY, LabelScheme
 from strokelens.perfusion.colormap import FLOW
 from strokelens.prediction.samples import sample_of
-from strokelens.prepare import TOPS, Frame, Recipe, prepare, scaled, segmentation
+from strokelens.prepare import TOPS, Recipe, prepare, scaled, segmentation
 
 SHAPE = (20, 14, 3)
 
