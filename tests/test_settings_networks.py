@@ -104,6 +104,7 @@ def test_the_target_is_the_second_class(target: str, names: tuple[str, ...]) -> 
         (told("unet3d", network={"width": "1"}), 'network.width: input should be a valid number; it is "1"'),
         (told("unet3d", network={"steps": [[2, 2, 2]] * 2}), "2 steps between 2 scales of filters; give one less"),
         (told("unet3d", network={"steps": [[3, 2, 2]]}), "network.steps.0.0: input should be 1 or 2; it is 3"),
+        (told("dynunet", network={"filters": [2, 4]}), "three scales or more; give filters such as [32, 64, 128]"),
         (told("segresnet", network={"steps": [[1, 2, 2]]}), "set steps to null, or take dynunet"),
         (told("segresnet", network={"filters": [8, 12]}), "double from scale to scale, as in [16, 32, 64, 128]"),
         (told("unet3d", input={"form": "colours"}), "unet3d sees values, not colours; set input.form to robust"),
