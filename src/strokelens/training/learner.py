@@ -185,7 +185,7 @@ class Learner(LightningModule):
         return total / weights
 
     def _weighted(
-        self, losses: Float[Tensor, "b"], labels: Shaped[Tensor, "b s s"], sixfold: Bool[Tensor, "b"]
+        self, losses: Float[Tensor, "b"], labels: Shaped[Tensor, "b *space"], sixfold: Bool[Tensor, "b"]
     ) -> Float[Tensor, "b"]:
         """The losses, times the severity of each sample where the settings want that."""
         if self.settings.loss.sample_weights == "none":
