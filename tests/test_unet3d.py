@@ -226,7 +226,7 @@ def test_voxels_become_even(spacing_mm: tuple[float, ...], steps: tuple[tuple[in
 
 
 def finest_gradient(net: Unet3d) -> float:
-    """How much the finest encoder learns when the decoder's own path is cut, so that only its skip leads to the head."""
+    """How much the finest encoder learns when only its skip leads to the head: the decoder's path is cut."""
     for up in net.ups:
         nn.init.zeros_(up.get_parameter("weight"))
     net(torch.randn(1, 2, 11, 16, 16)).square().sum().backward()
