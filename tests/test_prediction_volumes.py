@@ -7,6 +7,7 @@ import pytest
 import torch
 from jaxtyping import Float
 
+from strokelens.errors import SettingsError
 from strokelens.frames import Frame, Lattice, lattice_of
 from strokelens.grid import Grid
 from strokelens.model import Model
@@ -157,3 +158,23 @@ def test_dropout_is_drawn_from_the_seed() -> None:
     one, again, other = (predicted([model], sample, How(dropout_samples=3, seed=seed)) for seed in (1, 1, 2))
     assert np.array_equal(one.probabilities, again.probabilities)
     assert not np.array_equal(one.probabilities, other.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"resampling": "linear"}, "has resampling area, and .* linear"),
+        ({"resampling": "nearest"}, "has resampling area, and .* nearest"),
+        ({"form": "minmax"}, "has form robust, and .* minmax"),
+        ({"target": "core"}, "has classes background, lesion, and .* background, core"),
+    ],
+)
+def test_models_that_see_other_pixels_are_not_averaged(other: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=f"cannot be averaged: .*{told}; give models of one recipe"):
+        predicted([tiny_model(), tiny_model(input=other)], sample_of(tiny_model()))
+
+
+def test_models_of_another_depth_are_not_averaged() -> None:
+    one, other = (tiny_model(input={"resampling": "linear", "depth": depth}) for depth in (5, 7))
+    with pytest.raises(SettingsError, match=r"cannot be averaged: .*has depth 5, and .* 7; give models of one recipe"):
+        predicted([one, other], sample_of(one))
