@@ -20,7 +20,7 @@ from strokelens.settings.schema import Settings
 
 VOLUME = {"maps": ["ADC", "Tmax"], "form": "robust", "classes": 2, "target": "lesion", "size": 32}
 FULL = [{"encoders": "full"}]
-SMALL = {
+SMALL: dict[str, dict[str, object]] = {
     "fusion": {"width": 1 / 64},
     "unet3d": {"filters": [[2, 3], [3, 4]], "norm": "group", "steps": [[1, 2, 2]]},
     "dynunet": {"filters": [2, 4, 8]},
@@ -32,7 +32,7 @@ def told(kind: str, *, network: dict[str, object] | None = None, **more: object)
     """A setting of a kind, as its file."""
     seen = {"maps": ["ADC", "Tmax"], "size": 32} if kind == "fusion" else VOLUME
     own = {"kind": kind, **SMALL[kind], **(network or {})}
-    whole = {"name": "a", "input": seen, "network": own, "stages": FULL}
+    whole: dict[str, object] = {"name": "a", "input": seen, "network": own, "stages": FULL}
     for name, part in more.items():
         before = whole.get(name)
         whole[name] = before | part if isinstance(before, dict) and isinstance(part, dict) else part

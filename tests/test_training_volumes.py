@@ -81,10 +81,8 @@ def test_dice_chooses_the_epoch_with_the_best_dice(run: Path) -> None:
     found = rows(run)
     best = max(found, key=lambda row: float(row["validation_dice"]))
     card = load_model(run).card
-    assert (card.scores["epoch"], card.scores["validation_dice"]) == (
-        float(best["epoch"]),
-        pytest.approx(float(best["validation_dice"]), abs=1e-6),
-    )
+    assert card.scores["epoch"] == float(best["epoch"])
+    assert card.scores["validation_dice"] == float(best["validation_dice"])
     assert same(weights(run), load_file(run / "stages" / "1" / "best.safetensors"))
 
 
@@ -161,7 +159,8 @@ def test_deep_supervision_halves_the_weight_from_scale_to_scale(cases: list[Prep
     ]
     expected = loss(scales[2], labels) * 4
     for scale, step, weight in ((1, 2, 2), (0, 4, 1)):
-        blocks = inner.unflatten(2, (-1, step)).unflatten(4, (-1, step))  # (b, k, i, step, j, step)
+        b, k, i, j = inner.shape
+        blocks = inner.view(b, k, i // step, step, j // step, step)
         expected = expected + loss(scales[scale], blocks.amax((3, 5))) * weight
     torch.testing.assert_close(found, expected / 7)
 

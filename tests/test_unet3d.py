@@ -246,12 +246,13 @@ def test_a_rectified_head_has_voxels_that_teach_nothing(rectified: bool) -> None
     net, heads = drawn(replace(SMALL, norm="instance", rectified_head=rectified)), list[Tensor]()
 
     def remember(_: nn.Module, __: object, out: Tensor) -> None:
-        out.retain_grad()  # type: ignore[no-untyped-call]
+        out.retain_grad()
         heads.append(out)
 
     next(module for module in net.heads.modules() if isinstance(module, nn.Conv3d)).register_forward_hook(remember)
     logits = net(torch.randn(1, 2, 8, 16, 16))
-    functional.cross_entropy(logits, torch.ones(1, 8, 16, 16, dtype=torch.int64)).backward()
+    loss = functional.cross_entropy(logits, torch.ones(1, 8, 16, 16, dtype=torch.int64))
+    loss.backward()  # type: ignore[no-untyped-call]
     gradient = heads[0].grad
     assert gradient is not None
     mute = (gradient == 0).all(1)

@@ -12,7 +12,7 @@ from strokelens.phantom.scanner import DscProtocol
 from strokelens.settings.schema import Settings
 
 MAPS = ("ADC", "Tmax")
-TINY = {
+TINY: dict[str, object] = {
     "name": "tiny",
     "input": {"maps": MAPS, "form": "robust", "classes": 2, "target": "lesion", "size": 32},
     "network": {"kind": "unet3d", "filters": ((2, 3), (3, 4)), "steps": ((1, 2, 2),)},
