@@ -121,6 +121,20 @@ def test_an_interrupted_training_goes_on_to_the_same_weights_and_snapshots(
     train(watching(drawn), cohort, tmp_path / "run", machine=CPU, cache=cache, workers=1, resume=True)
 
 
+def test_the_oldest_snapshots_go_by_their_number_and_what_is_none_stays(
+    cohort: Cohort, drawn: Path, cache: Path, tmp_path: Path
+) -> None:
+    places = [tmp_path / "run" / "snapshots" / name for name in ("epoch-9999", "epoch-10000", "mine")]
+
+    def left_there(line: str) -> None:
+        for place in places if "epoch 1:" in line else ():
+            place.mkdir()
+
+    settings = watching(drawn, stages=({"encoders": "full", "epochs": 2},))
+    train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache, workers=1, told=left_there)
+    assert {each.name for each in (tmp_path / "run" / "snapshots").iterdir()} == {"epoch-9999", "epoch-10000", "mine"}
+
+
 def test_without_snapshots_there_are_none(cohort: Cohort, drawn: Path, cache: Path, tmp_path: Path) -> None:
     plain = tiny_volume(split={"file": str(drawn)}, stages=({"encoders": "full", "epochs": 1},))
     train(plain, cohort, tmp_path / "run", machine=CPU, cache=cache, workers=1)
