@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.results import environment, write_results
 
+from strokelens.frames import Frame
 from strokelens.grid import Grid
 from strokelens.losses import loss_named
 from strokelens.model import Card, Model, recipe_of
@@ -44,7 +45,7 @@ from strokelens.phantom.patient import simulate
 from strokelens.phantom.scanner import CtProtocol
 from strokelens.prediction.networks import How, predicted
 from strokelens.prediction.samples import seen
-from strokelens.prepare import Frame, Sample
+from strokelens.prepare import Sample
 from strokelens.settings.schema import Settings
 
 NARROW, STEPS = 1 / 16, 150

@@ -45,7 +45,8 @@ from strokelens.networks.regular import limit_norms, penalty
 from strokelens.phantom.batch import Plan, write_cohort
 from strokelens.phantom.kinds import Slices as Pictures
 from strokelens.phantom.scanner import CtProtocol
-from strokelens.settings.schema import Augmentation, Settings, Stage
+from strokelens.settings.chances import Augmentation
+from strokelens.settings.schema import Settings, Stage
 from strokelens.training.learner import Learner, Place
 from strokelens.training.optimizers import optimizer_of
 from strokelens.training.samples import Batch, Collated, Draw, Slices, chances
@@ -54,7 +55,7 @@ from strokelens.training.store import Prepared, prepared
 SETTINGS: Final = Settings(
     name="full",
     stages=(Stage(encoders="full"),),
-    augmentation=Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.0)),
+    augmentation=Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields.keys() - {"recipe"}, 0)),
 )
 WAYS: Final = ("plain, float32, NCHW", "strokelens, float32", "strokelens, bfloat16")
 GPU_WAY: Final = "strokelens, bfloat16, GPU"

@@ -13,6 +13,7 @@ from strokelens.cli.ancestors import arguments, folder_of, main, planned, settin
 from strokelens.cohorts.splits import Split, write_split
 from strokelens.errors import SettingsError
 from strokelens.model import load_model
+from strokelens.settings.networks import FusionNetwork
 from strokelens.settings.reading import read_settings
 from strokelens.settings.schema import Settings
 from tests.commands import AsAUser
@@ -89,6 +90,7 @@ def test_a_jump_leaves_out_the_frozen_stage() -> None:
 
 def test_changes_and_weights_of_encoders_pass_through() -> None:
     found = told("Baseline", "--set", "training.batch=8", "--set", "stages.all.epochs=3", "--pretrained", "none")
+    assert isinstance(found.network, FusionNetwork)
     assert (found.training.batch, found.stages[0].epochs, found.network.pretrained) == (8, 3, None)
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from strokelens.augment import Change, apply, decide
-from strokelens.settings.schema import Augmentation
+from strokelens.settings.chances import Augmentation
 
 ALL = Augmentation(flip=0.5, turn_deg=20, scale=0.2, shift=0.1, brightness=0.2, noise=0.05, drop_map=0.3)
-NONE = Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.0))
+NONE = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields.keys() - {"recipe"}, 0))
 
 
 def _one(

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from strokelens import comparison as comparison_module
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.splits import Split, write_split
-from strokelens.comparison import Comparison, compare
+from strokelens.comparison import Comparison, compare, place_of
 from strokelens.errors import CohortError, OutputError, SettingsError
 from strokelens.perfusion.thresholds import rule_named
 from strokelens.settings.changing import changed
@@ -283,4 +282,4 @@ def test_the_published_settings_have_one_split_and_names_of_their_own(folder: Pa
     ],
 )
 def test_networks_are_asked_where_they_were_trained(machine: Machine | None, device: str) -> None:
-    assert comparison_module._device(machine) == device
+    assert place_of(machine) == device

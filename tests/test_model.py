@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from strokelens.errors import FileError, SettingsError
 from strokelens.model import CARD, WEIGHTS, Card, Model, is_model, load_model, save_model
-from strokelens.networks.built import built, design_of
+from strokelens.networks.built import built
 from strokelens.networks.devices import device_named
+from strokelens.networks.fusion import Fusion
 from strokelens.networks.inputs import standardised, unit
 from strokelens.settings.schema import Settings
 
@@ -60,7 +61,9 @@ def test_another_seed_draws_other_weights_and_leaves_the_callers_chance_alone() 
 
 
 def test_the_design_follows_the_settings() -> None:
-    design = design_of(SETTINGS)
+    net = built(SETTINGS)
+    assert isinstance(net, Fusion)
+    design = net.design
     assert (design.maps, design.clinical, design.classes, design.colours, design.grid, design.width) == (
         ("CBF", "Tmax"), ("nihss",), 3, 3, 2, 0.0625
     )  # fmt: skip

@@ -16,6 +16,7 @@ from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.splits import Split, write_split
 from strokelens.grid import Grid
 from strokelens.model import Card, Model
+from strokelens.networks.fusion import Fusion
 from strokelens.phantom.batch import Plan, write_cohort
 from strokelens.phantom.kinds import Slices
 from strokelens.phantom.patient import simulate
@@ -257,6 +258,7 @@ def test_a_truth_on_another_grid_is_told(run: Run, model: Path, tmp_path: Path) 
 
 def test_segment_tells_what_the_network_was_not_told_and_what_it_was(run: Run, tmp_path: Path) -> None:
     drawn = tiny(clinical=["nihss", "female"])
+    assert isinstance(drawn.net, Fusion)
     assert drawn.net.clinical is not None
     with torch.no_grad():
         drawn.net.clinical.spread.weight.mul_(1000)

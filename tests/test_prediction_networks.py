@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from jaxtyping import Float
 
 from strokelens.errors import SettingsError
+from strokelens.frames import Frame
 from strokelens.grid import Grid
 from strokelens.model import Model
 from strokelens.networks.crops import MARGIN
+from strokelens.networks.fusion import Fusion
 from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.tiles import smooth_weight, windows
 from strokelens.prediction.networks import How, asked, computing, full_float32, predicted
-from strokelens.prepare import Frame, Sample
+from strokelens.prepare import Sample
 from tests.tiny_models import last_of, tiny
 
 
@@ -121,6 +123,7 @@ def plain_at(model: Model, sample: Sample, corner: tuple[int, int]) -> Float[np.
 
 def test_the_clinical_map_of_a_part_is_that_part_of_the_slices_map() -> None:
     net = tiny(size=128, clinical=["nihss"]).net
+    assert isinstance(net, Fusion)
     assert net.clinical is not None
     values, known = torch.tensor([[0.4]]), torch.tensor([[True]])
     with torch.no_grad():
@@ -180,6 +183,7 @@ def test_dropout_is_drawn_from_the_seed_and_leaves_modes_and_chance_as_they_were
     model = tiny()
     sample = sample_of(model)
     model.net.train()
+    assert isinstance(model.net, Fusion)
     model.net.head.eval()
     modes = [module.training for module in model.net.modules()]
     torch.manual_seed(3)

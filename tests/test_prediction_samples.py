@@ -10,6 +10,7 @@ from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.slice_writer import write_slices
 from strokelens.errors import CaseError
+from strokelens.frames import Frame
 from strokelens.labels import CORE_PENUMBRA
 from strokelens.perfusion.maps import compute_maps
 from strokelens.perfusion.pictured import FLOW_FACTOR, pictured
@@ -17,7 +18,7 @@ from strokelens.phantom.cohort import write_patient
 from strokelens.phantom.patient import simulate
 from strokelens.phantom.scanner import CtProtocol
 from strokelens.prediction.samples import channels_of, modality_of, sample_of
-from strokelens.prepare import TOPS, Frame, Recipe
+from strokelens.prepare import TOPS, Recipe
 from strokelens.training.store import key_of
 
 pytestmark = pytest.mark.xdist_group("prediction_samples")  # one worker makes what its tests share

@@ -12,11 +12,12 @@ from strokelens.case import Case, Segmentation
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.slice_writer import write_slices
 from strokelens.errors import CaseError
+from strokelens.frames import Frame
 from strokelens.grid import Grid, radiological_grid
 from strokelens.labels import CORE_ONLY, CORE_PENUMBRA, CORE_PENUMBRA_BRAIN, HYPOPERFUSED_ONLY, LabelScheme
 from strokelens.perfusion.colormap import FLOW
 from strokelens.prediction.samples import sample_of
-from strokelens.prepare import TOPS, Frame, Recipe, prepare, scaled, segmentation
+from strokelens.prepare import TOPS, Recipe, prepare, scaled, segmentation
 
 SHAPE = (20, 14, 3)
 
@@ -87,7 +88,10 @@ def test_blocks_are_means_and_commonest_classes_by_loops(i: int, j: int, size: i
         known = [volume[x, y, k] for x, y in inside if not np.isnan(volume[x, y, k])]
         assert found[k, a, b] == pytest.approx(np.mean(known) if known else 0, abs=1e-5)
         counts = np.bincount([labels[x, y, k] for x, y in inside] + [0] * (len(cells) - len(inside)), minlength=3)
-        assert classes[k, a, b] == max(range(3), key=lambda value: (counts[value], value))
+        if classes[k, a, b] != max(range(3), key=lambda value: (counts[value], value)):  # kept for a lesion
+            assert f > 1
+            assert classes[k, a, b] > 0
+            assert counts[classes[k, a, b]] > 0
 
 
 def test_a_lesion_comes_back_within_a_voxel_of_where_it_was() -> None:

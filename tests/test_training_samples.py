@@ -15,16 +15,18 @@ from PIL import Image
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.layouts import open_cohort
 from strokelens.cohorts.splits import Split
+from strokelens.frames import Frame
 from strokelens.grid import Grid
 from strokelens.labels import CORE_PENUMBRA
 from strokelens.networks.tiles import windows
 from strokelens.phantom.batch import Plan, write_cohort
 from strokelens.phantom.kinds import Slices as Pictures
 from strokelens.phantom.scanner import CtProtocol
-from strokelens.prepare import Frame, Recipe, prepare
-from strokelens.settings.schema import Augmentation, Settings
+from strokelens.prepare import Recipe, prepare
+from strokelens.settings.chances import Augmentation
+from strokelens.settings.schema import Settings
 from strokelens.training.parts import Parts, data_sha256, parts_of
-from strokelens.training.samples import Balanced, Collated, Draw, Slice, Slices, chances, in_order
+from strokelens.training.samples import Balanced, Collated, Draw, Piece, Slices, chances, in_order
 from strokelens.training.store import Prepared, Refused, key_of, prepared
 
 pytestmark = pytest.mark.xdist_group("training_samples")  # one worker makes what its tests share
@@ -131,7 +133,7 @@ def test_batches_are_the_slices_that_were_asked_for(cohort: Cohort, tmp_path: Pa
     batch = slices.collate([0, len(slices) - 1])
     assert batch.changes == ()
     for at, index in enumerate(batch.index):
-        each = slices.slices[index]
+        each = slices.pieces[index]
         case = slices.cases[each.case]
         assert np.array_equal(batch.x[at].numpy(), case.x[each.z])
         assert case.y is not None
@@ -142,9 +144,9 @@ def test_batches_are_the_slices_that_were_asked_for(cohort: Cohort, tmp_path: Pa
 def test_a_slice_is_seen_with_those_below_and_above_it(cohort: Cohort, tmp_path: Path) -> None:
     cases = _prepared(cohort, VALUES, tmp_path)
     slices = Slices(cases, around=3, maps=len(VALUES.maps), tile=16, step=16)
-    each = next(each for each in slices.slices if each.z == 0 and each.i)
-    last = next(at for at, other in enumerate(slices.slices) if other.z == len(cases[0].x) - 1)
-    first = slices.slices.index(each)
+    each = next(each for each in slices.pieces if each.z == 0 and each.i)
+    last = next(at for at, other in enumerate(slices.pieces) if other.z == len(cases[0].x) - 1)
+    first = slices.pieces.index(each)
     batch = slices.collate([first, last]).x.numpy()
     x = np.asarray(cases[each.case].x)[:, :, each.i : each.i + 16, each.j : each.j + 16]
     assert batch.shape == (2, 3 * x.shape[1], 16, 16)
@@ -158,7 +160,7 @@ def test_a_slice_is_seen_with_those_below_and_above_it(cohort: Cohort, tmp_path:
 def test_lesions_are_where_the_truth_has_one(cohort: Cohort, tmp_path: Path) -> None:
     slices = Slices(_prepared(cohort, VALUES, tmp_path))
     groups = {
-        slices.cases[each.case].group for each, marked in zip(slices.slices, slices.lesions, strict=True) if marked
+        slices.cases[each.case].group for each, marked in zip(slices.pieces, slices.lesions, strict=True) if marked
     }
     assert groups == {"LVO"}
     assert len(Slices(_prepared(cohort, VALUES, tmp_path), lesion=9).lesions.nonzero()[0]) == 0
@@ -169,7 +171,7 @@ def test_empty_slices_and_cases_without_truth_are_not_trained_on(cohort: Cohort,
     dark = np.array(first.x)
     dark[2] = 0
     slices = Slices([replace(first, x=dark), replace(second, y=None)])
-    assert [each.z for each in slices.slices] == [0, 1, 3, 4, 5]
+    assert [each.z for each in slices.pieces] == [0, 1, 3, 4, 5]
 
 
 @given(
@@ -259,13 +261,13 @@ def test_tiles_that_show_something_are_found_as_by_looking_at_each(seed: int, ti
     y = np.where(x[:, 0] > 0, rng.integers(0, 3, (2, 16, 16)), 0).astype(np.uint8)
     found = Slices([_case(x, y)], tile=tile, step=step, lesion=2)
     expected = [
-        (Slice(0, z, i, j), bool((y[z, i : i + tile, j : j + tile] >= 2).any()))
+        (Piece(0, z, i, j), bool((y[z, i : i + tile, j : j + tile] >= 2).any()))
         for z in range(2)
         for i in windows(16, tile, step)
         for j in windows(16, tile, step)
         if x[z, 0, i : i + tile, j : j + tile].any()
     ]
-    assert list(zip(found.slices, found.lesions.tolist(), strict=True)) == expected
+    assert list(zip(found.pieces, found.lesions.tolist(), strict=True)) == expected
 
 
 def _case(x: np.ndarray, y: np.ndarray) -> Prepared:

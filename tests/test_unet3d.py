@@ -223,3 +223,50 @@ def test_a_design_that_cannot_be_is_refused() -> None:
 )
 def test_voxels_become_even(spacing_mm: tuple[float, ...], steps: tuple[tuple[int, int, int], ...]) -> None:
     assert anisotropic_steps(spacing_mm, 4) == steps
+
+
+def finest_gradient(net: Unet3d) -> float:
+    """How much the finest encoder learns when only its skip leads to the head: the decoder's path is cut."""
+    for up in net.ups:
+        nn.init.zeros_(up.get_parameter("weight"))
+    net(torch.randn(1, 2, 11, 16, 16)).square().sum().backward()
+    weight = next(net.encoders[0].parameters())
+    return 0.0 if weight.grad is None else float(weight.grad.abs().sum())
+
+
+@pytest.mark.parametrize(("detached", "learns"), [(True, False), (False, True)])
+def test_a_detached_skip_teaches_the_encoder_nothing(detached: bool, learns: bool) -> None:
+    gradient = finest_gradient(drawn(replace(SMALL, norm="instance", detached_skips=detached)))
+    assert (gradient != 0) == learns
+
+
+@pytest.mark.parametrize("rectified", [True, False])
+def test_a_rectified_head_has_voxels_that_teach_nothing(rectified: bool) -> None:
+    """Both classes at 0: an even chance, which no loss can change."""
+    net, heads = drawn(replace(SMALL, norm="instance", rectified_head=rectified)), list[Tensor]()
+
+    def remember(_: nn.Module, __: object, out: Tensor) -> None:
+        out.retain_grad()
+        heads.append(out)
+
+    next(module for module in net.heads.modules() if isinstance(module, nn.Conv3d)).register_forward_hook(remember)
+    logits = net(torch.randn(1, 2, 8, 16, 16))
+    loss = functional.cross_entropy(logits, torch.ones(1, 8, 16, 16, dtype=torch.int64))
+    loss.backward()  # type: ignore[no-untyped-call]
+    gradient = heads[0].grad
+    assert gradient is not None
+    mute = (gradient == 0).all(1)
+    assert bool((logits >= 0).all()) == bool(mute.any()) == rectified
+    if rectified:
+        assert torch.equal(mute, (logits == 0).all(1))
+
+
+@pytest.mark.parametrize(("norm", "alike"), [("batch", False), ("instance", True), ("group", True)])
+def test_norms_over_a_batch_answer_otherwise_when_asked_than_when_trained(norm: Norm, alike: bool) -> None:
+    net, x = drawn(replace(SMALL, norm=norm)), torch.rand(2, 2, 8, 16, 16)
+    with torch.no_grad():
+        asked = net(x)
+        trained = net.train()(x)
+        alone = net(x[:1])
+    assert torch.allclose(asked, trained, atol=1e-5) == alike
+    assert torch.allclose(trained[:1], alone, atol=1e-5) == alike

@@ -9,6 +9,7 @@ from torch import nn
 from strokelens.model import Card, Model, save_model
 from strokelens.networks.built import built
 from strokelens.networks.fusion import Fusion
+from strokelens.networks.network import Network
 from strokelens.settings.schema import Settings
 
 CARD = Card({"train": 2, "validation": 1}, True, "a" * 64, "b" * 64)
@@ -30,8 +31,9 @@ def tiny(*, seed: int = 1, name: str = "tiny", legacy: bool = False, **seen: obj
     return Model(net, settings, CARD)
 
 
-def last_of(net: Fusion) -> nn.Conv2d:
+def last_of(net: Network) -> nn.Conv2d:
     """The layer that gives the logits."""
+    assert isinstance(net, Fusion)
     last = net.head[2]
     assert isinstance(last, nn.Conv2d)
     return last

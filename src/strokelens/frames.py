@@ -17,7 +17,7 @@ from scipy import ndimage
 from strokelens.grid import Grid, from_radiological, radiological
 
 Resampling = Literal["area", "linear", "nearest"]
-Shown = Shaped[np.ndarray, "x y z"]
+Shown = Shaped[np.ndarray, "x y k"]
 Places = Int64[np.ndarray, "n"]
 
 
@@ -192,11 +192,11 @@ class Stretched(Lattice):
     def _new(self) -> tuple[int, int, int]:
         return self.size, self.size, self.depth
 
-    def _picked(self, shown: Shown) -> Shown:
-        picked: Shown = shown[np.ix_(self.along(0), self.along(1), self.along(2))]
+    def _picked(self, shown: Shown) -> Shaped[np.ndarray, "s s d"]:
+        picked: Shaped[np.ndarray, "s s d"] = shown[np.ix_(self.along(0), self.along(1), self.along(2))]
         return picked
 
-    def _weighed(self, shown: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, "s s z"]:
+    def _weighed(self, shown: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, "s s d"]:
         for axis, new in enumerate(self._new):
             shown = _along(_triangles(shown.shape[axis], new), shown, axis)
         return shown

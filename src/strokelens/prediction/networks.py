@@ -79,7 +79,7 @@ def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Pred
     """What the models make of a sample; a sample that shows nothing is background.
 
     Their networks stay as they are, and the caller's own chance as it was. Raises `SettingsError` when the models were
-    not all trained with the same maps, clinical values, classes and size, or the machine has no room for them.
+    not all trained with the same maps, clinical values, classes and pixels, or the machine has no room for them.
     """
     check_alike(models)
     how = replace(how, batch=1 if how.dropout_samples else max(1, how.batch))
@@ -128,7 +128,7 @@ def check_alike(models: Sequence[Model]) -> None:
         raise SettingsError("there is no model to ask; give at least one")
     first = models[0]
     for other in models[1:]:
-        for what in ("maps", "clinical", "form", "size", "scheme"):
+        for what in ("maps", "clinical", "form", "size", "resampling", "depth", "scheme"):
             ours, theirs = (_told(getattr(each.recipe, what)) for each in (first, other))
             if ours != theirs:
                 named = "classes" if what == "scheme" else what
@@ -239,7 +239,7 @@ def _members(
             yield likely.flip(-2) if view else likely
 
 
-def _stored(model: Model, sample: Sample, chosen: Int64[np.ndarray, "b"], box: Box) -> Shaped[Tensor, "b c *k i j"]:
+def _stored(model: Model, sample: Sample, chosen: Int64[np.ndarray, "_"], box: Box) -> Shaped[Tensor, "b c *k i j"]:
     """What is computed of a case: some slices, each with those around it; or all of them as one volume."""
     seen_of = model.settings.input
     if model.settings.volumes:

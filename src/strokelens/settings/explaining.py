@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from strokelens.settings.parts import kinds_of, models_in
 from strokelens.settings.schema import Settings
 
 Explained = dict[str, Any]
@@ -19,6 +20,8 @@ def schema_text() -> str:
 
 def explained_text() -> str:
     """`Setting_explained.json`: a settings file in whose place of each value stands what that value is.
+
+    A part of several kinds has each under its kind.
 
     >>> json.loads(explained_text())["input"]["size"]["default"]
     512
@@ -48,6 +51,8 @@ def _field(field: FieldInfo, schema: Explained, parts: Explained) -> Explained:
     annotation = field.annotation
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _explained(annotation)
+    if isinstance(field.default, BaseModel):
+        return {" or ".join(kinds_of(model)): _explained(model) for model in models_in(annotation)}
     told: Explained = {"means": " ".join((field.description or "").split())}
     told |= {"needed": True} if field.is_required() else {"default": json.loads(_plain(field))}
     item = schema.get("items", {}).get("$ref")

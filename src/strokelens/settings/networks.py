@@ -8,6 +8,9 @@ from strokelens.settings.parts import Part, Share
 
 Step = tuple[Literal[1, 2], Literal[1, 2], Literal[1, 2]]
 Count = Annotated[int, Field(ge=1, le=4096)]
+_LEAST_SCALES: Final = 3
+"""Of MONAI's DynUNet."""
+
 Width = Annotated[float, Field(gt=0, le=4)]
 
 
@@ -113,6 +116,8 @@ class MonaiNetwork(Part):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _check_steps(self.steps, len(self.filters))
+        if self.kind == "dynunet" and len(self.filters) < _LEAST_SCALES:
+            raise ValueError("dynunet has three scales or more; give filters such as [32, 64, 128]")
         if self.kind == "segresnet" and self.steps is not None and {*self.steps} != {(2, 2, 2)}:
             raise ValueError("segresnet halves slices, i and j alike; set steps to null, or take dynunet")
         if self.kind == "segresnet" and any(2 * a != b for a, b in zip(self.filters, self.filters[1:], strict=False)):

@@ -5,12 +5,13 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from strokelens.errors import SettingsError, hint
 from strokelens.settings.networks import KINDS
+from strokelens.settings.parts import kinds_of, models_in
 from strokelens.settings.schema import Settings
 from strokelens.settings.second import Converted, converted, is_second
 from strokelens.settings.theirs import is_theirs, name_of_theirs
@@ -162,21 +163,9 @@ def _keys(place: list[int | str]) -> list[str]:
     kind = place.pop(1) if len(place) > 1 and place[0] == "network" else None
     for part in place:
         if isinstance(part, str):
-            parts = _parts(model.model_fields[part].annotation)
-            model = next(each for each in parts if kind is None or kind in _kinds(each))
+            parts = models_in(model.model_fields[part].annotation)
+            model = next(each for each in parts if kind is None or kind in kinds_of(each))
     return list(model.model_fields)
-
-
-def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
-    kinds: tuple[str, ...] = get_args(model.model_fields["kind"].annotation)
-    return kinds
-
-
-def _parts(annotation: object) -> list[type[BaseModel]]:
-    """The models that an annotation names, itself or within it."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for each in getattr(annotation, "__args__", ()) for model in _parts(each)]
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

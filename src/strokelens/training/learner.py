@@ -195,7 +195,7 @@ class Learner(LightningModule):
         return total / weights
 
     def _weighted(
-        self, losses: Float[Tensor, "b"], labels: Shaped[Tensor, "b s s"], sixfold: Bool[Tensor, "b"]
+        self, losses: Float[Tensor, "b"], labels: Shaped[Tensor, "b *space"], sixfold: Bool[Tensor, "b"]
     ) -> Float[Tensor, "b"]:
         """The losses, times the severity of each sample where the settings want that."""
         if self.settings.loss.sample_weights == "none":
@@ -272,7 +272,7 @@ def loss_of(settings: Settings) -> Loss:
     return loss_named(settings.loss.name, settings.class_weights, **options)
 
 
-def _among_background(logits: Float[Tensor, "b n *space"], box: Box, side: int) -> Float[Tensor, "b n *space"]:
+def _among_background(logits: Float[Tensor, "b n *part"], box: Box, side: int) -> Float[Tensor, "b n *space"]:
     """The logits in their place in slices of so many pixels a side, which are background elsewhere."""
     around = (box.j.start, side - box.j.stop, box.i.start, side - box.i.stop)
     return torch.cat([functional.pad(logits[:, :1], around, value=_SURE), functional.pad(logits[:, 1:], around)], 1)

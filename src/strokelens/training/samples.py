@@ -300,7 +300,7 @@ def chances(seed: int, epoch: int, index: int, again: int = 0, *, stream: int = 
     return np.random.default_rng([seed, stream, epoch, index, again])
 
 
-def _together(arrays: Sequence[Shaped[np.ndarray, "*space"]]) -> Shaped[np.ndarray, "b *space"]:
+def _together(arrays: Sequence[Shaped[np.ndarray, "..."]]) -> Shaped[np.ndarray, "b *space"]:
     """Arrays as one, those of fewer slices with empty ones above."""
     shape = np.max([each.shape for each in arrays], axis=0)
     whole = [np.pad(each, [(0, size - has) for size, has in zip(shape, each.shape, strict=True)]) for each in arrays]

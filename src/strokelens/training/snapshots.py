@@ -34,7 +34,8 @@ class Snapshots:
         make_folder(place)
         card = card_of(self._run, self._parts, {"epoch": float(epoch)}, self._pretrained)
         save_model(Model(learner.net, self._run.settings, card), place)
-        kept = sorted(each for each in folder.iterdir() if _NAME.fullmatch(each.name))
+        found = {int(name[1]): each for each in folder.iterdir() if (name := _NAME.fullmatch(each.name))}
+        kept = [found[number] for number in sorted(found)]
         for old in kept[: -training.keep_snapshots] if training.keep_snapshots is not None else ():
             shutil.rmtree(old)
 

@@ -22,10 +22,10 @@ def mixed_in(
     With the labels `first` textures lie on air as well, as the ancestor's did, else only where there is a value.
     Volumes that are too small for a texture stay as they are.
 
-    >>> settings = Diffgen(fraction=1.0, labels="first")
-    >>> x, y = np.zeros((1, 2, 5, 32, 32), np.float16), np.zeros((1, 5, 32, 32), np.uint8)
+    >>> settings = Diffgen(fraction=1.0)
+    >>> x, y = np.ones((1, 2, 5, 32, 32), np.float16), np.zeros((1, 5, 32, 32), np.uint8)
     >>> images, labels = mixed_in(x, y, settings, [np.random.default_rng(0)])
-    >>> images.shape, images.max() <= 1, labels.any()
+    >>> images.shape, bool(1 < images.max() <= 2), bool(labels.any())
     ((1, 2, 5, 32, 32), True, True)
     """
     images, labels = x.astype(np.float32), y.copy()
