@@ -207,7 +207,7 @@ def volumes(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mixed(**told: object) -> tuple[np.ndarray, np.ndarray]:
-    return mixed_in(*volumes(), Diffgen.model_validate(told), [chances(0, 0, 0)])
+    return mixed_in(*volumes(), Diffgen.model_validate(told), [chances(0, 0, 0)], [volumes()[0].shape[2]])
 
 
 @pytest.mark.parametrize("labels", ["shared", "union", "first"])
@@ -245,6 +245,17 @@ def test_volumes_too_small_for_a_texture_stay_as_they_are(depth: int, side: int)
     whole = case(depth, side=side)
     assert whole.y is not None
     x = whole.x.transpose(1, 0, 2, 3)[None]
-    found, marked = mixed_in(x, whole.y[None], Diffgen(fraction=1), [chances(0, 0, 0)])
+    found, marked = mixed_in(x, whole.y[None], Diffgen(fraction=1), [chances(0, 0, 0)], [x.shape[2]])
     assert np.array_equal(found, x.astype(np.float32))
     assert np.array_equal(marked, whole.y[None])
+
+
+def test_a_texture_does_not_depend_on_who_else_is_in_the_batch() -> None:
+    x, y = volumes()
+    depth = x.shape[2]
+    taller = np.concatenate([x, np.zeros_like(x)], axis=2), np.concatenate([y, np.zeros_like(y)], axis=1)
+    alone = mixed_in(x, y, Diffgen(fraction=1), [chances(0, 0, 0)], [depth])
+    among = mixed_in(*taller, Diffgen(fraction=1), [chances(0, 0, 0)], [depth])
+    np.testing.assert_array_equal(among[0][:, :, :depth], alone[0])
+    np.testing.assert_array_equal(among[1][:, :depth], alone[1])
+    assert alone[1].sum() > y.sum()

@@ -52,6 +52,9 @@ _SMALLER: Final = "give a smaller --batch, or --device cpu on a machine with mor
 _NO_ROOM: Final = ("DefaultCPUAllocator", "not enough memory", "out of memory", "can't allocate memory")
 """How torch tells that there is no memory, where it raises no error of its own for it."""
 
+_CALLED: Final = {"scheme": "classes", "may_lack": "maps that may lack:"}
+"""What parts of a recipe are called, where it is not by their names."""
+
 PLAIN: Final = How()
 """Each network once."""
 
@@ -128,10 +131,10 @@ def check_alike(models: Sequence[Model]) -> None:
         raise SettingsError("there is no model to ask; give at least one")
     first = models[0]
     for other in models[1:]:
-        for what in ("maps", "clinical", "form", "size", "resampling", "depth", "scheme"):
+        for what in ("maps", "clinical", "form", "size", "resampling", "depth", "scheme", "may_lack"):
             ours, theirs = (_told(getattr(each.recipe, what)) for each in (first, other))
             if ours != theirs:
-                named = "classes" if what == "scheme" else what
+                named = _CALLED.get(what, what)
                 told = f"{first.name} has {named} {ours}, and {other.name} {theirs}"
                 raise SettingsError(
                     f"models of different recipes cannot be averaged: {told}; give models of one recipe"

@@ -131,6 +131,12 @@ class Pieces(Dataset[Draw], ABC):
         piece = self.pieces[index]
         return f"{self.cases[piece.case].case_id}{self._place(piece)}"
 
+    def shape_of(self, index: int) -> tuple[int, ...]:
+        """How many voxels a piece has along its axes, by itself: in a batch it may be among larger ones."""
+        piece = self.pieces[index]
+        truth = _truth(self.cases[piece.case])
+        return self._true(truth, piece).shape
+
     def _part(self, piece: Piece, side: int) -> tuple[slice, slice]:
         tile = self._tile or side
         return slice(piece.i, piece.i + tile), slice(piece.j, piece.j + tile)
@@ -224,15 +230,15 @@ class Collated:
         batch = self.pieces.collate([draw.number for draw in draws])
         if self.textures is not None and self.textures.fraction:
             rngs = [chances(self.seed, draw.epoch, draw.number, draw.again, stream=_TEXTURE) for draw in draws]
-            x, y = mixed_in(batch.x.numpy(), batch.y.numpy(), self.textures, rngs)
+            depths = [self.pieces.shape_of(draw.number)[0] for draw in draws]
+            x, y = mixed_in(batch.x.numpy(), batch.y.numpy(), self.textures, rngs, depths)
             batch = replace(batch, x=torch.from_numpy(x), y=torch.from_numpy(y))
         if self.changes is None:
             return batch
-        shape = tuple(batch.y.shape[1:])
-        decided = [
-            decide(chances(self.seed, draw.epoch, draw.number, draw.again), self.changes, self.maps, shape)
-            for draw in draws
-        ]
+        decided = []
+        for draw in draws:
+            rng, shape = chances(self.seed, draw.epoch, draw.number, draw.again), self.pieces.shape_of(draw.number)
+            decided.append(decide(rng, self.changes, self.maps, shape))
         return replace(batch, changes=tuple(decided))
 
 
