@@ -39,8 +39,8 @@ from strokelens.networks.built import built
 from strokelens.networks.unet3d import Unet3d, Unet3dDesign
 from strokelens.phantom.batch import Plan, write_cohort
 from strokelens.phantom.diffgen import TEXTURE, draw, generate
-from strokelens.phantom.groups import Group
 from strokelens.phantom.kinds import Isles
+from strokelens.phantom.lesion import Group
 from strokelens.settings.reading import read_settings
 from strokelens.training.store import Prepared, prepared
 
