@@ -84,7 +84,7 @@ FOLDERS: list[tuple[Callable[[Path], object], type[StrokelensError], str]] = [
     (
         lambda d: save(d / "tmax.nii", adc_map() / 10),
         UnitError,
-        "tmax.nii: Tmax with a median of 82.3 fits neither s (at most 25) nor ms (200 to 25000); store it in s",
+        "tmax.nii: Tmax with a median of 82.3 fits neither s (at most 60) nor ms (200 to 60000); store it in s",
     ),
     (
         lambda d: (adc(d), save(d / "dwi.nii", adc_map(), PLAIN + 0.5 * np.eye(4, k=3))),

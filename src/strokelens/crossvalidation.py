@@ -25,7 +25,7 @@ from strokelens.prediction.networks import PLAIN, How
 from strokelens.settings.schema import Settings
 from strokelens.training.course import train
 from strokelens.training.machine import Machine
-from strokelens.training.parts import check_maps
+from strokelens.training.parts import check_maps, with_truth
 from strokelens.training.run import is_leader
 
 SPLITS: Final = "splits"
@@ -88,7 +88,7 @@ def cross_validate(what: CrossValidation, told: Callable[[str], None] = lambda _
     None in a process that only helps to train. Raises what training raises; a case that cannot be done is a row that
     says so.
     """
-    drawn = folds(what.cohort, what.count, seed=what.settings.training.seed)
+    drawn = folds(with_truth(what.cohort), what.count, seed=what.settings.training.seed)
     for number, each in enumerate(drawn, start=1):
         _train(what, number, each, told)
     if not is_leader():

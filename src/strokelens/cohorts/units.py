@@ -18,7 +18,7 @@ HOUNSFIELD = ("CTP", "NCCT", "CTA")
 """The channels in HU."""
 
 _ADC_MEDIAN = (200.0, 4000.0)  # 10⁻⁶ mm²/s: core 300-600, grey and white 700-900, CSF 3000
-_LATEST_MEDIAN_S: Mapping[str, float] = MappingProxyType({"Tmax": 25.0, "MTT": 60.0, "TTP": 100.0})
+_LATEST_MEDIAN_S: Mapping[str, float] = MappingProxyType({"Tmax": 60.0, "MTT": 60.0, "TTP": 100.0})
 _EARLIEST_MEDIAN_MS = 200.0
 _ABSOLUTE_MEDIAN: Mapping[str, tuple[float, float]] = MappingProxyType({"CBF": (4.0, 250.0), "CBV": (0.4, 25.0)})
 _ABSOLUTE_UNIT: Mapping[str, str] = MappingProxyType({"CBF": "ml/100 g/min", "CBV": "ml/100 g"})

@@ -69,13 +69,21 @@ class Parts:
 
 
 def split_of(settings: Settings, cohort: Cohort) -> Split:
-    """The split on disk that the settings name, the published one, or one drawn from the seed."""
+    """The split on disk that the settings name, the published one, or one of the cases with truth, by the seed."""
     told = settings.split
     if told.file is None:
-        return split(cohort, validation=told.validation, test=told.test, seed=settings.training.seed)
+        return split(with_truth(cohort), validation=told.validation, test=told.test, seed=settings.training.seed)
     if told.file == PUBLISHED and not Path(told.file).exists():
         return published_split()
     return read_split(Path(told.file))
+
+
+def with_truth(cohort: Cohort) -> list[Entry]:
+    """The cases that somebody can learn from, or be scored on; `TrainingError` where there are none."""
+    found = [entry for entry in cohort if entry.truth is not None]
+    if not found:
+        raise TrainingError(f"no case of {cohort.folder} has a truth to learn from; give a cohort with some")
+    return found
 
 
 def parts_of(
