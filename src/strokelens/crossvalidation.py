@@ -6,8 +6,9 @@ whose patients no fold saw, is predicted by the mean of all (`test`, `test_table
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +17,17 @@ from strokelens.cohorts.folder import check_apart, make_folder, refusals
 from strokelens.cohorts.predictions import Predictions
 from strokelens.cohorts.splits import VALIDATION, Split, cases_of, folds, write_split
 from strokelens.comparison import TABLES, found_in, is_outdated, place_of, scored
-from strokelens.errors import OutputError, SettingsError
+from strokelens.errors import OutputError, SettingsError, StrokelensError
 from strokelens.evaluation.delivery import MARKER, deliver
-from strokelens.evaluation.results import Evaluation
+from strokelens.evaluation.results import Evaluation, Row
+from strokelens.metrics.scores import Summary
 from strokelens.model import FOLDS
 from strokelens.prediction.batch import Plan, predict_cohort
 from strokelens.prediction.networks import PLAIN, How
+from strokelens.prediction.plates import plate_of
+from strokelens.report.atlas import atlas
+from strokelens.report.figures import figure_png
+from strokelens.report.tabular import Picture
 from strokelens.settings.schema import Settings
 from strokelens.training.course import train
 from strokelens.training.machine import Machine
@@ -33,6 +39,7 @@ OUT_OF_FOLD: Final = "out_of_fold"
 TEST_TABLES: Final = "test_tables"
 
 _TEST = "test"
+_EXAMPLES: Final = ("Best", "Middle", "Worst")
 _OURS = (SPLITS, FOLDS, OUT_OF_FOLD, TABLES, _TEST, TEST_TABLES, "prepared")
 """What a cross-validation writes; a name with a dot first is left of a killed one."""
 
@@ -101,7 +108,7 @@ def cross_validate(what: CrossValidation, told: Callable[[str], None] = lambda _
         entries += some
     predictions = Predictions(what.settings.name, what.out / OUT_OF_FOLD, found)
     part = f"each by the fold of {what.count} that did not see it"
-    evaluation = _told(predictions, entries, what, part, what.out / TABLES, told)
+    evaluation = _told(predictions, entries, what, part, what.out / TABLES, told, courses=True)
     return CrossValidated(evaluation, _tested(what, told))
 
 
@@ -171,8 +178,41 @@ def _told(
     part: str,
     out: Path,
     told: Callable[[str], None],
+    *,
+    courses: bool = False,
 ) -> Evaluation:
-    """Score predictions, and write their tables."""
+    """Score predictions, and write their tables, with pictures of some cases and, where wanted, of each fold's course."""
     evaluation = scored([predictions], entries, what.workers, part, told)
-    deliver(evaluation, out, overwrite=(out / MARKER).is_file())
+    more = [*examples(evaluation, predictions, entries), *(_courses(what) if courses else ())]
+    deliver(evaluation, out, overwrite=(out / MARKER).is_file(), more=more)
     return evaluation
+
+
+def examples(evaluation: Evaluation, predictions: Predictions, entries: Sequence[Entry]) -> Iterator[Picture]:
+    """Pictures of the cases with the best, the middle and the worst Dice; of those that can be read."""
+    ranked = sorted((mean, row.case_id) for row in evaluation.rows if not isnan(mean := _mean_dice(row)))
+    if not ranked:
+        return
+    known = {entry.id: entry for entry in entries}
+    for called, (mean, case_id) in zip(_EXAMPLES, (ranked[-1], ranked[len(ranked) // 2], ranked[0]), strict=True):
+        try:
+            png = figure_png(atlas(plate_of(known[case_id], predictions.entries.get(case_id))))
+        except (StrokelensError, OSError) as error:
+            logger.warning("%s is not drawn: %s", case_id, error)
+            continue
+        note = f"{case_id}, Dice {mean:.2f}. Outlines of truth and prediction; colours are each map's own."
+        yield Picture(f"{called} case", note, png)
+
+
+def _mean_dice(row: Row) -> float:
+    """The mean over the classes that have a Dice; NaN where none has."""
+    return Summary.of([scores["dice"] for scores in row.scores.values()]).mean
+
+
+def _courses(what: CrossValidation) -> Iterator[Picture]:
+    for number in range(1, what.count + 1):
+        path = what.run_of(number) / "history.png"
+        if path.is_file():
+            yield Picture(
+                f"Course of fold {number}", "Losses with the SD of batches, and Dice by epoch.", path.read_bytes()
+            )

@@ -66,21 +66,15 @@ def atlas(
 
 def _drawn(entries: "list[Entry]", found: "Predictions | None", folder: Path, slices: int) -> Iterator[tuple[str, str]]:
     """Draw one case after the other; its id, and why it could not be drawn."""
-    from strokelens.case import SERIES
-    from strokelens.errors import CaseError, StrokelensError
-    from strokelens.report.atlas import Plate
+    from strokelens.errors import StrokelensError
+    from strokelens.prediction.plates import plate_of
     from strokelens.report.atlas import atlas as drawn
     from strokelens.report.figures import figure_png
 
     for entry in entries:
+        prediction = None if found is None else found.entries.get(entry.id)
         try:
-            names = [name for name in entry.channels if name not in SERIES]
-            if not names:
-                raise CaseError(f"{entry.id} has no map; draw what `strokelens maps` makes of its series")
-            read = entry.read(channels=names)
-            theirs = None if found is None or entry.id not in found.entries else found.entries[entry.id].read_truth()
-            placed = None if theirs is None or theirs.truth is None else theirs.truth.reordered(read.grid)
-            (folder / f"{entry.id}.png").write_bytes(figure_png(drawn(Plate(read, placed, most_slices=slices))))
+            (folder / f"{entry.id}.png").write_bytes(figure_png(drawn(plate_of(entry, prediction, most_slices=slices))))
         except (StrokelensError, OSError) as error:
             yield entry.id, " ".join(str(error).split())
         else:

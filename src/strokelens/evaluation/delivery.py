@@ -1,6 +1,7 @@
 """The folder of an evaluation, whole or not at all: tables.md, tables.html, cases.csv and evaluation.json."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from math import isfinite
@@ -22,20 +23,41 @@ MARKER: Final = "evaluation.json"
 """The file that marks a folder as ours."""
 
 
-def deliver(evaluation: Evaluation, out: Path, *, overwrite: bool = False, with_legacy: bool = False) -> str:
+def deliver(
+    evaluation: Evaluation,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    with_legacy: bool = False,
+    more: Sequence[Picture] = (),
+) -> str:
     """Write an evaluation into a new folder; the text of its evaluation.json.
+
+    Its pictures, and `more` after them, are in tables.html, and beside it as PNG by their titles.
 
     Raises `OutputError` when `out` exists (without `overwrite`) or cannot be written.
     """
     overview = Overview(evaluation)
     text = evaluation_text(record_of(overview, with_legacy=with_legacy))
     lead, made = headline(evaluation), tables(overview, with_legacy=with_legacy)
+    drawn = (*pictures(overview), *more)
     with new_folder(out, marker=MARKER, overwrite=overwrite) as folder:
         (folder / MARKER).write_text(text, encoding="utf-8")
         (folder / "cases.csv").write_text(cases_csv(evaluation), encoding="utf-8", newline="")
         (folder / "tables.md").write_text(markdown(lead, made), encoding="utf-8")
-        (folder / "tables.html").write_text(html(lead, made, pictures(overview)), encoding="utf-8")
+        (folder / "tables.html").write_text(html(lead, made, drawn), encoding="utf-8")
+        for picture in drawn:
+            (folder / f"{_file_name(picture.title)}.png").write_bytes(picture.png)
     return text
+
+
+def _file_name(title: str) -> str:
+    """A title as the name of a file.
+
+    >>> _file_name("Dice against the lesion's size")
+    'dice-against-the-lesions-size'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", title.casefold().replace("'", "")).strip("-")
 
 
 def cases_csv(evaluation: Evaluation) -> str:
