@@ -22,6 +22,7 @@ from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
 from strokelens.cli.predict import predict
 from strokelens.cli.progress import loudness
+from strokelens.cli.robustness import robustness
 from strokelens.cli.segment import segment
 from strokelens.cli.split import split
 from strokelens.cli.train import train
@@ -116,4 +117,5 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(crossvalidate)
+app.command()(robustness)
 app.add_typer(settings.app, name="settings")
