@@ -1,8 +1,7 @@
-"""Curves with their intervals over the points that they are means of: a panel for each measure, a colour for each kind."""
+"""Curves and their intervals over the points that they are means of: a panel a measure, a colour a kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from jaxtyping import Float
@@ -13,14 +12,15 @@ from matplotlib.lines import Line2D
 
 from strokelens.report.scatter import COLOURS, MUTED, PAPER, TEXT, Axis, framed
 
-_PANEL_IN: Final = 5.2
+_PANEL_IN, _HIGH_IN, _LEFT_IN, _GAP_IN, _TOP_IN, _BOTTOM_IN = 5.0, 5.6, 0.65, 0.35, 0.85, 1.15
+"""The width of a panel, the height of the picture, and what is around its panels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Band:
     """The points of a kind in the panel `name`, and its curve through `at` with the interval from `low` to `high`.
 
-    Without any `at` the points are large and stand alone.
+    Without any `at` the points are large and stand alone. A `label` stands at a place of its own.
     """
 
     kind: str
@@ -31,31 +31,61 @@ class Band:
     mean: Float[np.ndarray, "k"]
     low: Float[np.ndarray, "k"]
     high: Float[np.ndarray, "k"]
+    label: tuple[str, float, float] | None = None
 
 
 def bands(kinds: Sequence[Band], across: Axis, up: Axis, title: str, note: str) -> Figure:
-    """The panels in a row; the legend and a note below them."""
+    """The panels in a row, below a title; the legend and a note below them.
+
+    The scale across is that of square roots, as most of what happens does so near 0.
+    """
     names, called = list(dict.fromkeys(each.name for each in kinds)), list(dict.fromkeys(each.kind for each in kinds))
-    figure = Figure(figsize=(0.4 + _PANEL_IN * len(names), 5.2), dpi=150, facecolor=PAPER, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # type: ignore[union-attr, call-arg]
-    panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    figure, panels = _panels(len(names))
     for name, axes in zip(names, panels, strict=True):
+        mine = [each for each in kinds if each.name == name]
+        for draw in (_points, _curve):
+            for each in mine:
+                draw(axes, each, COLOURS[called.index(each.kind) % len(COLOURS)])
+        axes.set_xscale("function", functions=(_root, np.square))
         framed(axes, across, up)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(name, color=TEXT, fontsize=11, loc="left")
-        mine = [each for each in kinds if each.name == name]
-        for each in mine:
-            _points(axes, each, COLOURS[called.index(each.kind) % len(COLOURS)])
-        for each in mine:
-            _curve(axes, each, COLOURS[called.index(each.kind) % len(COLOURS)])
+        axes.set_title(name, color=TEXT, fontsize=10.5, loc="left")
     panels[0].set_ylabel(up.title, color=MUTED)
-    figure.suptitle(title, color=TEXT, fontsize=12, x=0.01, ha="left")
+    left = _LEFT_IN / figure.get_figwidth()
+    figure.text(left, 1 - 0.3 / _HIGH_IN, title, color=TEXT, fontsize=12.5, weight="bold", va="center")
+    figure.text(left, 0.18 / _HIGH_IN, note, color=MUTED, fontsize=8, va="center")
+    place = (0.5, 0.3 / _HIGH_IN)
     figure.legend(
-        handles=_keys(kinds, called), loc="outside lower center", ncols=len(called), fontsize=9, frameon=False
+        handles=_keys(kinds, called),
+        loc="lower center",
+        bbox_to_anchor=place,
+        ncols=len(called) if len(names) > 1 else 4,
+        fontsize=9.5,
+        frameon=False,
     )
-    figure.supxlabel(note, color=MUTED, fontsize=8, x=0.01, ha="left")
     return figure
+
+
+def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+    """A picture with so many panels side by side, which share the axis up."""
+    wide = _LEFT_IN + (_PANEL_IN + _GAP_IN) * count
+    figure = Figure(figsize=(wide, _HIGH_IN), dpi=150, facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, count, squeeze=False, sharey=True)[0]
+    figure.subplots_adjust(
+        left=_LEFT_IN / wide,
+        right=1 - _GAP_IN / wide,
+        bottom=_BOTTOM_IN / _HIGH_IN,
+        top=1 - _TOP_IN / _HIGH_IN,
+        wspace=_GAP_IN / _PANEL_IN,
+    )
+    return figure, list(panels)
+
+
+def _root(x: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """The square root; 0 below 0."""
+    root: Float[np.ndarray, "n"] = np.sqrt(np.maximum(x, 0))
+    return root
 
 
 def _points(axes: Axes, band: Band, colour: str) -> None:
@@ -66,6 +96,9 @@ def _points(axes: Axes, band: Band, colour: str) -> None:
 
 
 def _curve(axes: Axes, band: Band, colour: str) -> None:
+    if band.label is not None:
+        text, x, y = band.label
+        axes.annotate(text, (x, y), (7, 0), textcoords="offset points", color=colour, fontsize=8.5, va="center")
     axes.fill_between(band.at, band.low, band.high, color=colour, alpha=0.16, linewidth=0, zorder=4)
     axes.plot(band.at, band.mean, "-", color=PAPER, linewidth=3.6, zorder=5)
     axes.plot(band.at, band.mean, "o-", color=colour, linewidth=1.9, markersize=3.4, zorder=6)

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
-from math import isfinite, isnan, nan
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ import numpy as np
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
 from strokelens.cohorts.folder import new_folder
+from strokelens.cohorts.splits import TRAIN
 from strokelens.evaluation.cells import interval, number
 from strokelens.flags import RESEARCH_USE
 from strokelens.metrics.agreement import Interval
@@ -70,9 +71,9 @@ def headline(found: Robustness) -> str:
     simulated = sum(case.simulated for case in found.done)
     if simulated:
         told += f" {simulated} of {count} cases are simulated: no evidence about real patients."
-    seen = sum(case.part_in_training == "train" for case in found.done)
+    seen = sum(case.part_in_training == TRAIN for case in found.done)
     if seen:
-        told += f" {seen} trained the network: their Dice with the truth flatters it."
+        told += f" {seen} {'has' if seen == 1 else 'have'} the name of a case that trained the network: it flatters it."
     return told
 
 
@@ -192,7 +193,7 @@ _AREA_NOTE: Final = (
     "by that range; in brackets the 95 % interval by bootstrap over patients: none below 6, too narrow below 20. The "
     "change is the mean |difference| of voxels with a value, in standard deviations of their map."
 )
-_STRONG_NOTE: Final = "Of each kind the eighth of all points that changed the input most, with their mean change."
+_STRONG_NOTE: Final = "Of each kind and case the eighth of points that changed the input most, with their mean change."
 _MISSING_NOTE: Final = "Each map in turn has no value anywhere."
 
 
@@ -216,7 +217,7 @@ def picture(found: Robustness, told: Told) -> bytes:
     note = f"{patients}{f', {who}' if simulated else ''}; bands: 95 % by bootstrap over patients. {RESEARCH_USE}"
     figure = bands(
         [_band(found, kind, measure) for measure in found.measures for kind in found.kinds],
-        Axis("change of the input (SD)", (0.0, _widest(found))),
+        Axis("change of the input (SD), scale of square roots", (0.0, _widest(found))),
         Axis("Dice", (-0.03, 1.03)),
         f"How the segmentation by {told.called} changes as its input is disturbed",
         note,
@@ -243,4 +244,13 @@ def _band(found: Robustness, kind: str, measure: str) -> Band:
         np.array([getattr(knot.dice[measure], end) for knot in knots], float) for end in ("mean", "low", "high")
     )
     name = "Dice with its own clean output" if measure == OWN else f"Dice with the truth: {measure}"
-    return Band(kind, name, x, y, along, mean, low, high)
+    return Band(kind, name, x, y, along, mean, low, high, _label(found, measure) if kind == MISSING else None)
+
+
+def _label(found: Robustness, measure: str) -> tuple[str, float, float] | None:
+    """The map whose absence costs most, where the mean of its points is."""
+    known = {name: knot for name, knot in found.missing.items() if not isnan(knot.dice[measure].mean)}
+    if not known:
+        return None
+    worst = min(known, key=lambda name: known[name].dice[measure].mean)
+    return f"without {worst}", known[worst].difference, known[worst].dice[measure].mean

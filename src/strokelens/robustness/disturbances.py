@@ -89,11 +89,10 @@ class Maps:
         z, m, k, i, j = values.shape
         if self.dtype == np.uint8:
             small: Shaped[np.ndarray, "z m k i j"] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-            least = np.uint8(1)
+            least = 1.0
         else:
-            most = np.finfo(np.float16).max
+            most, least = float(np.finfo(np.float16).max), float(np.finfo(np.float16).smallest_normal)
             small = np.clip(values, -most, most).astype(self.dtype)
-            least = np.finfo(self.dtype).smallest_normal
         lost = there & (small == 0).all(axis=2)
         whole = np.where(lost[:, :, None], least, np.where(there[:, :, None], small, 0)).astype(self.dtype)
         return whole.reshape(z, m * k, i, j)
@@ -106,10 +105,9 @@ class Maps:
         after = x.reshape(self.values.shape).astype(np.float32)
         some = self.there | (after != 0).any(axis=2)
         some[:, self.deviation == 0] = False
-        count = int(some.sum()) * after.shape[2]
         unit = np.where(self.deviation > 0, self.deviation, 1)[:, None, None, None]
-        apart = np.abs(after - self.values) / unit
-        return float(apart.sum(axis=2, where=some[:, :, None], dtype=np.float64)[some].sum() / count) if count else 0.0
+        apart = (np.abs(after - self.values) / unit).mean(axis=2)
+        return float(apart[some].mean(dtype=np.float64)) if some.any() else 0.0
 
 
 @dataclass(frozen=True, eq=False)

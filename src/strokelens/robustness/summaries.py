@@ -22,7 +22,7 @@ OWN: Final = "own"
 """What Dice is with: the clean output; any other name is that of a class of the truth."""
 
 BINS: Final = 8
-"""How many knots a curve has at most, each of as many points."""
+"""How many knots a curve has at most, each of as many points of every case."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,11 @@ class Robustness:
     @cached_property
     def curves(self) -> Mapping[str, Curve]:
         """The curve of each kind with a strength."""
-        known = defaultdict[str, list[tuple[str, Point]]](list)
-        for case in self.done:
-            for kind, points in _by_kind(case).items():
-                known[kind] += [(case.person, point) for point in points]
+        known = [(case.person, _by_kind(case)) for case in self.done]
         return {
-            kind: Curve(tuple(map(self._knot, _binned(known[kind]))), self._area(kind))
+            kind: Curve(tuple(map(self._knot, _binned([(who, each[kind]) for who, each in known]))), self._area(kind))
             for kind in self.kinds
-            if known[kind]
+            if known and kind in known[0][1]
         }
 
     @cached_property
@@ -122,7 +119,6 @@ class Robustness:
                 measure: self._by_person(
                     (case.person, area([case.points[0], *_by_kind(case)[kind]], measure, upto=self.common))
                     for case in self.done
-                    if kind in _by_kind(case)
                 )
                 for measure in self.measures
             }
@@ -170,8 +166,12 @@ def _by_kind(case: Measured) -> dict[str, list[Point]]:
     return dict(found)
 
 
-def _binned(points: Sequence[tuple[str, Point]]) -> list[list[tuple[str, Point]]]:
-    """The points in order of their difference, in bins of as many each."""
-    ordered = sorted(points, key=lambda each: (each[1].difference, each[0], each[1].repeat))
-    parts = np.array_split(np.arange(len(ordered)), min(BINS, len(ordered)))
-    return [[ordered[at] for at in part] for part in parts]
+def _binned(cases: Sequence[tuple[str, Sequence[Point]]]) -> list[list[tuple[str, Point]]]:
+    """The points from weak to strong, in bins that have as many of each case: else bins would be of other persons."""
+    count = min(BINS, *(len(points) for _, points in cases))
+    bins: list[list[tuple[str, Point]]] = [[] for _ in range(count)]
+    for who, points in cases:
+        ordered = sorted(points, key=lambda point: (point.difference, point.repeat))
+        for place, part in enumerate(np.array_split(np.arange(len(ordered)), count)):
+            bins[place] += [(who, ordered[at]) for at in part]
+    return bins
