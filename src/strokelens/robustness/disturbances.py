@@ -79,7 +79,7 @@ class Maps:
     def _each(self) -> range:
         return range(self.there.shape[1])
 
-    def added(self, some: Shaped[np.ndarray, "z m k i j"]) -> Values:
+    def added(self, some: Float32[np.ndarray, "z m _ i j"]) -> Values:
         """The values with something added, in shares of each map's span; nothing where there is no value."""
         return np.where(self.there[:, :, None], self.values + self.span[:, None, None, None] * some, 0)
 
