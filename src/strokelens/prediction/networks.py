@@ -239,7 +239,7 @@ def _members(
             yield likely.flip(-2) if view else likely
 
 
-def _stored(model: Model, sample: Sample, chosen: Int64[np.ndarray, "b"], box: Box) -> Shaped[Tensor, "b c *k i j"]:
+def _stored(model: Model, sample: Sample, chosen: Int64[np.ndarray, "z"], box: Box) -> Shaped[Tensor, "b c *k i j"]:
     """What is computed of a case: some slices, each with those around it; or all of them as one volume."""
     seen_of = model.settings.input
     if model.settings.volumes:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
 from strokelens.report.scatter import COLOURS, MUTED, PAPER, TEXT, Axis, framed
 
@@ -47,6 +48,7 @@ def bands(kinds: Sequence[Band], across: Axis, up: Axis, title: str, note: str) 
             for each in mine:
                 draw(axes, each, COLOURS[called.index(each.kind) % len(COLOURS)])
         axes.set_xscale("function", functions=(_root, np.square))
+        axes.xaxis.set_major_locator(FixedLocator([0, 0.05, 0.2, 0.5, *range(1, 10), *range(10, 100, 10)]))
         framed(axes, across, up)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(name, color=TEXT, fontsize=10.5, loc="left")
@@ -99,7 +101,9 @@ def _curve(axes: Axes, band: Band, colour: str) -> None:
     if band.label is not None:
         text, x, y = band.label
         axes.annotate(text, (x, y), (7, 0), textcoords="offset points", color=colour, fontsize=8.5, va="center")
-    axes.fill_between(band.at, band.low, band.high, color=colour, alpha=0.16, linewidth=0, zorder=4)
+    axes.fill_between(band.at, band.low, band.high, color=colour, alpha=0.09, linewidth=0, zorder=4)
+    for end in (band.low, band.high):
+        axes.plot(band.at, end, "-", color=colour, alpha=0.35, linewidth=0.7, zorder=4)
     axes.plot(band.at, band.mean, "-", color=PAPER, linewidth=3.6, zorder=5)
     axes.plot(band.at, band.mean, "o-", color=colour, linewidth=1.9, markersize=3.4, zorder=6)
 

@@ -125,7 +125,11 @@ def record(found: Robustness, told: Told) -> dict[str, object]:
         "common_range": _plain(found.common),
         "clean": None if found.clean is None else _intervals(found.clean.dice),
         "curves": {
-            kind: {"area": _intervals(curve.area), "knots": [_knot(knot) for knot in curve.knots]}
+            kind: {
+                "area": _intervals(curve.area),
+                "lost": _intervals(curve.lost),
+                "knots": [_knot(knot) for knot in curve.knots],
+            }
             for kind, curve in found.curves.items()
         },
         "missing": {name: _knot(knot) for name, knot in found.missing.items()},
@@ -167,16 +171,23 @@ def _plain(value: float) -> float | None:
 
 def tables(found: Robustness) -> list[Table]:
     """How robust the network is to each kind, and to the absence of each map; and what failed."""
-    named = [_named(measure) for measure in found.measures]
     made = []
     if found.clean is not None and found.curves:
-        rows = [("nothing", "0.000", *(interval(found.clean.dice[each], 3) for each in found.measures))]
+        truths = [measure for measure in found.measures if measure != OWN]
+        heads = [*map(_named, found.measures), *(f"lost: {measure}" for measure in truths)]
+        nothing = ("nothing", "0.000", *(interval(found.clean.dice[each], 3) for each in found.measures))
+        rows = [(*nothing, *(number(0.0) for _ in truths))]
         rows += [
-            (kind, f"0 to {number(found.common)}", *(interval(curve.area[each], 3) for each in found.measures))
+            (
+                kind,
+                f"0 to {number(found.common)}",
+                *(interval(curve.area[each], 3) for each in found.measures),
+                *(interval(curve.lost[each], 3) for each in truths),
+            )
             for kind, curve in found.curves.items()
         ]
         made.append(
-            Table("Mean Dice over the same changes", _AREA_NOTE, ("disturbed by", "change (SD)", *named), tuple(rows))
+            Table("Mean Dice over the same changes", _AREA_NOTE, ("disturbed by", "change (SD)", *heads), tuple(rows))
         )
         strongest = [(kind, curve.knots[-1]) for kind, curve in found.curves.items()]
         made.append(_knots("The strongest eighth", _STRONG_NOTE, "disturbed by", strongest, found))
@@ -191,7 +202,8 @@ def tables(found: Robustness) -> list[Table]:
 _AREA_NOTE: Final = (
     "The area below each patient's curve from no change to the largest that every kind reaches in every case, divided "
     "by that range; in brackets the 95 % interval by bootstrap over patients: none below 6, too narrow below 20. The "
-    "change is the mean |difference| of voxels with a value, in standard deviations of their map."
+    "change is the mean |difference| of voxels with a value, in standard deviations of their map. Lost: Dice of "
+    "the clean output less this, patient by patient."
 )
 _STRONG_NOTE: Final = "Of each kind and case the eighth of points that changed the input most, with their mean change."
 _MISSING_NOTE: Final = "Each map in turn has no value anywhere."

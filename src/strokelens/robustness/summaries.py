@@ -37,11 +37,13 @@ class Knot:
 class Curve:
     """How Dice falls with the difference by one kind, from weak to strong.
 
-    `area` is the mean Dice over the common range of differences, by what it is with.
+    `area` is the mean Dice over the common range of differences, by what it is with; `lost` is what the clean output
+    has more than that, patient by patient.
     """
 
     knots: tuple[Knot, ...]
     area: Mapping[str, Interval]
+    lost: Mapping[str, Interval]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +89,8 @@ class Robustness:
     @cached_property
     def curves(self) -> Mapping[str, Curve]:
         """The curve of each kind with a strength."""
-        known = [(case.person, _by_kind(case)) for case in self.done]
-        return {
-            kind: Curve(tuple(map(self._knot, _binned([(who, each[kind]) for who, each in known]))), self._area(kind))
-            for kind in self.kinds
-            if known and kind in known[0][1]
-        }
+        known = set(_by_kind(self.done[0])) if self.done else set()
+        return {kind: self._curve(kind) for kind in self.kinds if kind in known}
 
     @cached_property
     def missing(self) -> Mapping[str, Knot]:
@@ -112,17 +110,18 @@ class Robustness:
         }
         return Knot(difference, self._intervals(means))
 
-    def _area(self, kind: str) -> Mapping[str, Interval]:
-        """The area below each case's own curve, which begins at the clean output."""
-        return self._intervals(
-            {
-                measure: self._by_person(
-                    (case.person, area([case.points[0], *_by_kind(case)[kind]], measure, upto=self.common))
-                    for case in self.done
-                )
-                for measure in self.measures
-            }
-        )
+    def _curve(self, kind: str) -> Curve:
+        """The knots, and the area below each case's own curve, which begins at the clean output."""
+        known = [(case, _by_kind(case)[kind]) for case in self.done]
+        areas, losses = {}, {}
+        for measure in self.measures:
+            each = [(case, area([case.points[0], *points], measure, upto=self.common)) for case, points in known]
+            areas[measure] = self._by_person((case.person, value) for case, value in each)
+            losses[measure] = self._by_person(
+                (case.person, dice_of(case.points[0], measure) - value) for case, value in each
+            )
+        knots = tuple(map(self._knot, _binned([(case.person, points) for case, points in known])))
+        return Curve(knots, self._intervals(areas), self._intervals(losses))
 
     def _by_person(self, values: Iterable[tuple[str, float]]) -> Float[np.ndarray, "persons"]:
         """The mean of each person's values; NaN where there are none."""
