@@ -20,7 +20,7 @@ SOURCES = sorted((ROOT / "src").rglob("*.py"))
 STRAIGHT = {
     *(
         f"cli/{verb}.py:{verb}"
-        for verb in ("compare", "evaluate", "maps", "phantom", "predict", "segment", "split", "train")
+        for verb in ("compare", "evaluate", "maps", "phantom", "predict", "robustness", "segment", "split", "train")
     ),  # mostly options
     "perfusion/maps.py:compute_maps",
     "phantom/patient.py:simulate",

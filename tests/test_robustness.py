@@ -339,6 +339,23 @@ def test_a_case_that_failed_is_a_row_that_says_so() -> None:
     assert tables(of)[-1].rows == (("b", "no map"),)
 
 
+def test_where_every_case_failed_that_is_all_that_is_told() -> None:
+    of = Robustness((Measured("b", "b", failure="no map"),), ("core",), ("blur", "missing"))
+    assert (of.clean, dict(of.curves), dict(of.missing), of.persons) == (None, {}, {}, ())
+    assert headline(of) == "0 of 1 cases disturbed, 0 points."
+    assert [table.title for table in tables(of)] == ["Failures"]
+
+
+def test_without_truth_there_is_dice_with_the_own_output_alone() -> None:
+    known = case("a", ("blur", 0.2, 0.5, 0.4))
+    blind = replace(known, points=tuple(replace(point, truth={}) for point in known.points))
+    of = Robustness((blind,), ("core",), ("blur",))
+    assert of.measures == (OWN,)
+    assert [row["dice_truth_core"] for row in csv.DictReader(points_csv(of).splitlines())] == ["", ""]
+    mixed = Robustness((replace(known, case_id="b", person="b"), blind), ("core",), ("blur",))
+    assert [mixed.curves["blur"].area[each].used for each in mixed.measures] == [2, 1]
+
+
 def test_classes_are_those_of_lesions() -> None:
     assert classes_of(tiny(classes=4).scheme) == ("penumbra", "core")
 
