@@ -20,7 +20,21 @@ SOURCES = sorted((ROOT / "src").rglob("*.py"))
 STRAIGHT = {
     *(
         f"cli/{verb}.py:{verb}"
-        for verb in ("compare", "crossvalidate", "evaluate", "maps", "phantom", "predict", "segment", "split", "train")
+        for verb in (
+            [
+                "atlas",
+                "compare",
+                "crossvalidate",
+                "evaluate",
+                "maps",
+                "phantom",
+                "predict",
+                "robustness",
+                "segment",
+                "split",
+                "train",
+            ]
+        )
     ),  # mostly options
     "perfusion/maps.py:compute_maps",
     "phantom/patient.py:simulate",

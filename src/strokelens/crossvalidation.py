@@ -181,7 +181,7 @@ def _told(
     *,
     courses: bool = False,
 ) -> Evaluation:
-    """Score predictions, and write their tables, with pictures of some cases and, where wanted, of each fold's course."""
+    """Score predictions, and write tables with pictures of some cases and, where wanted, of each fold's course."""
     evaluation = scored([predictions], entries, what.workers, part, told)
     more = [*examples(evaluation, predictions, entries), *(_courses(what) if courses else ())]
     deliver(evaluation, out, overwrite=(out / MARKER).is_file(), more=more)
@@ -213,6 +213,5 @@ def _courses(what: CrossValidation) -> Iterator[Picture]:
     for number in range(1, what.count + 1):
         path = what.run_of(number) / "history.png"
         if path.is_file():
-            yield Picture(
-                f"Course of fold {number}", "Losses with the SD of batches, and Dice by epoch.", path.read_bytes()
-            )
+            note = "Losses with the SD of batches, and Dice by epoch."
+            yield Picture(f"Course of fold {number}", note, path.read_bytes())

@@ -34,6 +34,11 @@ class Lattice(ABC):
 
     @property
     @abstractmethod
+    def voxel_mm(self) -> tuple[float, float, float]:
+        """From centre to centre of the network's voxels: from slice to slice, to the left, and to the back."""
+
+    @property
+    @abstractmethod
     def facts(self) -> dict[str, object]:
         """What `lattice_of` needs besides the grid to make it again."""
 
@@ -74,6 +79,12 @@ class Frame(Lattice):
         """The edge of a square as large as a pixel of the network."""
         first, second = (self.grid.spacing_mm[axis] for axis in self.grid.axes[:2])
         return float(self.factor * sqrt(first * second))
+
+    @property
+    def voxel_mm(self) -> tuple[float, float, float]:
+        """From centre to centre: from slice to slice, to the left, and to the back."""
+        x, y, z = (float(self.grid.spacing_mm[axis]) for axis in self.grid.axes)
+        return z, self.factor * x, self.factor * y
 
     @property
     def facts(self) -> dict[str, object]:
@@ -143,6 +154,13 @@ class Stretched(Lattice):
         """The edge of a square as large as a pixel of the network."""
         first, second = (self.grid.spacing_mm[axis] * self.grid.shape[axis] for axis in self.grid.axes[:2])
         return float(sqrt(first * second) / self.size)
+
+    @property
+    def voxel_mm(self) -> tuple[float, float, float]:
+        """From centre to centre: from slice to slice, to the left, and to the back."""
+        sides = (float(self.grid.spacing_mm[axis] * self.grid.shape[axis]) for axis in self.grid.axes)
+        x, y, z = (side / new for side, new in zip(sides, self._new, strict=True))
+        return z, x, y
 
     @property
     def facts(self) -> dict[str, object]:

@@ -107,7 +107,7 @@ def prepare(case: Case, recipe: Recipe, colours: Mapping[str, Colours] | None = 
     planes = [_planes(own.get(name), maps.get(name), name, recipe, frame) for name in recipe.maps]
     truth = None
     if case.truth is not None:
-        truth = frame.reduced_labels(_labels(case.id, case.truth, recipe.scheme), len(recipe.scheme))
+        truth = frame.reduced_labels(labels_in(case.id, case.truth, recipe.scheme), len(recipe.scheme))
     return Sample(
         np.stack([each for some in planes for each in some], axis=1), truth, *clinical_of(case.clinical, recipe), frame
     )
@@ -130,6 +130,26 @@ def scaled(stored: Shaped[np.ndarray, "*space"]) -> Float32[np.ndarray, "*space"
     return values / np.float32(255) if stored.dtype == np.uint8 else values
 
 
+def labels_in(case_id: str, truth: Segmentation, scheme: LabelScheme) -> UInt8[np.ndarray, "i j k"]:
+    """The truth in the recipe's classes; hypoperfused is penumbra and core, where it is no class of the truth.
+
+    Raises `CaseError` when a class of the recipe is none of the truth's.
+    """
+    both = HYPOPERFUSED in scheme and {PENUMBRA, CORE} <= set(truth.scheme)
+    told = (*truth.scheme.names, *((HYPOPERFUSED.name,) if both else ()))
+    lacking = [name for name in scheme.names if name not in told]
+    if lacking:
+        known = ", ".join(truth.scheme.names[1:])
+        raise CaseError(
+            f"{case_id}: its truth tells no {lacking[0]}, only {known}; set input.classes and target to those"
+        )
+    labels = truth.scheme.merge(truth.labels, scheme)
+    if HYPOPERFUSED in scheme:
+        parts = [label.name for label in (PENUMBRA, CORE) if label in truth.scheme and label not in scheme]
+        labels[truth.mask(*parts)] = scheme.value(HYPOPERFUSED.name)
+    return labels
+
+
 def segmentation(probabilities: Float[np.ndarray, "z n s s"], frame: Lattice, scheme: LabelScheme) -> Segmentation:
     """The likeliest class of each voxel of the case's grid, and the probabilities of all but the background.
 
@@ -144,23 +164,6 @@ def segmentation(probabilities: Float[np.ndarray, "z n s s"], frame: Lattice, sc
     restored = frame.restored(probabilities)
     named = {label.name: restored[at] for at, label in enumerate(scheme) if at > 0}
     return Segmentation(restored.argmax(axis=0).astype(np.uint8), frame.grid, scheme, named)
-
-
-def _labels(case_id: str, truth: Segmentation, scheme: LabelScheme) -> UInt8[np.ndarray, "i j k"]:
-    """The truth in the recipe's classes; hypoperfused is penumbra and core, where it is no class of the truth."""
-    both = HYPOPERFUSED in scheme and {PENUMBRA, CORE} <= set(truth.scheme)
-    told = (*truth.scheme.names, *((HYPOPERFUSED.name,) if both else ()))
-    lacking = [name for name in scheme.names if name not in told]
-    if lacking:
-        known = ", ".join(truth.scheme.names[1:])
-        raise CaseError(
-            f"{case_id}: its truth tells no {lacking[0]}, only {known}; set input.classes and target to those"
-        )
-    labels = truth.scheme.merge(truth.labels, scheme)
-    if HYPOPERFUSED in scheme:
-        parts = [label.name for label in (PENUMBRA, CORE) if label in truth.scheme and label not in scheme]
-        labels[truth.mask(*parts)] = scheme.value(HYPOPERFUSED.name)
-    return labels
 
 
 def _within_head(maps: Mapping[str, Volume]) -> dict[str, Volume]:

@@ -24,6 +24,7 @@ from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
 from strokelens.cli.predict import predict
 from strokelens.cli.progress import loudness
+from strokelens.cli.robustness import robustness
 from strokelens.cli.segment import segment
 from strokelens.cli.split import split
 from strokelens.cli.submit import submit
@@ -122,4 +123,5 @@ app.command()(compare)
 app.command()(crossvalidate)
 app.command()(epochs)
 app.command()(submit)
+app.command()(robustness)
 app.add_typer(settings.app, name="settings")

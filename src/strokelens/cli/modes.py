@@ -186,7 +186,7 @@ class _Model:
     def robust(self, kinds: Sequence[str]) -> Command:
         """How it stands disturbed images."""
         place = str(self.folder / "robustness" / "_".join(kinds))
-        told = [word for kind in kinds for word in ("--kind", kind)]
+        told = ["--kinds", ",".join(kinds)]
         return ("robustness", self.run, str(self.asked.data), "-o", place, *told, *self._asked)
 
     def by_size(self) -> Iterator[Command]:

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from math import isfinite
 from pathlib import Path
@@ -17,7 +17,7 @@ from strokelens.evaluation.pictures import pictures
 from strokelens.evaluation.record import compared, evaluation_text, record_of
 from strokelens.evaluation.results import TRUTH, Evaluation, Row
 from strokelens.evaluation.tables import headline, tables
-from strokelens.report.tabular import html, markdown
+from strokelens.report.tabular import Picture, html, markdown
 
 MARKER: Final = "evaluation.json"
 """The file that marks a folder as ours."""

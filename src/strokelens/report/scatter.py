@@ -84,7 +84,7 @@ def scatter(clouds: Sequence[Cloud], across: Axis, up: Axis, words: Words) -> Fi
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for name, axes in zip(names, panels, strict=True):
         mine = [cloud for cloud in clouds if cloud.name == name]
-        _frame(axes, across, up)
+        framed(axes, across, up)
         if words.perfect:
             _perfect(axes, diagonal=any(cloud.joined for cloud in mine))
         for cloud in mine:
@@ -99,7 +99,8 @@ def scatter(clouds: Sequence[Cloud], across: Axis, up: Axis, words: Words) -> Fi
     return figure
 
 
-def _frame(axes: Axes, across: Axis, up: Axis) -> None:
+def framed(axes: Axes, across: Axis, up: Axis) -> None:
+    """Give a panel its grid, its axes' titles and ranges, and our colours."""
     axes.set_facecolor(PAPER)
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)

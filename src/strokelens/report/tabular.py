@@ -49,7 +49,7 @@ class Picture:
     png: bytes
 
 
-def markdown(lead: str, tables: Sequence[Table]) -> str:
+def markdown(lead: str, tables: Sequence[Table], *, title: str = "Evaluation") -> str:
     """The tables as a page of Markdown.
 
     >>> print(markdown("Two cases.", [Table("Sizes", "In ml.", ("case", "size"), (("a", "3"),))]))
@@ -66,7 +66,7 @@ def markdown(lead: str, tables: Sequence[Table]) -> str:
     | a | 3 |
     <BLANKLINE>
     """
-    parts = [f"# Evaluation\n\n{lead} {RESEARCH_USE}\n"]
+    parts = [f"# {title}\n\n{lead} {RESEARCH_USE}\n"]
     for table in tables:
         lines = [table.header, tuple("---" for _ in table.header), *table.rows]
         rows = "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
