@@ -21,19 +21,8 @@ STRAIGHT = {
     *(
         f"cli/{verb}.py:{verb}"
         for verb in (
-            [
-                "atlas",
-                "compare",
-                "crossvalidate",
-                "evaluate",
-                "maps",
-                "phantom",
-                "predict",
-                "robustness",
-                "segment",
-                "split",
-                "train",
-            ]
+            *("atlas", "compare", "crossvalidate", "evaluate", "maps", "phantom", "predict"),
+            *("robustness", "segment", "split", "submit", "train"),
         )
     ),  # mostly options
     "perfusion/maps.py:compute_maps",
@@ -162,8 +151,8 @@ def test_main_py_gives_the_usage(arguments: tuple[str, ...]) -> None:
             "no folder data; give the cohort to train on",
         ),
         (
-            ("--mode", "train", "--config_dir", "config.json"),
-            "mode train is not in strokelens 0.1.0, which has the verbs",
+            ("--mode", "lrp", "--config_dir", "config.json"),
+            "relevance is not in this version",
         ),
         (("--mode", "trian"), "no mode 'trian'; did you mean 'train'?"),
     ],

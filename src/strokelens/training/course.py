@@ -115,12 +115,8 @@ def train(
     run.write_diary(_opening(run, parts, machine, before))
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         history = _stages(run, machine, net, parts, Snapshots(run, parts, pretrained))
-    kept = _kept(history, settings)
-    model = Model(net.eval(), settings, card_of(run, parts, scores_of(kept), pretrained))
-    if run.leads:
-        _write(out, model, history, kept)
+    model = _ended(run, net, parts, history, pretrained)
     run.mark(**facts, finished=True)
-    run.write_diary(f"ended; kept: {_sentence(kept)}")
     return Trained(model, history, parts.refused)
 
 
@@ -135,6 +131,16 @@ def _facts(parts: Parts, pretrained: str | None, machine: object) -> dict[str, o
     """What a run tells of itself, and is asked for when it is gone on with."""
     refused = {case.case_id: case.message for case in parts.refused}
     return {"data_sha256": parts.sha256, "pretrained_sha256": pretrained, "machine": machine, "refused": refused}
+
+
+def _ended(run: Run, net: Network, parts: Parts, history: tuple[Row, ...], pretrained: str | None) -> Model:
+    """The model that a training ends with, which is written now."""
+    kept = _kept(history, run.settings)
+    model = Model(net.eval(), run.settings, card_of(run, parts, scores_of(kept), pretrained))
+    if run.leads:
+        _write(run.folder, model, history, kept)
+    run.write_diary(f"ended; kept: {_sentence(kept)}")
+    return model
 
 
 def _silent(_: str) -> None:
