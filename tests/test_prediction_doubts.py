@@ -10,8 +10,9 @@ from strokelens.case import Case, Source
 from strokelens.grid import Grid
 from strokelens.model import Model
 from strokelens.prediction.by_model import segment_with
-from strokelens.prediction.doubts import model_flags
+from strokelens.prediction.doubts import CLINICAL_WORDS, model_flags
 from strokelens.prediction.samples import seen
+from strokelens.prepare import CLINICAL
 from tests.tiny_models import CARD, tiny
 
 
@@ -80,3 +81,12 @@ def test_black_in_a_cases_own_pictures_is_a_gap() -> None:
     assert "gaps" not in {flag.code for flag in model_flags([made], found)}
     assert "gaps" in {flag.code for flag in model_flags([made], torn)}
     assert found.modality == "CT"
+
+
+def test_every_clinical_value_that_a_network_may_see_has_a_word() -> None:
+    assert CLINICAL_WORDS.keys() == CLINICAL.keys()
+
+
+@pytest.mark.parametrize(("form", "told"), [("values", True), ("robust", False), ("relative", False)])
+def test_whose_flow_it_is_matters_only_where_its_size_does(form: str, told: bool) -> None:
+    assert ("flow-calibration" in flags(tiny(form=form), case())) is told

@@ -16,6 +16,9 @@ from strokelens.prediction.samples import Seen
 from strokelens.prediction.scene import brain_of_maps, gap_flags
 from strokelens.prepare import Recipe
 
+_CALIBRATED: Final = ("colours", "values")
+"""The forms in which a factor of a map's values matters."""
+
 _MOST_SCALE: Final = 1.2
 """Training grows and shrinks its slices by a tenth: lesions of twice that are of a size that no network saw."""
 
@@ -26,7 +29,15 @@ _SIMULATED_MODEL: Final = Flag(
 )
 
 
-CLINICAL_WORDS: Final[Mapping[str, str]] = {"nihss": "NIHSS", "age_years": "age", "female": "sex"}
+CLINICAL_WORDS: Final[Mapping[str, str]] = {
+    "nihss": "NIHSS",
+    "age_years": "age",
+    "female": "sex",
+    "since_stroke_min": "time since stroke",
+    "to_treatment_min": "time to treatment",
+    "tici": "TICI",
+    "mrs": "mRS",
+}
 
 
 def model_flags(models: Sequence[Model], found: Seen) -> tuple[Flag, ...]:
@@ -109,7 +120,7 @@ def _modality_flags(models: Sequence[Model], found: Seen) -> tuple[Flag, ...]:
 def _flow_flags(found: Seen, recipe: Recipe) -> tuple[Flag, ...]:
     """Whose flow a file holds cannot be seen; ours is calibrated only where the series is given."""
     is_file = found.perfusion is None and "CBF" in recipe.maps and "CBF" in found.case.channels
-    if not is_file or _from_pictures(found.case):
+    if not is_file or _from_pictures(found.case) or recipe.form not in _CALIBRATED:
         return ()
     message = (
         "CBF came as a file, and networks know it as vendors calibrate it, which cannot be seen; `strokelens maps` "
