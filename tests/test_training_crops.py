@@ -51,7 +51,9 @@ def test_the_answers_in_the_head_are_those_of_the_whole_slice(seed: int) -> None
             assert module.bias is not None
             torch.nn.init.normal_(module.bias, std=0.05)
     with torch.no_grad():
-        found = learner._answered(given.x.float(), given)[0][-1].softmax(1)
+        (logits,), box = learner._answered(given.x.float(), given.values, given.known)
+        assert box is not None
+        found = _among_background(logits, box, 160).softmax(1)
         whole = learner.net(given.x.float()).softmax(1)
     assert found.shape == whole.shape
     assert (found - whole)[:, :, 64:128, 32:96].abs().max() < 0.02

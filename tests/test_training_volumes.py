@@ -3,27 +3,33 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.splits import Split, write_split
 from strokelens.errors import SettingsError, StrokelensError
-from strokelens.model import load_model, recipe_of
+from strokelens.model import Model, load_model, recipe_of
 from strokelens.networks.built import built
 from strokelens.networks.crops import Box
+from strokelens.networks.unet3d import Unet3d
 from strokelens.prediction.networks import predicted
 from strokelens.prediction.samples import sample_of
+from strokelens.prepare import Sample
 from strokelens.settings.schema import Settings
 from strokelens.training import course
 from strokelens.training.course import train
-from strokelens.training.learner import Learner, Place, _counts, _of_each, _pooled, loss_of
+from strokelens.training.learner import Learner, Place, _counts, _dice_of_each, loss_of
 from strokelens.training.machine import Machine
 from strokelens.training.samples import Batch, Collated, Draw, Volumes
 from strokelens.training.store import Prepared, prepared
+from tests.tiny_models import CARD
 from tests.tiny_volumes import tiny_volume, write_tiny_volumes
 
 pytestmark = pytest.mark.xdist_group("training_volumes")  # one worker makes what its tests share
@@ -149,8 +155,13 @@ def cases(cohort: Cohort, cache: Path) -> list[Prepared]:
 
 
 def learner_of(settings: Settings, cases: list[Prepared]) -> Learner:
-    volumes = Volumes(cases)
+    volumes = Volumes(cases, tile=settings.input.tile, step=settings.input.step)
     return Learner(built(settings), settings, Place(0, 1, 0), (volumes, volumes))
+
+
+def truth_of(case: Prepared) -> np.ndarray:
+    assert case.y is not None
+    return np.asarray(case.y)
 
 
 def batch_of(cases: list[Prepared], settings: Settings) -> Batch:
@@ -164,14 +175,14 @@ def test_deep_supervision_halves_the_weight_from_scale_to_scale(cases: list[Prep
     learner, batch = learner_of(settings, cases).train(), batch_of(cases, settings)
     labels = batch.y.long()
     with torch.no_grad():
-        scales, box = learner._answered(batch.x.float(), batch)
-        found = learner._lost(scales, box, labels)
+        scales, box = learner._answered(batch.x.float(), batch.values, batch.known)
+        found = learner._loss_of_scales(scales, box, labels)
     assert box is not None
     loss, inner = loss_of(settings), labels[..., box.i, box.j]
     assert [tuple(each.shape[2:]) for each in scales[:-1]] == [
         (labels.shape[1], *(side // step for side in inner.shape[2:])) for step in (4, 2)
     ]
-    expected = loss(scales[2], labels) * 4
+    expected = loss(scales[2], inner) * 4
     for scale, step, weight in ((1, 2, 2), (0, 4, 1)):
         b, k, i, j = inner.shape
         blocks = inner.view(b, k, i // step, step, j // step, step)
@@ -184,10 +195,11 @@ def test_without_deep_supervision_and_while_validating_the_loss_is_of_the_finest
     learner, batch = learner_of(settings, cases), batch_of(cases, settings)
     for each in (learner.eval(), learner_of(tiny_volume(), cases).train()):
         with torch.no_grad():
-            scales, box = each._answered(batch.x.float(), batch)
+            scales, box = each._answered(batch.x.float(), batch.values, batch.known)
             assert len(scales) == 1
-            found = each._lost(scales, box, batch.y.long())
-        torch.testing.assert_close(found, loss_of(settings)(scales[0], batch.y.long()))
+            found = each._loss_of_scales(scales, box, batch.y.long())
+        assert box is not None
+        torch.testing.assert_close(found, loss_of(settings)(scales[0], batch.y.long()[..., box.i, box.j]))
 
 
 def test_a_lesion_of_one_voxel_is_in_the_truth_of_every_scale() -> None:
@@ -197,9 +209,9 @@ def test_a_lesion_of_one_voxel_is_in_the_truth_of_every_scale() -> None:
     learner = learner_of(settings, [])
     fine, coarse = torch.zeros(1, 2, 5, 32, 32), torch.zeros(1, 2, 5, 16, 16)
     coarse[:, 0], fine[:, 0] = 20, 20
-    missed = learner._lost([coarse, fine], None, labels)
+    missed = learner._loss_of_scales([coarse, fine], None, labels)
     coarse[0, :, 2, 6, 3] = torch.tensor([0.0, 20.0])
-    assert learner._lost([coarse, fine], None, labels) < missed
+    assert learner._loss_of_scales([coarse, fine], None, labels) < missed
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
@@ -209,17 +221,14 @@ def test_what_shows_nothing_is_not_computed_but_for_norms_over_batches(cases: li
     x = torch.zeros_like(batch.x)
     x[..., 9:20, 8:21] = batch.x[..., 9:20, 8:21]
     with torch.no_grad():
-        (logits,), box = learner._answered(x.float(), batch)
+        (logits,), box = learner._answered(x.float(), batch.values, batch.known)
     if norm == "batch":
         assert box is None
         return
     assert box == Box(slice(8, 20), slice(8, 22))
     with torch.no_grad():
         part = learner.net(x.float()[..., 8:20, 8:22])
-    assert torch.equal(logits[..., 8:20, 8:22], part)
-    outside = torch.ones(32, 32, dtype=torch.bool)
-    outside[8:20, 8:22] = False
-    assert (logits.softmax(1)[:, 0, :, outside] > 0.999999).all()
+    assert torch.equal(logits, part)
 
 
 def test_dice_of_volumes_is_the_mean_over_persons_and_of_slices_pooled() -> None:
@@ -229,10 +238,67 @@ def test_dice_of_volumes_is_the_mean_over_persons_and_of_slices_pooled() -> None
     truth[1, 0], found[1, 0] = 1, 1
     counts = _counts(found, truth, 2)
     assert counts[:, :, 1].tolist() == [[1, 2, 1], [4, 4, 4], [0, 0, 0]]
-    dice, persons = _of_each(counts)
-    assert (dice / persons)[1].item() == pytest.approx((2 / 3 + 1 + 1) / 3)
-    both, sizes = _pooled(counts)
-    assert (2 * both / sizes)[1].item() == pytest.approx(10 / 11)
+    assert _dice_of_each(counts)[:, 1].tolist() == pytest.approx([2 / 3, 1, 1])
+
+
+def watched(learner: Learner) -> dict[str, float]:
+    """What an epoch's validation logs, outside of Lightning."""
+    told: dict[str, float] = {}
+    strategy = SimpleNamespace(reduce=lambda tensor, **_: tensor)
+    facts = SimpleNamespace(current_epoch=0, global_rank=0, world_size=1, strategy=strategy)
+    learner._trainer = cast(Any, facts)
+    learner.log = lambda name, value, **_: told.update({name: float(value)})  # type: ignore[method-assign]
+    with torch.no_grad():
+        for number, batch in enumerate(learner.eval().val_dataloader()):
+            learner.validation_step(cast(Batch, batch), number)
+        learner.on_validation_epoch_end()
+    return told
+
+
+def test_tiles_of_a_case_are_one_case_to_the_dice_that_is_watched(cases: list[Prepared]) -> None:
+    """A network that finds nothing has the Dice 0 in cases with a lesion, however many of their tiles are empty."""
+    settings = tiny_volume(input={"tile": 16, "stride": 8})
+    assert all(truth_of(case).any() for case in cases)
+    learner = learner_of(settings, cases)
+    head = cast(nn.Conv3d, cast(Unet3d, learner.net).heads[0])
+    nn.init.zeros_(head.weight)
+    with torch.no_grad():
+        cast(Tensor, head.bias).copy_(torch.tensor([9.0, 0.0]))
+    assert not learner.validation_pieces.lesions.all()
+    assert watched(learner)["validation_dice"] == 0
+
+
+def test_who_validates_is_computed_as_if_alone_whoever_is_beside(cases: list[Prepared]) -> None:
+    """Of another depth and another box: the counts are those of what is predicted."""
+    settings = tiny_volume(training={"batch": 2, "lesion_share": None})
+    short = replace(cases[0], x=cases[0].x[:4], y=truth_of(cases[0])[:4])
+    narrow = np.zeros_like(cases[1].x)
+    narrow[..., 8:24, 8:24] = cases[1].x[..., 8:24, 8:24]
+    together = [short, replace(cases[1], x=narrow)]
+    learner = learner_of(settings, together)
+    model = Model(learner.net.eval(), settings, CARD)
+    each = list[float]()
+    for at, case in enumerate(together):
+        sample = Sample(np.asarray(case.x), None, case.values, case.known, case.frame)
+        found = predicted([model], sample).probabilities.argmax(1)
+        alone = learner_of(settings, [case])
+        alone.net.load_state_dict(learner.net.state_dict())
+        mine, truth = found[:, :, :] == 1, truth_of(case) == 1
+        dice = 2 * (mine & truth).sum() / (mine.sum() + truth.sum())
+        assert watched(alone)["validation_dice"] == pytest.approx(dice), at
+        each.append(dice)
+    assert watched(learner)["validation_dice"] == pytest.approx(np.mean(each))
+
+
+def test_a_tile_is_trained_on_as_it_is_asked(cases: list[Prepared]) -> None:
+    settings = tiny_volume(input={"tile": 16, "stride": 16})
+    learner = learner_of(settings, cases).eval()
+    batch = learner.train_pieces.collate([0])
+    with torch.no_grad():
+        (logits,), box = learner._answered(batch.x.float(), batch.values, batch.known)
+        plain = learner.net(batch.x.float())
+    assert box is None
+    assert torch.equal(logits, plain)
 
 
 def without(channel: str, cohort: Cohort, *names: str) -> Cohort:

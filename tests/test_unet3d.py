@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from strokelens.networks.unet3d import SMALLEST, Activation, Norm, Unet3d, Unet3dDesign, anisotropic_steps
+from strokelens.networks.unet3d import SMALLEST, Activation, Norm, Unet3d, Unet3dDesign
 
 LEGACY = Unet3dDesign(legacy=True)
 SMALL = Unet3dDesign(channels=("ADC", "Tmax"), scales=SMALLEST)
@@ -211,18 +211,6 @@ def test_a_design_that_cannot_be_is_refused() -> None:
         replace(SMALL, steps=((2, 2, 2), (2, 2, 2)))
     with pytest.raises(ValueError, match="legacy has no residual blocks"):
         replace(SMALL, legacy=True, deep=True)
-
-
-@pytest.mark.parametrize(
-    ("spacing_mm", "steps"),
-    [
-        ((1.0, 1.0, 1.0), ((2, 2, 2), (2, 2, 2), (2, 2, 2))),
-        ((6.0, 0.9, 0.9), ((1, 2, 2), (1, 2, 2), (2, 2, 2))),
-        ((2.0, 1.0, 1.0), ((1, 2, 2), (2, 2, 2), (2, 2, 2))),
-    ],
-)
-def test_voxels_become_even(spacing_mm: tuple[float, ...], steps: tuple[tuple[int, int, int], ...]) -> None:
-    assert anisotropic_steps(spacing_mm, 4) == steps
 
 
 def finest_gradient(net: Unet3d) -> float:

@@ -29,7 +29,7 @@ from strokelens.evaluation.scoring import cases as scores
 from strokelens.evaluation.scoring import collected
 from strokelens.perfusion.thresholds import Rule
 from strokelens.prediction.batch import Plan, predict_cohort
-from strokelens.prediction.done import earlier
+from strokelens.prediction.done import Done, earlier
 from strokelens.prediction.networks import PLAIN, How
 from strokelens.prediction.outputs import NOTHING_ELSE, Outputs
 from strokelens.prediction.segmenting import SegmentSettings, segment
@@ -150,16 +150,28 @@ def _predicted(comparison: Comparison, name: str, entries: Sequence[Entry], told
     plan = Plan.of(
         [comparison.out / "runs" / name], comparison.how, comparison.outputs, device=place_of(comparison.machine)
     )
-    anew = is_outdated(out, plan)
-    cases = predict_cohort(entries, plan, out, part=" and ".join(comparison.parts), overwrite=anew)
-    for number, done in enumerate(cases, start=1):
-        if done.failure is not None:
-            logger.warning("%s: %s is not predicted: %s", name, done.case_id, done.failure)
-        told(f"{name}: {number} of {len(entries)} cases predicted")
+    predict_all(entries, plan, out, name=name, part=" and ".join(comparison.parts), told=told)
     return out
 
 
-def is_outdated(out: Path, plan: Plan) -> bool:
+def predict_all(
+    entries: Sequence[Entry], plan: Plan, out: Path, *, name: str, part: str = "", told: Callable[[str], None]
+) -> list[Done]:
+    """Predict cases into a folder, where what is there of the same models is kept; what cannot be is warned of.
+
+    What another version or training predicted there begins anew.
+    """
+    every = list[Done]()
+    with closing(predict_cohort(entries, plan, out, part=part, overwrite=_is_outdated(out, plan))) as cases:
+        for done in cases:
+            every.append(done)
+            if done.failure is not None:
+                logger.warning("%s: %s is not predicted: %s", name, done.case_id, done.failure)
+            told(f"{name}: {len(every)} of {len(entries)} cases predicted")
+    return every
+
+
+def _is_outdated(out: Path, plan: Plan) -> bool:
     """Whether another version or training predicted what is there, which is ours: it begins anew."""
     try:
         earlier(out, plan.recipe, overwrite=False)

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Final
 
 from strokelens.cohorts.cohort import Cohort, Entry
+from strokelens.cohorts.digest import digest_of
 from strokelens.cohorts.folder import check_apart, make_folder, refusals
 from strokelens.cohorts.predictions import Predictions
-from strokelens.cohorts.splits import VALIDATION, Split, cases_of, folds, write_split
-from strokelens.comparison import TABLES, found_in, is_outdated, place_of, scored
-from strokelens.errors import OutputError, SettingsError, StrokelensError
+from strokelens.cohorts.splits import VALIDATION, Split, cases_of, folds, read_split, write_split
+from strokelens.comparison import TABLES, found_in, place_of, predict_all, scored
+from strokelens.errors import CohortError, OutputError, SettingsError, StrokelensError
 from strokelens.evaluation.delivery import MARKER, deliver
 from strokelens.evaluation.results import Evaluation, Row
 from strokelens.metrics.scores import Summary
-from strokelens.model import FOLDS
-from strokelens.prediction.batch import Plan, predict_cohort
+from strokelens.model import FOLDS, load_model, recipe_of
+from strokelens.prediction.batch import Plan
 from strokelens.prediction.networks import PLAIN, How
 from strokelens.prediction.plates import plate_of
+from strokelens.prediction.samples import channels_of
+from strokelens.prepare import Recipe
 from strokelens.report.atlas import atlas
 from strokelens.report.figures import figure_png
 from strokelens.report.tabular import Picture
@@ -76,6 +79,10 @@ class CrossValidation:
         if strange is not None:
             raise OutputError(f"{self.out} holds {strange}, which is of no cross-validation; give a new folder")
 
+    def split_of(self, number: int) -> Path:
+        """The file that tells who trains and who validates in a fold; folds count from 1."""
+        return self.out / SPLITS / f"fold-{number}.json"
+
     def run_of(self, number: int) -> Path:
         """The folder of a fold's run; folds count from 1."""
         return self.out / FOLDS / str(number)
@@ -95,32 +102,78 @@ def cross_validate(what: CrossValidation, told: Callable[[str], None] = lambda _
     None in a process that only helps to train. Raises what training raises; a case that cannot be done is a row that
     says so.
     """
+    _check_test(what)
     drawn = folds(with_truth(what.cohort), what.count, seed=what.settings.training.seed)
     for number, each in enumerate(drawn, start=1):
-        _train(what, number, each, told)
+        _keep_split(what, number, each)
+    _check_folds(what)
+    for number in range(1, what.count + 1):
+        _train(what, number, told)
     if not is_leader():
         return None
-    entries, found = list[Entry](), dict[str, Entry]()
+    entries, found, name = list[Entry](), dict[str, Entry](), load_model(what.run_of(1)).name
     for number, each in enumerate(drawn, start=1):
         some = [entry for entry in cases_of(each, VALIDATION, what.cohort) if not entry.mirrored]
         place = _predicted(what, some, [number], what.out / OUT_OF_FOLD / str(number), f"fold {number}", told)
-        found |= found_in(place, some, what.settings.name).entries
+        found |= found_in(place, some, name).entries
         entries += some
-    predictions = Predictions(what.settings.name, what.out / OUT_OF_FOLD, found)
-    part = f"each by the fold of {what.count} that did not see it"
+    predictions = Predictions(name, what.out / OUT_OF_FOLD, found)
+    part = f"each by the fold of {what.count} that did not learn from it, but chose its epoch by it"
     evaluation = _told(predictions, entries, what, part, what.out / TABLES, told, courses=True)
     return CrossValidated(evaluation, _tested(what, told))
 
 
-def _train(what: CrossValidation, number: int, drawn: Split, told: Callable[[str], None]) -> None:
-    """Train a fold, or go on with it."""
-    path = what.out / SPLITS / f"fold-{number}.json"
-    if is_leader() and not path.is_file():
+def _keep_split(what: CrossValidation, number: int, drawn: Split) -> None:
+    """Write who trains and who validates in a fold; raise `OutputError` where others did in it before."""
+    path = what.split_of(number)
+    if path.is_file():
+        if read_split(path).sha256 != drawn.sha256:
+            raise OutputError(
+                f"{what.out} was begun with other patients, another seed or another number of folds; give these, or "
+                "another folder"
+            )
+        return
+    if is_leader():
         make_folder(path.parent)
         with refusals(path, path):
             unfinished = path.with_name(f".{path.name}")
             write_split(unfinished, drawn)
             unfinished.replace(path)
+
+
+def _check_folds(what: CrossValidation) -> None:
+    """Raise `OutputError` where there are more folds than are asked for, which the ensemble would have in it."""
+    more = [each.name for each in (what.out / FOLDS).glob("*") if each.name.isdigit() and int(each.name) > what.count]
+    if more:
+        raise OutputError(f"{what.out} has fold {more[0]}, and {what.count} folds were asked for; give another folder")
+
+
+def _check_test(what: CrossValidation) -> None:
+    """Raise `CohortError` where a test case is one of the cohort, byte for byte: some fold would have seen it."""
+    if what.test is None:
+        return
+    recipe = recipe_of(what.settings)
+    known = {_images_of(entry, recipe): entry.id for entry in what.cohort if entry.usable}
+    for entry in (each for each in what.test if each.usable):
+        twin = known.get(_images_of(entry, recipe))
+        if twin is not None:
+            raise CohortError(
+                f"{entry.id} of {what.test.folder} is {twin} of {what.cohort.folder}, byte for byte, so some fold saw "
+                "it; give other patients to --test"
+            )
+
+
+def _images_of(entry: Entry, recipe: Recipe) -> str:
+    """What tells two cases' images apart; of those that cannot be read each is by itself."""
+    try:
+        return digest_of(replace(entry, truth=None), channels_of(entry, recipe))
+    except OSError:
+        return str(entry.folder)
+
+
+def _train(what: CrossValidation, number: int, told: Callable[[str], None]) -> None:
+    """Train a fold, or go on with it."""
+    path = what.split_of(number)
     told_split = what.settings.split.model_copy(update={"file": str(path)})
     make_folder(what.out / FOLDS)
     trained = train(
@@ -148,11 +201,7 @@ def _predicted(
     """What some folds find in some cases, on the mean; cases that cannot be predicted are warned of."""
     make_folder(out.parent)
     plan = Plan.of([what.run_of(number) for number in numbers], what.how, device=place_of(what.machine))
-    cases = predict_cohort(entries, plan, out, overwrite=is_outdated(out, plan))
-    for number, done in enumerate(cases, start=1):
-        if done.failure is not None:
-            logger.warning("%s: %s is not predicted: %s", called, done.case_id, done.failure)
-        told(f"{called}: {number} of {len(entries)} cases predicted")
+    predict_all(entries, plan, out, name=called, told=told)
     return out
 
 
@@ -165,8 +214,7 @@ def _tested(what: CrossValidation, told: Callable[[str], None]) -> Evaluation | 
     known = [entry for entry in entries if entry.truth is not None]
     if not known:
         return None
-    name = f"{what.settings.name}, {what.count} together"
-    predictions = replace(found_in(place, known, what.settings.name), name=name)
+    predictions = found_in(place, known, f"{load_model(what.run_of(1)).name}, {what.count} together")
     part = f"{what.test.folder.name}, of which no fold saw anybody"
     return _told(predictions, known, what, part, what.out / TEST_TABLES, told)
 

@@ -7,7 +7,6 @@ same as in any other evaluation of that model.
 import csv
 import io
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.folder import check_apart, make_folder
-from strokelens.comparison import TABLES, found_in, is_outdated, scored
+from strokelens.comparison import TABLES, found_in, predict_all, scored
 from strokelens.errors import FileError
 from strokelens.evaluation.delivery import MARKER, deliver
 from strokelens.evaluation.legacy import dice_epsilon, dice_smoothed
@@ -25,9 +24,9 @@ from strokelens.evaluation.results import Evaluation
 from strokelens.flags import RESEARCH_USE
 from strokelens.metrics.scores import Summary
 from strokelens.model import is_model
-from strokelens.prediction.batch import Plan, predict_cohort
+from strokelens.prediction.batch import Plan
 from strokelens.report.figures import figure_png
-from strokelens.training.snapshots import SNAPSHOTS
+from strokelens.training.snapshots import snapshots_of
 
 BY_EPOCH: Final = "by_epoch"
 """How the table and the picture are called."""
@@ -71,15 +70,13 @@ def by_epoch(
         raise FileError(f"{run} holds no model; give the folder of a run that `strokelens train` has ended")
     for folder in (run, cohort.folder):
         check_apart(out, folder)
-    models = {each.name: each for each in sorted((run / SNAPSHOTS).glob("epoch-*")) if is_model(each)} | {KEPT: run}
+    models = {each.name: each for each in snapshots_of(run)} | {KEPT: run}
     make_folder(out)
     found = []
     for name, model in models.items():
         plan = Plan.of([model], device=device)
         place = out / name
-        with closing(predict_cohort(entries, plan, place, part=part, overwrite=is_outdated(place, plan))) as cases:
-            for number, _ in enumerate(cases, start=1):
-                told(f"{name}: {number} of {len(entries)} cases predicted")
+        predict_all(entries, plan, place, name=name, part=part, told=told)
         found.append(found_in(place, cohort, name))
     evaluation = scored(found, entries, workers, part, told)
     deliver(evaluation, out / TABLES, overwrite=(out / TABLES / MARKER).is_file())

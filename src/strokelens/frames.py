@@ -137,8 +137,9 @@ class Frame(Lattice):
 class Stretched(Lattice):
     """The whole field of view on `size` × `size` pixels and `depth` slices, which need not be squares.
 
-    `nearest` is the ancestor's: of each new voxel the old one at ⌊place × old size ÷ new size⌋, so that most are never
-    looked at. `linear` weighs them by a triangle as wide as a new voxel or an old one, whichever is larger.
+    `nearest` is the ancestor's: of each new voxel the old one at ⌊place × old size ÷ new size⌋ along the axes on disk,
+    so that most are never looked at. `linear` weighs them by a triangle as wide as a new voxel or an old one, whichever
+    is larger.
 
     >>> Stretched(Grid((192, 192, 19), np.eye(4)), 48, 25, "nearest").along(2)[:7].tolist()
     [0, 0, 1, 2, 3, 3, 4]
@@ -197,14 +198,21 @@ class Stretched(Lattice):
         for axis in range(3):
             new = self.grid.shape[self.grid.axes[axis]]
             if self.mode == "nearest":
-                shown = np.take(shown, _nearest(shown.shape[axis + 1], new), axis=axis + 1)
+                places = _nearest(shown.shape[axis + 1], new, flipped=self._flips[axis])
+                shown = np.take(shown, places, axis=axis + 1)
             else:
                 shown = _along(_triangles(shown.shape[axis + 1], new), shown, axis + 1)
         return np.stack([from_radiological(each, self.grid) for each in shown]).astype(np.float32, copy=False)
 
     def along(self, axis: int) -> Int64[np.ndarray, "n"]:
         """Which voxels `nearest` takes along an axis as shown: 0 and 1 within the slice, 2 from slice to slice."""
-        return _nearest(self.grid.shape[self.grid.axes[axis]], self._new[axis])
+        return _nearest(self.grid.shape[self.grid.axes[axis]], self._new[axis], flipped=self._flips[axis])
+
+    @property
+    def _flips(self) -> tuple[bool, bool, bool]:
+        """Whether axes as shown run against those on disk."""
+        (x, y, z), affine = self.grid.axes, self.grid.affine
+        return bool(affine[0, x] > 0), bool(affine[1, y] > 0), bool(affine[2, z] < 0)
 
     @property
     def _new(self) -> tuple[int, int, int]:
@@ -254,9 +262,9 @@ def _keep_lesions(found: UInt8[np.ndarray, "z s s"], shown: Shown, placed: Calla
         found.reshape(-1)[pixels[np.unique(lesion, return_index=True)[1]]] = value
 
 
-def _nearest(old: int, new: int) -> Int64[np.ndarray, "n"]:
+def _nearest(old: int, new: int, *, flipped: bool) -> Int64[np.ndarray, "n"]:
     places: Int64[np.ndarray, "n"] = np.arange(new, dtype=np.int64) * old // new
-    return places
+    return (old - 1 - places)[::-1] if flipped else places
 
 
 def _triangles(old: int, new: int) -> Float32[np.ndarray, "n o"]:

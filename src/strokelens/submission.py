@@ -67,9 +67,7 @@ def submit(
     Raises `SettingsError` for another field in the description, `CohortError` when the cohort is not of ISLES 2017 or
     no case can be written, and `OutputError` when `out` cannot be.
     """
-    fields = {name for _, name, *_ in Formatter().parse(description) if name is not None}
-    if fields - {"case"}:
-        raise SettingsError(f"a description knows {{case}}, not {{{min(fields - {'case'})}}}; leave that out")
+    _check_description(description)
     if cohort.layout != "isles2017":
         raise CohortError(f"{cohort.folder} is of layout {cohort.layout}; the challenge's names are of isles2017")
     for folder in (predictions, cohort.folder):
@@ -87,6 +85,17 @@ def submit(
             first = done[0].failure if done else "there is none"
             raise CohortError(f"no case of {cohort.folder} could be submitted; the first reason is: {first}")
         write_json(folder / SUBMITTED, content_of(done, description))
+
+
+def _check_description(description: str) -> None:
+    """Raise `SettingsError` unless `{case}` is all that is filled in."""
+    try:
+        parts = [part[1:] for part in Formatter().parse(description) if part[1] is not None]
+    except ValueError as error:
+        raise SettingsError(f"{description!r} is no description: {error}; give one such as team_{{case}}") from error
+    strange = next((part for part in parts if part != ("case", "", None)), None)
+    if strange is not None:
+        raise SettingsError(f"a description knows {{case}} and nothing else, not {{{strange[0]}}}; leave that out")
 
 
 def content_of(done: Sequence[Submitted], description: str) -> dict[str, object]:

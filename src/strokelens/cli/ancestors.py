@@ -155,7 +155,7 @@ def _mode(given: Namespace) -> int:
             say(line)
         say(f"{asked.config}: `strokelens settings convert` translates it; `main.py --mode train` takes it as it is")
         return 0
-    log = second.Tee.of(asked.out, asked.shortcut or asked.submode or given.mode)
+    log = second.Tee.of(asked.out, given.mode)
     worst = 0
     for command in commands(asked):
         code = _ran(command, log)

@@ -115,6 +115,7 @@ class _Model:
     source: str
     epochs: int
     changes: tuple[str, ...] = ()
+    stages: int = 1
     evaluation: str = ""
     visual: str = ""
 
@@ -129,12 +130,19 @@ class _Model:
         text = asked.config.read_text(encoding="utf-8-sig", errors="replace")
         if not is_second(text):
             settings = read_settings(str(asked.config))
-            return cls(asked, settings.name, str(asked.config), settings.stages[-1].epochs, asked.changes)
-        settings = convert_settings(asked.config).settings
+            return cls(
+                asked,
+                settings.name,
+                str(asked.config),
+                settings.stages[-1].epochs,
+                asked.changes,
+                stages=len(settings.stages),
+            )
+        settings, _ = convert_settings(asked.config)
         told = json.loads(text)
-        modes = {name: str(told.get(f"{name}_mode", "")) for name in ("evaluation", "visual")}
+        evaluation, visual = (str(told.get(f"{name}_mode", "")) for name in ("evaluation", "visual"))
         source = _kept(settings, asked.out / settings.name / "settings.json")
-        return cls(asked, settings.name, source, settings.stages[-1].epochs, asked.changes, **modes)
+        return cls(asked, settings.name, source, settings.stages[-1].epochs, asked.changes, 1, evaluation, visual)
 
     @property
     def folder(self) -> Path:
@@ -154,7 +162,7 @@ class _Model:
         """A cycle or more of training: each goes on for as many epochs as the first had."""
         for _ in range(cycles):
             done = _epochs_done(self.folder / "run")
-            changes = [f"name={self.name}", *self.changes, f"stages.all.epochs={done + self.epochs}"]
+            changes = [f"name={self.name}", *self.changes, f"stages.{self.stages - 1}.epochs={done + self.epochs}"]
             words = [word for change in changes for word in ("--set", change)]
             resume = ("--resume",) if done else ()
             where = ("--data", str(self.asked.data), "-o", self.run, "--devices", self.asked.device)

@@ -70,12 +70,12 @@ def convert(
     from strokelens.settings.explaining import settings_text
     from strokelens.settings.reading import convert_settings
 
-    found = convert_settings(config)
-    for line in found.ignored:
+    settings, ignored = convert_settings(config)
+    for line in ignored:
         typer.echo(f"ignored: {line}", err=True)
-    text = settings_text(found.settings)
+    text = settings_text(settings)
     if out is None:
         typer.echo(text, nl=False)
         return
     new_file(out, text)
-    say(f"{out}: {found.settings.name}, {len(found.ignored)} keys ignored")
+    say(f"{out}: {settings.name}, {len(ignored)} lines on what it does not tell")

@@ -1,12 +1,14 @@
 """The pictures of an evaluation: volumes after Bland and Altman, and Dice against how rare the lesion is."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from strokelens.evaluation.overview import Overview
 from strokelens.evaluation.people import dice, jointly, rarity
 from strokelens.evaluation.results import Evaluation
 from strokelens.evaluation.summaries import groups, volumes
-from strokelens.evaluation.trends import trends
+from strokelens.evaluation.trends import Trend, trends
 from strokelens.metrics.agreement import bland_altman
 from strokelens.report.figures import figure_png
 from strokelens.report.scatter import Axis, Cloud, Words, scatter
@@ -39,7 +41,7 @@ def pictures(overview: Overview) -> tuple[Picture, ...]:
         Axis("prediction − truth, ml"),
         Words(lines=("bias", "limits of 95 %"), perfect="no difference"),
     )
-    clouds = against_rarity(evaluation)
+    clouds = against_rarity(evaluation, overview.trends)
     rare = scatter(
         clouds,
         Axis("−log10 of the lesion's share of the image", _span(clouds)),
@@ -94,10 +96,10 @@ def agreement(evaluation: Evaluation) -> list[Cloud]:
     return clouds
 
 
-def against_rarity(evaluation: Evaluation) -> list[Cloud]:
+def against_rarity(evaluation: Evaluation, lines: Sequence[Trend] | None = None) -> list[Cloud]:
     """Dice against −log10 of the share of voxels that the truth marks, for each model and class, scan by scan."""
     found = []
-    for trend in trends(evaluation):
+    for trend in trends(evaluation) if lines is None else lines:
         rows = evaluation.of(trend.model)
         both = jointly(trend.name, (rows, rarity), (rows, dice))
         known = ~np.isnan(both[0])

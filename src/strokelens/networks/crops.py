@@ -20,13 +20,15 @@ class Box:
     j: slice
 
     @classmethod
-    def around(cls, shown: Bool[np.ndarray, "s s"], *, stride: int = STRIDE, margin: int = MARGIN) -> "Box":
+    def around(
+        cls, shown: Bool[np.ndarray, "s s"], *, stride: int = STRIDE, margin: int = MARGIN, least: int = STRIDE
+    ) -> "Box":
         """The box that holds what is shown and `margin` pixels around it, from a multiple of `stride` to one.
 
         So each voxel of a bottleneck covers the same pixels in the box as it does in the slice. A side that the stride
         does not divide, and one that shows nothing, is taken whole.
         """
-        i, j = (_span(np.any(shown, axis=axis), stride, margin) for axis in (1, 0))
+        i, j = (_span(np.any(shown, axis=axis), stride, margin, least) for axis in (1, 0))
         return cls(i, j)
 
     def corner(self, side: int) -> tuple[int, int] | None:
@@ -39,10 +41,20 @@ class Box:
         return Box(slice(side - self.i.stop, side - self.i.start), self.j)
 
 
-def _span(shown: Bool[np.ndarray, "s"], stride: int, margin: int) -> slice:
+def box_of_volume(shown: Bool[np.ndarray, "s s"], stride: int) -> Box:
+    """The box of a volume that is computed, in training as when it is asked: without a margin, as norms are of it all.
+
+    It is two voxels of the bottleneck wide at least, where the slice is: a norm of a single one says nothing.
+    """
+    return Box.around(shown, stride=stride, margin=0, least=2 * stride)
+
+
+def _span(shown: Bool[np.ndarray, "s"], stride: int, margin: int, least: int) -> slice:
     side, places = len(shown), np.flatnonzero(shown)
     if side % stride or not places.size:
         return slice(0, side)
     start = max(0, int(places[0]) - margin) // stride * stride
     stop = -(-(int(places[-1]) + 1 + margin) // stride) * stride
+    start = min(start, max(0, side - least))
+    stop = max(stop, start + least)
     return slice(start, min(stop, side))

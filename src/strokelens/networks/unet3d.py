@@ -6,7 +6,6 @@ flows, and a head whose logits are normalised and never negative. Without it tho
 Axes: batch b, channels c, scalars s, voxels k i j (depth first), classes n.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Final, Literal
@@ -167,22 +166,6 @@ class _Block(nn.Module):
         found = self.second(self.first(x))
         active: Tensor = self.active(found if self.around is None else found + self.around(x))
         return active
-
-
-def anisotropic_steps(spacing_mm: Sequence[float], scales: int) -> tuple[Step, ...]:
-    """The steps of so many scales that make voxels even: an axis is not halved while it is twice as coarse as another.
-
-    `spacing_mm` is along k, i and j.
-
-    >>> anisotropic_steps((6.0, 1.2, 1.2), 4)
-    ((1, 2, 2), (1, 2, 2), (2, 2, 2))
-    """
-    steps, spacing = list[Step](), list(spacing_mm)
-    for _ in range(scales - 1):
-        k, i, j = (2 if each < 2 * min(spacing) else 1 for each in spacing)
-        steps.append((k, i, j))
-        spacing = [each * factor for each, factor in zip(spacing, (k, i, j), strict=True)]
-    return tuple(steps)
 
 
 def _convolved(before: int, after: int, design: Unet3dDesign) -> list[nn.Module]:

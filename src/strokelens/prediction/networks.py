@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from strokelens.errors import SettingsError
 from strokelens.model import Model
-from strokelens.networks.crops import Box
+from strokelens.networks.crops import Box, box_of_volume
 from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.network import Network
 from strokelens.networks.surround import surrounded
@@ -122,7 +122,7 @@ def _box(model: Model, shown: Bool[np.ndarray, "s s"]) -> Box:
         return Box.around(shown)
     if settings.legacy or getattr(settings.network, "norm", None) == "batch":
         return Box(whole, whole)
-    return Box.around(shown, stride=model.net.stride, margin=0)
+    return box_of_volume(shown, model.net.stride)
 
 
 def check_alike(models: Sequence[Model]) -> None:

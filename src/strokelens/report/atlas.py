@@ -121,7 +121,6 @@ def _tell(figure: Figure, plate: Plate, masks: Sequence[Mask | None]) -> None:
     """Whose case it is, how large both are, and what the lines mean."""
     keys, volumes = [], []
     called = ("truth", plate.model or "prediction")
-    called = ("truth", plate.model or "prediction")
     for mask, what, colour, style in zip(masks, called, (TRUTH, PREDICTION), _STYLES, strict=True):
         if mask is not None:
             volumes.append(f"{what} {float(mask.sum()) * plate.case.grid.voxel_volume_ml:.1f} ml")

@@ -13,7 +13,7 @@ from strokelens.errors import SettingsError, hint
 from strokelens.settings.networks import KINDS
 from strokelens.settings.parts import kinds_of, models_in
 from strokelens.settings.schema import Settings
-from strokelens.settings.second import Converted, converted, is_second
+from strokelens.settings.second import converted, is_second
 from strokelens.settings.theirs import is_theirs, name_of_theirs
 
 PUBLISHED: Final[Mapping[str, str]] = {
@@ -103,8 +103,11 @@ def parse_settings(text: str, source: str) -> Settings:
         raise SettingsError(f"{source}: {_sentence(error)}") from error
 
 
-def convert_settings(path: Path) -> Converted:
-    """The settings that do what a config file of the second ancestor did; `SettingsError` where it is none."""
+def convert_settings(path: Path) -> tuple[Settings, tuple[str, ...]]:
+    """The settings that do what a config file of the second ancestor did, and what of it they do not tell, and why.
+
+    Raises `SettingsError` where it is none, or trained what cannot be.
+    """
     if not path.is_file():
         raise SettingsError(f"{path}: no such file; give the second ancestor's config.json")
     text = _text(path)
@@ -112,7 +115,8 @@ def convert_settings(path: Path) -> Converted:
         raise SettingsError(
             f"{path} is no config of the second ancestor's; `strokelens settings check` tells what it is"
         )
-    return converted(text, str(path))
+    found = converted(text, str(path))
+    return parse_settings(json.dumps(found.settings), f"{path}, translated"), found.ignored
 
 
 def _instead(text: str) -> str:

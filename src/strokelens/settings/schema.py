@@ -4,6 +4,7 @@ A setting that is not here is an error; defaults are those of the published netw
 (`docs/concepts/networks.md`). `legacy` brings back what was wrong, to compare with the published tables.
 """
 
+from math import prod
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -181,7 +182,7 @@ class Schedule(Part):
     """How the learning rate changes."""
 
     kind: Literal["constant", "plateau", "step"] = "constant"
-    """`plateau`: shrink when validation stops to improve. `step`: shrink every so many epochs."""
+    """`plateau`: shrink when what `training.watch` names stops to improve. `step`: shrink every so many epochs."""
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """What the rate is multiplied by."""
@@ -206,7 +207,7 @@ class Stage(Part):
     """Ends after so many epochs without improvement."""
 
     least_gain: Annotated[float, Field(ge=0)] = 1e-5
-    """What counts as improvement of the validation loss."""
+    """What counts as improvement of what `training.watch` names."""
 
     learning_rate: Positive | None = None
     """Another rate than the optimizer's."""
@@ -319,9 +320,9 @@ class Settings(Part):
     def _check_tile(self) -> None:
         tile, size, step = self.input.tile, self.input.size, 32 if isinstance(self.network, FusionNetwork) else 8
         if tile is not None and (tile % step or tile > size):
-            halved = "VGG16 halves five times" if step == 32 else "a 3-D network halves three times"
+            why = ", which VGG16 halves five times" if step == 32 else ""
             raise ValueError(
-                f"input: tile {tile} is no multiple of {step} up to {size}, the slice's side, which {halved}; "
+                f"input: tile {tile} is no multiple of {step} up to {size}, the slice's side{why}; "
                 f"take {min(max(step, tile // step * step), size)}, or null for whole slices"
             )
 
@@ -351,12 +352,33 @@ class Settings(Part):
             raise ValueError(f"diffgen has one kind of lesion, not {self.input.classes - 1}; set input.classes to 2")
         if self.loss.sample_weights != "none":
             raise ValueError("loss.sample_weights are of slices; set them to none")
+        self._check_bottleneck()
+        if self.augmentation.recipe != "chance" and self.input.form != "minmax":
+            raise ValueError("rotate_clip_translate cuts at a brightness of 0 to 1; set input.form to minmax")
         if self.legacy and isinstance(self.network, Unet3dNetwork):
             net, steps = self.network, self.network.steps
+            side, depth = self.input.tile or self.input.size, self.input.depth
+            if side % 8 or depth is None or depth % 8 != 3:
+                raise ValueError(
+                    f"legacy computes sides of multiples of 8 and depths of 3, 11, 19, 27, … not {side} and {depth}; "
+                    "set input.size to 48 and input.depth to 19"
+                )
             if net.norm != "batch" or net.residual or net.deep or net.dropout or self.input.clinical or steps:
                 raise ValueError(
                     "legacy is the published 3-D U-Net: norm batch, and no steps, residual, deep, dropout or clinical"
                 )
+
+    def _check_bottleneck(self) -> None:
+        """A norm of a single voxel says nothing."""
+        network, side = self.network, self.input.tile or self.input.size
+        assert not isinstance(network, FusionNetwork)
+        steps = network.steps or ((2, 2, 2),) * (len(network.filters) - 1)
+        stride = max(prod(step[axis] for step in steps) for axis in (1, 2))
+        if side < 2 * stride:
+            raise ValueError(
+                f"a voxel of the bottleneck covers {stride} pixels, and a side of {side} has not two of them; give "
+                "fewer network.filters, or a larger input.size or tile"
+            )
 
     @property
     def volumes(self) -> bool:

@@ -6,11 +6,10 @@ the key is called: its Adam had no weight decay, and the ranges of `normalizatio
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from strokelens.errors import SettingsError, hint
-from strokelens.settings.schema import Settings
 
 Told = Mapping[str, Any]
 
@@ -36,7 +35,7 @@ _IGNORED: Final[Mapping[str, str]] = {
     "LRP": "relevance is asked of a model, not told in its settings",
     "debug_test_mode": "`strokelens inspect` looks at the data",
     "misc": "cases are named where they are shown",
-    "normalization": "each map goes from its lowest voxel as 0 to its highest as 1, as it did there whatever was told",
+    "normalization.source": "each volume's own lowest and highest voxel were taken, whatever was told",
     "augmentation.number_of_data_augmented_per_case": "samples are changed anew each epoch; one of ten is not",
 }
 """What has no place in settings, and why, or what has it instead."""
@@ -44,9 +43,9 @@ _IGNORED: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Converted:
-    """Settings that do the same, and what of the file they do not tell, each with the reason."""
+    """Settings that do the same, as JSON has them, and what of the file they do not tell, each with the reason."""
 
-    settings: Settings
+    settings: dict[str, object]
     ignored: tuple[str, ...]
 
 
@@ -63,8 +62,8 @@ def converted(text: str, source: str) -> Converted:
     """The settings that train what a config file trained.
 
     >>> found = converted('{"training_mode": "UNet3D_diff", "dataloader": {"resize": [48, 48, 19]}}', "config.json")
-    >>> found.settings.diffgen.fraction, found.settings.input.depth, found.settings.legacy
-    (1.0, 19, True)
+    >>> found.settings["diffgen"], found.settings["input"]["depth"], found.ignored[-1][:9]
+    ({'fraction': 1.0, 'labels': 'first'}, 19, 'not there')
 
     Raises `SettingsError` for what is no JSON, and for a value that made the ancestor fail or load nothing.
     """
@@ -74,12 +73,35 @@ def converted(text: str, source: str) -> Converted:
         raise SettingsError(f"{source}: no JSON: {error}; a comma or a bracket may be lacking there") from error
     if not isinstance(told, dict):
         raise SettingsError(f"{source}: no config, which is a mapping; give the second ancestor's config.json")
-    known = {*_IGNORED, *_MARKS, "basic", "learning", "augmentation"}
-    reader = _Reader(told, source)
-    ignored = [f"{key}: {why}" for key, why in _IGNORED.items() if reader.has(key)]
-    ignored += [f"{key}: it had no such key" for key in told if key not in known]
+    reader, ignored = _Reader(told, source), list[str]()
     settings = _settings(reader, ignored)
-    return Converted(Settings.model_validate_json(json.dumps(settings)), tuple(ignored))
+    ignored += _unread(told, reader)
+    ignored.append("not there: a fifth of the patients validates, and the last epoch is kept as it was there")
+    return Converted(settings, tuple(ignored))
+
+
+def _unread(told: Told, reader: "_Reader", place: str = "") -> list[str]:
+    """Each key of a config that was not read, with the reason, or the nearest that is."""
+    found = []
+    for key, value in told.items():
+        whole = f"{place}{key}"
+        reason = _IGNORED.get(whole)
+        if reason is not None:
+            found.append(f"{whole}: {reason}")
+        elif isinstance(value, dict) and any(each.startswith(f"{whole}.") for each in (*reader.read, *_IGNORED)):
+            found += _unread(value, reader, f"{whole}.")
+        elif whole not in reader.read:
+            why = _IGNORED["normalization.source"] if _is_source(whole) else _strange(whole, reader)
+            found.append(f"{whole}: {why}")
+    return found
+
+
+def _is_source(key: str) -> bool:
+    return key.startswith("normalization.") and key.endswith("_source_min_max")
+
+
+def _strange(key: str, reader: "_Reader") -> str:
+    return f"it had no such key; {hint(key, tuple(reader.read))}"
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,7 @@ class _Reader:
 
     told: Told
     source: str
+    read: set[str] = field(default_factory=set)
 
     def has(self, key: str) -> bool:
         """Whether the file tells it."""
@@ -120,6 +143,7 @@ class _Reader:
         return SettingsError(f"{self.source}: {key} is {json.dumps(value)[:60]}; {wanted}")
 
     def _find(self, key: str) -> tuple[Any] | None:
+        self.read.add(key)
         part: Any = self.told
         for name in key.split("."):
             if not isinstance(part, dict) or name not in part:
@@ -164,6 +188,7 @@ def _settings(reader: _Reader, ignored: list[str]) -> dict[str, object]:
         "augmentation": _augmentation(reader),
         "diffgen": {"fraction": 1.0, "labels": "first"} if mixed else {},
         "training": training | ({"draws": _DRAWS} if mixed else {}),
+        "split": {"validation": 0.2, "test": 0.0},
     }
 
 
@@ -179,6 +204,11 @@ def _input(reader: _Reader) -> dict[str, object]:
         isinstance(size, list) and [type(each) for each in size] == [int] * 3 and size[0] == size[1] and min(size) > 0
     ):
         raise reader.wrong("dataloader.resize", size, "give [W, W, D], such as [48, 48, 19]")
+    for name in CHANNELS:
+        target = reader.value(f"normalization.{name}_target_min_max", [0, 1])
+        if target not in ([0, 1], [0.0, 1.0]):
+            wanted = "only [0, 1] is translated; take input.form robust, or values, in settings of your own"
+            raise reader.wrong(f"normalization.{name}_target_min_max", target, wanted)
     return {
         "maps": [CHANNELS[name] for name in names if name != "OT"],
         "form": "minmax",

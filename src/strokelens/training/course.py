@@ -262,7 +262,7 @@ def _trainer(run: Run, machine: Machine, learner: Learner, keep: Keep) -> Traine
         gradient_clip_val=run.settings.optimizer.clip_value,
         gradient_clip_algorithm="value",
         deterministic="warn" if torch.cuda.is_available() else None,
-        callbacks=[Rate(run.settings.schedule), stop, keep],
+        callbacks=[Rate(run.settings.schedule, training.watch), stop, keep],
         logger=TensorBoardLogger(run.folder, "tensorboard", f"stage-{learner.place.stage + 1}"),
         enable_progress_bar=False,
         enable_model_summary=False,

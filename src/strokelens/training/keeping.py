@@ -62,8 +62,8 @@ def badness(row: Row, watch: Literal["loss", "dice"]) -> float:
 class Rate(Callback):
     """Shrinks the learning rate after an epoch; it runs before `Keep`, so that what is kept has the new rate."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
+    def __init__(self, schedule: Schedule, watch: Literal["loss", "dice"] = "loss") -> None:
+        self._schedule, self._watch = schedule, watch
         self._scheduler: Scheduler | None = None
         self._restored: dict[str, Any] = {}
 
@@ -80,7 +80,8 @@ class Rate(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the step."""
         if self._scheduler is not None:
-            stepped(self._scheduler, trainer.callback_metrics[VALIDATION_LOSS].item(), least=self._schedule.least)
+            metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+            stepped(self._scheduler, badness(metrics, self._watch), least=self._schedule.least)
 
     def state_dict(self) -> dict[str, Any]:
         """What goes into the checkpoint."""

@@ -18,7 +18,7 @@ from strokelens.errors import TrainingError, shortened
 from strokelens.labels import LabelScheme
 from strokelens.losses import Loss, loss_named, severity
 from strokelens.model import scheme_of
-from strokelens.networks.crops import MARGIN, Box
+from strokelens.networks.crops import Box, box_of_volume
 from strokelens.networks.inputs import standardised, unit
 from strokelens.networks.network import Network
 from strokelens.networks.regular import limit_norms, penalty
@@ -51,18 +51,21 @@ class Place:
 class Learner(LightningModule):
     """One stage of a training.
 
-    On a CPU the part of a batch that shows nothing is not computed, but for a margin, and counts as background that is
-    sure; of volumes it is on no device, so that norms are everywhere of the same. `legacy` computes it all, and so does
-    `norm: batch`, whose means are of all that is computed.
+    On a CPU the part of a batch of slices that shows nothing is not computed, but for a margin, and counts as
+    background that is sure. A volume is computed by itself, as it is when it is asked: its own slices, and of these the
+    box that shows anything, so that norms are of the same numbers. `legacy` computes all of a batch together, and so
+    does `norm: batch`, whose means are of all that is computed.
     """
 
     run: Callable[..., Tensor]
+    run_scales: Callable[..., list[Tensor]]
 
     def __init__(self, net: Network, settings: Settings, place: Place, parts: tuple[Pieces, Pieces]) -> None:
         super().__init__()
         self.net = net
         # not a second name of the same weights in what is stored
         self.__dict__["run"] = torch.compile(net) if settings.training.compile else net
+        self.__dict__["run_scales"] = torch.compile(net.at_scales) if settings.training.compile else net.at_scales
         self.settings = settings
         self.place = place
         self.train_pieces, self.validation_pieces = parts
@@ -70,6 +73,7 @@ class Learner(LightningModule):
         set_stage(net, self.stage.encoders)
         self._losses: list[Float[Tensor, ""]] = []
         self._sums: list[Int[Tensor, "b 3 n"]] = []
+        self._cases: list[int] = []
         self._awaited: _Awaited | None = None
 
     @property
@@ -105,20 +109,21 @@ class Learner(LightningModule):
             world=self.trainer.world_size,
         )
         maps, changes, textures = len(self.settings.input.maps), self.settings.augmentation, self.settings.diffgen
-        return self._loader(order, Collated(pieces, training.seed, maps, changes, textures))
+        return self._loader(order, Collated(pieces, training.seed, maps, changes, textures), batch=training.batch)
 
     def val_dataloader(self) -> "DataLoader[Draw]":
         """All pieces of those who validate, in order."""
         pieces, training = self.validation_pieces, self.settings.training
         order = in_order(len(pieces), rank=self.trainer.global_rank, world=self.trainer.world_size)
-        return self._loader(order, Collated(pieces, training.seed, len(self.settings.input.maps)))
+        collated = Collated(pieces, training.seed, len(self.settings.input.maps))
+        return self._loader(order, collated, batch=1 if self.settings.volumes else training.batch)
 
     def training_step(self, batch: Batch, number: int) -> Float[Tensor, ""]:
         """The mean loss of a batch, changed by chance, and the penalty of large weights."""
         settings = self.settings
         torch.manual_seed(_seed(settings.training.seed, self.epoch, number, self.global_rank))  # of dropout
         images, labels = apply(unit(batch.x), batch.y, batch.changes, maps=len(settings.input.maps))
-        losses = self._weighted(self._lost(*self._answered(images, batch), labels.long()), labels, batch.sixfold)
+        losses = self._weighted(self._lost(images, labels.long(), batch), labels, batch.sixfold)
         loss = losses.mean() + self._penalty()
         self._watch(loss, batch, number, self.train_pieces)
         self._losses.append(losses.detach().mean())
@@ -138,55 +143,94 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: Batch, number: int) -> None:
         """The loss of a batch as it is, and what its classes have in common with the truth."""
-        logits, labels = self._answered(unit(batch.x), batch)[0][-1], batch.y.long()
-        losses = self._weighted(self.loss(logits, labels), labels, torch.zeros_like(batch.sixfold))
+        (logits,), box = self._answered(unit(batch.x), batch.values, batch.known)
+        labels = batch.y.long()
+        losses = self._weighted(self._loss(logits, box, labels), labels, torch.zeros_like(batch.sixfold))
+        if box is not None:
+            logits = _among_background(logits, box, labels.shape[-1])
         loss = losses.mean() + (self._penalty() if self.settings.legacy else 0)
         self._watch(loss, batch, number, self.validation_pieces)
         self.log(VALIDATION_LOSS, loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self._sums.append(_counts(logits.argmax(1), labels, logits.shape[1]))
+        self._cases += [self.validation_pieces.pieces[index].case for index in batch.index]
 
     def on_validation_epoch_end(self) -> None:
         """Dice of each class but the background, over all voxels of those who validate; and `VALIDATION_DICE`."""
         self._check()
-        nobody = torch.zeros(0, 3, len(self.scheme), dtype=torch.int64, device=self.device)  # a process may have none
-        counts = torch.cat([nobody, *self._sums])
+        cases = len(self.validation_pieces.cases)
+        sums = torch.zeros(cases, 3, len(self.scheme), dtype=torch.int64, device=self.device)
+        if self._sums:  # a process may have none
+            sums.index_add_(0, torch.tensor(self._cases, device=self.device), torch.cat(self._sums))
         self._sums.clear()
-        found = torch.stack([*_pooled(counts), *_of_each(counts)]).double()
-        both, sizes, dice, persons = cast(Tensor, self.trainer.strategy.reduce(found, reduce_op="sum")).unbind()
-        pooled = 2 * both / sizes
+        self._cases.clear()
+        sums = cast(Tensor, self.trainer.strategy.reduce(sums, reduce_op="sum"))
+        both, truth, found = sums.sum(0).unbind()
+        pooled = 2 * both / (truth + found)
         for label, name in enumerate(self.scheme.names):
             if label:
                 self.log(f"{VALIDATION_DICE}_{name}", pooled[label].float(), sync_dist=False)
-        mean = (dice / persons if self.settings.volumes else torch.nan_to_num(pooled))[1:].mean()
+        mean = (_dice_of_each(sums).mean(0) if self.settings.volumes else torch.nan_to_num(pooled))[1:].mean()
         self.log(VALIDATION_DICE, mean.float(), sync_dist=False)
 
-    def _answered(self, images: Float[Tensor, "b c *space"], batch: Batch) -> tuple[list[Tensor], Box | None]:
-        """The logits in float32 of each scale that learns, the finest last; and the box of which they are computed.
+    def _lost(
+        self, images: Float[Tensor, "b c *space"], labels: Int[Tensor, "b *space"], batch: Batch
+    ) -> Float[Tensor, "b"]:
+        """The loss of each sample of a batch; volumes that are not computed together are computed one by one."""
+        if not self.settings.volumes or self._whole:
+            scales, box = self._answered(images, batch.values, batch.known)
+            return self._loss_of_scales(scales, box, labels)
+        losses = []
+        for at, index in enumerate(batch.index):
+            one, depth = slice(at, at + 1), self.train_pieces.shape_of(index)[0]
+            scales, box = self._answered(images[one, :, :depth], batch.values[one], batch.known[one])
+            losses.append(self._loss_of_scales(scales, box, labels[one, :depth]))
+        return torch.cat(losses)
 
-        Where there is a box, the finest are of the whole slices, and sure outside of it; the others are of the box.
+    def _answered(
+        self, images: Float[Tensor, "b c *space"], values: Float[Tensor, "b v"], known: Bool[Tensor, "b v"]
+    ) -> tuple[list[Float[Tensor, "b n ..."]], Box | None]:
+        """The logits in float32 of each scale that learns, the finest last, and the box of the slices that they are of.
+
+        Without a box they are of the whole slices.
         """
-        side, box = images.shape[-1], None
-        if not self._whole and (self.settings.volumes or images.device.type == "cpu"):
-            shown = (images != 0).flatten(0, -3).any(0).cpu().numpy()
-            box = Box.around(shown, stride=self.net.stride, margin=0 if self.settings.volumes else MARGIN)
+        side, box = images.shape[-1], self._box(images)
+        if box is not None:
             images = images[..., box.i, box.j]
         images = standardised(images, form=self.settings.input.form, legacy=self.settings.legacy)
-        values, known = (batch.values, batch.known) if self.settings.input.clinical else (None, None)
+        told = (values, known) if self.settings.input.clinical else (None, None)
         if images.ndim == 5:
-            answers = self.net.at_scales(images, values, known) if self._deep else [self.run(images, values, known)]
+            answers = self.run_scales(images, *told) if self._deep else [self.run(images, *told)]
         else:
             corner = None if box is None else box.corner(side)
-            flat = images.contiguous(memory_format=torch.channels_last)
-            answers = [self.run(flat, values, known, corner=corner)]
-        answers = [each.float() for each in answers]
-        return ([*answers[:-1], _among_background(answers[-1], box, side)] if box is not None else answers), box
+            answers = [self.run(images.contiguous(memory_format=torch.channels_last), *told, corner=corner)]
+        return [each.float() for each in answers], box
 
-    def _lost(self, scales: Sequence[Tensor], box: Box | None, labels: Int[Tensor, "b *space"]) -> Float[Tensor, "b"]:
+    def _box(self, images: Float[Tensor, "b c *space"]) -> Box | None:
+        """The part of the slices that is computed; None for all of it."""
+        volumes, tiles = self.settings.volumes, self.settings.input.tile is not None
+        if self._whole or (tiles if volumes else images.device.type != "cpu"):
+            return None
+        shown = (images != 0).flatten(0, -3).any(0).cpu().numpy()
+        return box_of_volume(shown, self.net.stride) if volumes else Box.around(shown)
+
+    def _loss(
+        self, logits: Float[Tensor, "b n *space"], box: Box | None, labels: Int[Tensor, "b *whole"]
+    ) -> Float[Tensor, "b"]:
+        """The loss of logits of a box: of slices with all around it as sure background, of volumes of the box."""
+        if box is None:
+            return self.loss(logits, labels)
+        if self.settings.volumes:
+            return self.loss(logits, labels[..., box.i, box.j])
+        return self.loss(_among_background(logits, box, labels.shape[-1]), labels)
+
+    def _loss_of_scales(
+        self, scales: Sequence[Tensor], box: Box | None, labels: Int[Tensor, "b *space"]
+    ) -> Float[Tensor, "b"]:
         """The loss; where coarser scales learn, too, each weighs half of the next finer one, of a sum of 1.
 
         Their truth is the gravest class of what a voxel covers, so that no lesion vanishes.
         """
-        total, weights = self.loss(scales[-1], labels), 1.0
+        total, weights = self._loss(scales[-1], box, labels), 1.0
         inner = labels if box is None else labels[..., box.i, box.j]
         for number, logits in enumerate(reversed(scales[:-1]), start=1):
             size = list(logits.shape[2:])
@@ -235,11 +279,11 @@ class Learner(LightningModule):
             f"the loss is {awaited.loss.item()} in {where} ({named}); look at these cases, or set a lower learning_rate"
         )
 
-    def _loader(self, order: Any, collated: Collated) -> "DataLoader[Draw]":
+    def _loader(self, order: Any, collated: Collated, *, batch: int) -> "DataLoader[Draw]":
         training = self.settings.training
         return DataLoader(
             collated.pieces,
-            training.batch,
+            batch,
             sampler=order,
             num_workers=training.workers,
             collate_fn=collated,
@@ -287,17 +331,11 @@ def _counts(found: Tensor, labels: Tensor, classes: int) -> Int[Tensor, "b 3 n"]
     return torch.stack([each.view(len(labels), classes + 1)[:, :classes] for each in flat], 1)
 
 
-def _pooled(counts: Int[Tensor, "b 3 n"]) -> tuple[Tensor, Tensor]:
-    """Of all samples together, of each class: voxels in both, and in the truth and found."""
-    both, truth, found = counts.sum(0).unbind()
-    return both, truth + found
-
-
-def _of_each(counts: Int[Tensor, "b 3 n"]) -> tuple[Tensor, Tensor]:
-    """The sum over samples of each class's Dice, 1 where it is neither there nor found, and how many samples."""
+def _dice_of_each(counts: Int[Tensor, "p 3 n"]) -> Float[Tensor, "p n"]:
+    """Each case's Dice by class, 1 where it is neither there nor found."""
     both, sizes = counts[:, 0], counts[:, 1] + counts[:, 2]
-    dice = torch.where(sizes > 0, 2 * both / sizes.clamp_min(1), 1)
-    return dice.sum(0), torch.full_like(dice.sum(0), len(counts))
+    dice: Float[Tensor, "p n"] = torch.where(sizes > 0, 2 * both / sizes.clamp_min(1), 1.0)
+    return dice
 
 
 def _seed(*parts: int) -> int:

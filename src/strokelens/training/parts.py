@@ -121,7 +121,7 @@ def _pieces(cases: Sequence[Prepared], settings: Settings, part: str) -> Pieces:
     """What is learned from prepared cases, or validates."""
     seen = settings.input
     lesion = scheme_of(settings).names.index(_first_lesion(settings))
-    step = seen.step if part == TRAIN else seen.tile  # who validate count a pixel once
+    step = seen.step if part == TRAIN else seen.tile  # who validate count a pixel once, but where the last tile laps
     if settings.volumes:
         return Volumes(cases, lesion=lesion, tile=seen.tile, step=step)
     return Slices(cases, lesion=lesion, tile=seen.tile, step=step, around=seen.slices, maps=len(seen.maps))
@@ -131,8 +131,7 @@ def check_maps(settings: Settings, cohort: Cohort) -> None:
     """Raise `SettingsError` for a map that no case of the cohort has, unless one has a series to compute it of."""
     there = set(cohort.channels)
     lacking = next((name for name in settings.input.maps if name not in there), None)
-    may_lack = settings.augmentation.drop_map > 0 and not there.isdisjoint(settings.input.maps)
-    if lacking is not None and there.isdisjoint(SERIES) and not may_lack:
+    if lacking is not None and there.isdisjoint(SERIES):
         raise SettingsError(
             f"{settings.name}: no case of {cohort.folder} has {lacking}; {hint(lacking, sorted(there))}"
         )

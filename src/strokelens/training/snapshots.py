@@ -3,10 +3,11 @@
 import re
 import shutil
 from math import isfinite
+from pathlib import Path
 from typing import Final
 
 from strokelens.cohorts.folder import make_folder
-from strokelens.model import Card, Model, save_model
+from strokelens.model import Card, Model, is_model, save_model
 from strokelens.training.keeping import Row
 from strokelens.training.learner import Learner
 from strokelens.training.parts import Parts
@@ -34,10 +35,22 @@ class Snapshots:
         make_folder(place)
         card = card_of(self._run, self._parts, {"epoch": float(epoch)}, self._pretrained)
         save_model(Model(learner.net, self._run.settings, card), place)
-        found = {int(name[1]): each for each in folder.iterdir() if (name := _NAME.fullmatch(each.name))}
-        kept = [found[number] for number in sorted(found)]
+        kept = _numbered(folder)
         for old in kept[: -training.keep_snapshots] if training.keep_snapshots is not None else ():
-            shutil.rmtree(old)
+            hidden = old.rename(old.with_name(f".{old.name}"))  # first, so that no half of a model is ever there
+            shutil.rmtree(hidden)
+
+
+def snapshots_of(run: Path) -> list[Path]:
+    """The models that a run kept on its way, the earliest first."""
+    return [place for place in _numbered(run / SNAPSHOTS) if is_model(place)]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """What is called like a snapshot, by its number."""
+    names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    numbers = {int(match[1]): name for name in names if (match := _NAME.fullmatch(name))}
+    return [folder / numbers[each] for each in sorted(numbers)]
 
 
 def card_of(run: Run, parts: Parts, scores: dict[str, float], pretrained: str | None) -> Card:
