@@ -10,7 +10,7 @@ import pytest
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.splits import read_split
 from strokelens.crossvalidation import CrossValidated, CrossValidation, cross_validate
-from strokelens.errors import FileError, OutputError, SettingsError
+from strokelens.errors import CohortError, FileError, OutputError, SettingsError
 from strokelens.model import load_model, members
 from strokelens.prediction.networks import predicted
 from strokelens.prediction.samples import sample_of
@@ -30,8 +30,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 @pytest.fixture(scope="module")
 def what(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> CrossValidation:
-    """Two folds; the test cohort, of one case, is no other than the first: that is not looked at."""
-    test = replace(cohort, entries=cohort.entries[:1])
+    """Two folds, and a test cohort of one case."""
+    test = write_tiny_volumes(tmp_path_factory.mktemp("others") / "isles", cases=1, seed=9)
     out = tmp_path_factory.mktemp("folds") / "out"
     return CrossValidation(SETTINGS, cohort, out, 2, test, machine=CPU, workers=1)
 
@@ -90,7 +90,7 @@ def test_the_folds_are_one_model_of_all(found: CrossValidated, what: CrossValida
     card = json.loads((what.out / "test" / "predictions.json").read_text())
     assert len(card["models"]) == 2
     assert found.test is not None
-    assert [row.case_id for row in found.test.rows] == [what.cohort.entries[0].id]
+    assert len(found.test.rows) == 1
 
 
 def test_folds_that_are_not_all_trained_are_no_model(tmp_path: Path) -> None:
@@ -113,3 +113,23 @@ def test_a_folder_of_something_else_is_refused_and_what_a_killed_one_left_is_not
     (tmp_path / "runs").mkdir()
     with pytest.raises(OutputError, match=r"holds runs, which is of no cross-validation; give a new folder"):
         CrossValidation(SETTINGS, cohort, tmp_path, machine=CPU)
+
+
+def test_a_folder_is_gone_on_with_by_the_same_folds_only(found: CrossValidated, what: CrossValidation) -> None:
+    """Else patients would be predicted by folds that were trained on them."""
+    fewer = replace(what.cohort, entries=what.cohort.entries[:2])
+    for other in (replace(what, count=3), replace(what, cohort=fewer)):
+        with pytest.raises(OutputError, match=r"begun with other patients, another seed or another number of folds"):
+            cross_validate(other)
+
+
+def test_a_fold_too_many_is_no_member_of_the_ensemble(what: CrossValidation, tmp_path: Path) -> None:
+    (tmp_path / "folds" / "3").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"has fold 3, and 2 folds were asked for"):
+        cross_validate(replace(what, out=tmp_path))
+
+
+def test_a_patient_of_the_cohort_is_no_test_patient(what: CrossValidation, tmp_path: Path) -> None:
+    same = replace(what.cohort, entries=what.cohort.entries[-1:])
+    with pytest.raises(CohortError, match=r"byte for byte, so some fold saw it; give other patients to --test"):
+        cross_validate(replace(what, test=same, out=tmp_path / "out"))
