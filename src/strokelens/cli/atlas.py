@@ -73,9 +73,10 @@ def _drawn(entries: "list[Entry]", found: "Predictions | None", folder: Path, sl
 
     for entry in entries:
         prediction = None if found is None else found.entries.get(entry.id)
+        lacks = found is not None and prediction is None
         try:
             (folder / f"{entry.id}.png").write_bytes(figure_png(drawn(plate_of(entry, prediction, most_slices=slices))))
         except (StrokelensError, OSError) as error:
             yield entry.id, " ".join(str(error).split())
         else:
-            yield entry.id, ""
+            yield entry.id, "drawn without a prediction, as there is none" if lacks else ""
