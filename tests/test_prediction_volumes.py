@@ -22,6 +22,9 @@ BOX = (slice(10, 20), slice(2, 28))
 LEGACY = {"kind": "unet3d", "filters": ((2, 3), (3, 4), (4, 5), (5, 6)), "norm": "batch", "steps": None}
 
 
+OLD = {"form": "minmax", "resampling": "nearest", "depth": 11}
+
+
 def sample_of(model: Model, *, depth: int = 5, seed: int = 0, head: tuple[slice, slice] = HEAD) -> Sample:
     """Values drawn within the head; the first slice shows nothing."""
     side, rng = model.recipe.size, np.random.default_rng(seed)
@@ -124,7 +127,7 @@ def test_slices_that_show_nothing_are_background_and_so_is_an_empty_case() -> No
 @pytest.mark.parametrize("legacy", [False, True], ids=["ours", "legacy"])
 def test_a_case_is_answered_alike_whoever_was_asked_before(legacy: bool) -> None:
     """The ancestor asked with norms that went on to learn, so that each case changed the next ones."""
-    model = tiny_model(network=LEGACY, legacy=True, input={"form": "minmax"}) if legacy else tiny_model()
+    model = tiny_model(network=LEGACY, legacy=True, input=OLD) if legacy else tiny_model()
     model.net.train()
     samples = [sample_of(model, depth=11, seed=seed) for seed in range(3)]
     before = {name: value.clone() for name, value in model.net.state_dict().items()}
@@ -137,7 +140,7 @@ def test_a_case_is_answered_alike_whoever_was_asked_before(legacy: bool) -> None
 
 
 def test_legacy_is_the_plain_forward_in_evaluation() -> None:
-    model = tiny_model(network=LEGACY, legacy=True, input={"form": "minmax"})
+    model = tiny_model(network=LEGACY, legacy=True, input=OLD)
     sample = sample_of(model, depth=11)
     found = predicted([model], sample).probabilities
     np.testing.assert_allclose(found[1:], plain(model, sample.x)[1:], atol=1e-5)

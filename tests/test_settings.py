@@ -12,7 +12,14 @@ import pytest
 from strokelens.errors import SettingsError
 from strokelens.losses import LOSSES
 from strokelens.settings.explaining import explained_text, schema_text, settings_text
-from strokelens.settings.reading import PUBLISHED, bundled_names, parse_settings, read_settings
+from strokelens.settings.reading import (
+    PUBLISHED,
+    VOLUMES,
+    bundled_names,
+    parse_settings,
+    published_names,
+    read_settings,
+)
 from strokelens.settings.schema import LossName, Settings
 from tests.commands import Run
 
@@ -37,8 +44,18 @@ TABLE = {
 
 
 def test_the_published_twelve_are_there() -> None:
-    assert bundled_names() == tuple(TABLE)
+    assert published_names() == tuple(TABLE)
     assert len(PUBLISHED) == 12
+    assert bundled_names() == (*TABLE, *VOLUMES)
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_the_settings_of_volumes_see_the_six_maps_of_the_challenge_and_its_lesion(name: str) -> None:
+    settings = read_settings(name)
+    assert settings.name == name
+    assert settings.input.maps == ("ADC", "MTT", "CBF", "CBV", "Tmax", "TTP")
+    assert (settings.input.classes, settings.input.target, settings.volumes) == (2, "lesion", True)
+    assert settings.legacy is (name == "Isles2017_legacy")
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -238,8 +255,8 @@ def test_every_setting_is_explained() -> None:
 def test_the_verb_lists_the_published_settings(run: Run) -> None:
     answer = run("settings", "list")
     assert answer.code == 0
-    assert [line.split()[0] for line in answer.out.splitlines()] == list(TABLE)
-    assert "Mdl_G_PmMN   Encoders thawed by and by; the four maps, MIP, NIHSS." in answer.out
+    assert [line.split()[0] for line in answer.out.splitlines()] == [*TABLE, *VOLUMES]
+    assert "Mdl_G_PmMN           Encoders thawed by and by; the four maps, MIP, NIHSS." in answer.out
 
 
 def test_what_the_verb_shows_is_a_settings_file(run: Run, tmp_path: Path) -> None:

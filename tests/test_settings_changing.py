@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from strokelens.errors import SettingsError
 from strokelens.settings.changing import changed
-from strokelens.settings.reading import bundled_names, read_settings
+from strokelens.settings.reading import published_names, read_settings
 from strokelens.settings.schema import Settings
 
-NAMES = st.sampled_from(bundled_names())
+NAMES = st.sampled_from(published_names())
 CHANGES = st.lists(
     st.one_of(
         st.integers(1, 64).map(lambda number: f"training.batch={number}"),

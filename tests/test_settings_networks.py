@@ -117,9 +117,24 @@ def test_the_target_is_the_second_class(target: str, names: tuple[str, ...]) -> 
         ),
         (told("unet3d", loss={"sample_weights": "severity"}), "loss.sample_weights are of slices; set them to none"),
         (told("unet3d", legacy=True), "legacy is the published 3-D U-Net: norm batch, and no steps"),
-        (told("unet3d", input={"tile": 20}), "tile 20 is no multiple of 8 up to 32, the slice's side, which a 3-D n"),
+        (
+            told("unet3d", input={"tile": 20}),
+            "tile 20 is no multiple of 8 up to 32, the slice's side; take 16, or null",
+        ),
         (told("unet3d", input={"depth": 9}), "area keeps the slices as they are; set depth to null, or resampling to"),
         (told("unet3d", input={"classes": 3}), "input: target lesion is of 2 classes, not 3; set classes to 2"),
+        (
+            told("unet3d", legacy=True, network={"norm": "batch", "steps": None}, input={"form": "minmax"}),
+            "legacy computes sides of multiples of 8 and depths of 3, 11, 19, 27, … not 32 and None; set",
+        ),
+        (
+            told("unet3d", augmentation={"recipe": "rotate_clip_translate"}),
+            "rotate_clip_translate cuts at a brightness of 0 to 1; set input.form to minmax",
+        ),
+        (
+            told("unet3d", network={"filters": [[2, 2]] * 6, "steps": None}),
+            "a voxel of the bottleneck covers 32 pixels, and a side of 32 has not two of them; give fewer",
+        ),
         (told("fusion", augmentation={"lift": 1}), "are of volumes; leave them out, or take unet3d"),
         (told("fusion", diffgen={"fraction": 1}), "are of volumes; leave them out, or take unet3d"),
         (told("fusion", input={"resampling": "linear"}), "set resampling to area, or form to robust"),

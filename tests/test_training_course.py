@@ -123,7 +123,7 @@ def test_stages_train_one_after_the_other_and_the_best_weights_are_kept(trained_
     assert list((run / "tensorboard").rglob("events.*"))
     assert load_model(run).name == "Mdl_G_PmN (simulated patients)"
     assert card.persons == {"train": 3, "validation": 1}
-    assert not list(run.rglob("last.ckpt"))
+    assert [path.parent.name for path in run.rglob("last.ckpt")] == ["2"]  # the last stage may get more epochs
 
 
 def test_frozen_encoders_keep_their_weights_until_their_stage(trained_run: Path, settings: Settings) -> None:

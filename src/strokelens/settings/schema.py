@@ -357,15 +357,15 @@ class Settings(Part):
             raise ValueError("rotate_clip_translate cuts at a brightness of 0 to 1; set input.form to minmax")
         if self.legacy and isinstance(self.network, Unet3dNetwork):
             net, steps = self.network, self.network.steps
+            if net.norm != "batch" or net.residual or net.deep or net.dropout or self.input.clinical or steps:
+                raise ValueError(
+                    "legacy is the published 3-D U-Net: norm batch, and no steps, residual, deep, dropout or clinical"
+                )
             side, depth = self.input.tile or self.input.size, self.input.depth
             if side % 8 or depth is None or depth % 8 != 3:
                 raise ValueError(
                     f"legacy computes sides of multiples of 8 and depths of 3, 11, 19, 27, … not {side} and {depth}; "
                     "set input.size to 48 and input.depth to 19"
-                )
-            if net.norm != "batch" or net.residual or net.deep or net.dropout or self.input.clinical or steps:
-                raise ValueError(
-                    "legacy is the published 3-D U-Net: norm batch, and no steps, residual, deep, dropout or clinical"
                 )
 
     def _check_bottleneck(self) -> None:
