@@ -14,7 +14,7 @@ from strokelens.comparison import Comparison, compare, place_of
 from strokelens.errors import CohortError, OutputError, SettingsError
 from strokelens.perfusion.thresholds import rule_named
 from strokelens.settings.changing import changed
-from strokelens.settings.reading import bundled_names, read_settings
+from strokelens.settings.reading import published_names, read_settings
 from strokelens.settings.schema import Settings
 from strokelens.training.machine import Machine
 from tests.commands import Answer, AsAUser, Run, runner
@@ -267,7 +267,7 @@ def test_nothing_to_compare_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_published_settings_have_one_split_and_names_of_their_own(folder: Path, tmp_path: Path) -> None:
-    every = [small(name) for name in bundled_names()]
+    every = [small(name) for name in published_names()]
     assert len(Comparison(every, open_cohort(folder), tmp_path).settings) == 12
 
 

@@ -68,7 +68,8 @@ def test_a_mean_says_of_how_many_it_is() -> None:
 def test_legacy_numbers_stand_beside_the_right_ones() -> None:
     lvo = table(EVALUATION, "The ancestors' conventions", with_legacy=True).rows[0]
     # Dice of b, c, d: 0.9, 0, none; theirs 0 for d. Similarity: 1, 0, none; theirs 1 for d and 1/21 for c.
-    assert lvo[3:] == ("0.450", "0.300", "0.818", "0.818", "0.500", "0.683", "3 of 3", "3")
+    # With 1 added 181/201, 1/21 and 1; with 1e-7 below 0.9, 0 and 0.
+    assert lvo[3:] == ("0.450", "0.300", "0.649", "0.300", "0.818", "0.818", "0.500", "0.683", "3 of 3", "3")
 
 
 def test_without_legacy_there_is_no_such_table() -> None:
@@ -126,7 +127,9 @@ def test_the_folder_has_every_case_and_says_what_it_is(cohort: Cohort, tmp_path:
     evaluation = scored(cohort, tmp_path / "ours")
     told = json.loads(deliver(evaluation, tmp_path / "out", with_legacy=True))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "agreement-of-volumes.png",
         "cases.csv",
+        "dice-against-the-lesions-size.png",
         "evaluation.json",
         "tables.html",
         "tables.md",
