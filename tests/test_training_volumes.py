@@ -328,3 +328,23 @@ def test_a_map_that_nobody_has_is_refused_by_name_before_anything_is_trained(
     with pytest.raises(SettingsError, match=r"tiny: no case of .* has Tmax; "):
         train(tiny_volume(split={"file": str(drawn)}), nobody, tmp_path / "run", machine=CPU)
     assert not (tmp_path / "run").exists()
+
+
+def test_more_epochs_go_on_to_the_weights_of_as_many_at_once(
+    run: Path, cohort: Cohort, drawn: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Two cycles of two epochs, with the optimizer's state, which the ancestor lost, are one of four."""
+    for epochs in (2, 4):
+        settings = watching(drawn, stages=({"encoders": "full", "epochs": epochs},))
+        train(settings, cohort, tmp_path / "run", machine=CPU, cache=cache, workers=1, resume=epochs > 2)
+    assert same(weights(tmp_path / "run"), weights(run))
+    told = (tmp_path / "run" / "diary.txt").read_text(encoding="utf-8").splitlines()
+    assert [
+        line.split("  ", 1)[1].split(":")[0] for line in told if "stage 1 (full)" in line and "ended" not in line
+    ] == [f"stage 1 (full), epoch {epoch}" for epoch in (1, 2, 3, 4)]
+    assert [" begins with " in told[0], sum(" goes on with " in line for line in told)] == [True, 1]
+
+
+def test_the_history_has_the_spread_of_an_epochs_batches(run: Path) -> None:
+    spreads = [float(row["loss_sd"]) for row in rows(run)]
+    assert all(0 < spread < 1 for spread in spreads)
