@@ -133,9 +133,13 @@ def _submitted(entry: Entry, found: Predictions, folder: Path, description: str)
     segmentation = prediction.read_truth().truth
     assert segmentation is not None  # an entry of predictions has one, or raises
     path = write_submission(folder, entry, segmentation, description=description.format(case=entry.id))
-    _check(path, entry, segmentation)
-    done = Submitted(entry.id, path.name, segmentation.volume_ml(_lesion(segmentation)))
-    return done if entry.truth is None else _scored(done, entry, segmentation)
+    try:
+        _check(path, entry, segmentation)
+        done = Submitted(entry.id, path.name, segmentation.volume_ml(_lesion(segmentation)))
+        return done if entry.truth is None else _scored(done, entry, segmentation)
+    except (StrokelensError, OSError):
+        path.unlink(missing_ok=True)  # what is told as a failure is not submitted by somebody who looks at files only
+        raise
 
 
 def _lesion(segmentation: Segmentation) -> str:
