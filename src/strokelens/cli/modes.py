@@ -207,7 +207,8 @@ class _Model:
 def _evaluated(asked: Asked) -> Iterator[Command]:
     model = _Model.read(asked)
     mode = model.evaluation
-    if asked.submode in DILUTIONS or (asked.submode and mode == "UNet3D_test_dilution"):
+    told = bool(asked.submode) and asked.submode not in EVALUATIONS
+    if asked.submode in DILUTIONS or (told and mode == "UNet3D_test_dilution"):
         yield model.robust(DILUTIONS[_choice("submode", asked.submode, tuple(DILUTIONS))])
         return
     mode = _choice("evaluation mode", asked.submode or mode, EVALUATIONS)
@@ -311,7 +312,7 @@ def _plain(asked: Asked, code: str) -> _Model:
 
 def _choice(what: str, told: str, known: tuple[str, ...]) -> str:
     if told not in known:
-        raise SettingsError(f"no {what} {told!r}; {hint(told, known)}: {', '.join(known)}")
+        raise SettingsError(f"no {what} {told!r}; {hint(told, known)}")
     return told
 
 
