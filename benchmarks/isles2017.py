@@ -95,7 +95,7 @@ def main(words: Sequence[str]) -> None:
     tested = [find_predictions(out / name / "test", test, name=name) for name in names]
     ensembles = scored(tested, list(test), 1, "test", print)
     tables = [
-        table_of(folds, f"{len(cohort)} patients, each predicted by the fold that did not see it"),
+        table_of(folds, f"{len(cohort)} patients, each predicted by the fold that did not learn from it"),
         table_of(ensembles, f"{len(test)} test patients, predicted by all five folds together"),
     ]
     lead = f"Simulated patients: no evidence about real ones. {epochs} epochs. {environment()}."
