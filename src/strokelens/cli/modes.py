@@ -181,8 +181,17 @@ class _Model:
 
     def predicted(self, part: str) -> Command:
         """The training or the test cases predicted."""
-        place = ("-o", self.predictions(part))
+        anew = ("--overwrite",) if self._outdated(part) else ()
+        place = ("-o", self.predictions(part), *anew)
         return ("predict", self.run, str(self.asked.data), *place, *self._which(part), *self._asked)
+
+    def _outdated(self, part: str) -> bool:
+        """Whether predictions are there that are older than the model, which another cycle has trained since."""
+        from strokelens.cohorts.folder import PREDICTED
+        from strokelens.model import CARD, MODEL
+
+        model, found = self.folder / "run" / MODEL / CARD, Path(self.predictions(part)) / PREDICTED
+        return model.is_file() and found.is_file() and model.stat().st_mtime_ns > found.stat().st_mtime_ns
 
     def predictions(self, part: str) -> str:
         """Where these are."""
@@ -194,7 +203,7 @@ class _Model:
     def robust(self, kinds: Sequence[str]) -> Command:
         """How it stands disturbed images."""
         place = str(self.folder / "robustness" / "_".join(kinds))
-        told = ["--kinds", ",".join(kinds)]
+        told = ["--kinds", ",".join(kinds), "--overwrite"]
         return ("robustness", self.run, str(self.asked.data), "-o", place, *told, *self._asked)
 
     def by_size(self) -> Iterator[Command]:
