@@ -272,7 +272,12 @@ def _judged(job: _Job) -> Mapping[str, str]:
 
 
 def scored(
-    found: Sequence[Predictions], entries: Sequence[Entry], workers: int | None, part: str, told: Callable[[str], None]
+    found: Sequence[Predictions],
+    entries: Sequence[Entry],
+    workers: int | None,
+    part: str,
+    told: Callable[[str], None],
+    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Score what was found in some cases; `part` tells which they are."""
     plan, rows = Scoring(tuple(found)), []
@@ -280,4 +285,4 @@ def scored(
         for row in each:
             rows.append(row)
             told(f"{len(rows)} of {len(entries)} cases scored")
-    return collected(plan, rows, part=part)
+    return replace(collected(plan, rows, part=part), notes=tuple(each for each in notes if each))

@@ -118,8 +118,10 @@ def cross_validate(what: CrossValidation, told: Callable[[str], None] = lambda _
         found |= found_in(place, some, name).entries
         entries += some
     predictions = Predictions(name, what.out / OUT_OF_FOLD, found)
-    part = f"each by the fold of {what.count} that did not learn from it, but chose its epoch by it"
-    evaluation = _told(predictions, entries, what, part, what.out / TABLES, told, courses=True)
+    note = (
+        f"Each patient was predicted by the fold of {what.count} that did not learn from it, but chose its epoch by it."
+    )
+    evaluation = _told(predictions, entries, what, note, what.out / TABLES, told, courses=True)
     return CrossValidated(evaluation, _tested(what, told))
 
 
@@ -215,22 +217,22 @@ def _tested(what: CrossValidation, told: Callable[[str], None]) -> Evaluation | 
     if not known:
         return None
     predictions = found_in(place, known, f"{load_model(what.run_of(1)).name}, {what.count} together")
-    part = f"{what.test.folder.name}, of which no fold saw anybody"
-    return _told(predictions, known, what, part, what.out / TEST_TABLES, told)
+    note = f"No fold saw anybody of {what.test.folder.name}."
+    return _told(predictions, known, what, note, what.out / TEST_TABLES, told)
 
 
 def _told(
     predictions: Predictions,
     entries: Sequence[Entry],
     what: CrossValidation,
-    part: str,
+    note: str,
     out: Path,
     told: Callable[[str], None],
     *,
     courses: bool = False,
 ) -> Evaluation:
     """Score predictions, and write tables with pictures of some cases and, where wanted, of each fold's course."""
-    evaluation = scored([predictions], entries, what.workers, part, told)
+    evaluation = scored([predictions], entries, what.workers, "", told, [note])
     more = [*examples(evaluation, predictions, entries), *(_courses(what) if courses else ())]
     deliver(evaluation, out, overwrite=(out / MARKER).is_file(), more=more)
     return evaluation

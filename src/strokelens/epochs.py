@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from strokelens.cohorts.cohort import Cohort, Entry
 from strokelens.cohorts.folder import check_apart, make_folder
+from strokelens.cohorts.learned import flattered, learned_from
 from strokelens.comparison import TABLES, found_in, predict_all, scored
 from strokelens.errors import FileError
 from strokelens.evaluation.delivery import MARKER, deliver
@@ -78,7 +79,9 @@ def by_epoch(
         place = out / name
         predict_all(entries, plan, place, name=name, part=part, told=told)
         found.append(found_in(place, cohort, name))
-    evaluation = scored(found, entries, workers, part, told)
+    asked = {entry.id for entry in entries}
+    note = flattered(len(learned_from(out / KEPT) & asked), len(asked))
+    evaluation = scored(found, entries, workers, part, told, [note])
     deliver(evaluation, out / TABLES, overwrite=(out / TABLES / MARKER).is_file())
     rows = of_epochs(evaluation)
     _write(out / f"{BY_EPOCH}.csv", _csv(rows).encode())
@@ -117,7 +120,7 @@ def _figure(rows: Sequence[OfEpoch], name: str) -> Figure:
     for panel, axes in zip(classes, figure.subplots(1, len(classes), squeeze=False)[0], strict=True):
         mine = [row for row in rows if row.name == panel]
         epochs = [row for row in mine if row.epoch is not None]
-        for (key, label), colour in zip(_LABELS.items(), _COLOURS, strict=True):
+        for (key, label), colour in reversed([*zip(_LABELS.items(), _COLOURS, strict=True)]):  # ours on top
             axes.plot(
                 [row.epoch for row in epochs], [getattr(row, key) for row in epochs], "o-", color=colour, label=label
             )
@@ -127,7 +130,7 @@ def _figure(rows: Sequence[OfEpoch], name: str) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color="#e3e8ed", linewidth=0.7)
         axes.legend(fontsize=8, frameon=False)
-    figure.suptitle(f"{name}.  {RESEARCH_USE}", fontsize=9)
+    figure.suptitle(f"{name}. {RESEARCH_USE}", fontsize=9)
     return figure
 
 

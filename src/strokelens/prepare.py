@@ -243,6 +243,12 @@ def _lacks(case: Case, name: str, recipe: Recipe) -> bool:
 
 
 def _map(case: Case, name: str) -> Volume:
+    if name not in case.channels:
+        told = ", ".join(sorted(case.channels)) or "nothing"
+        raise CaseError(
+            f"{case.id} has no {name}, which the network sees, but {told}; add it, or take a network that was trained "
+            "with augmentation.drop_map"
+        )
     values = case[name]
     if values.ndim != 3:
         raise CaseError(f"{case.id}: {name} is a series; give its maps, as `strokelens maps` makes them")

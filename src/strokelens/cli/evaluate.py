@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,6 +85,7 @@ def evaluate(
     """
     from strokelens.cohorts.folder import check_out
     from strokelens.cohorts.layouts import open_cohort
+    from strokelens.cohorts.learned import flattered, learned_from
     from strokelens.cohorts.predictions import find_predictions
     from strokelens.evaluation.ancestors import measure
     from strokelens.evaluation.delivery import MARKER, deliver
@@ -110,6 +112,9 @@ def evaluate(
     with closing(cases(plan, entries, workers=processes)) as scored:
         evaluation = collected(plan, counted(f"evaluating {predictions.name}", scored, total=len(entries)), part=what)
     evaluation = with_probabilities(evaluation, likely, entries, workers=processes)
+    scored_ids = {row.case_id for row in evaluation.rows if row.scores}
+    note = flattered(len(learned_from(predictions) & scored_ids), len(scored_ids))
+    evaluation = replace(evaluation, notes=(note,) if note else ())
     text = deliver(evaluation, out, overwrite=overwrite, with_legacy=legacy)
     if json:
         typer.echo(text, nl=False)

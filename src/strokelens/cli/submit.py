@@ -32,6 +32,7 @@ def submit(
     written; the others are. Research use only; not a medical device.
     """
     from strokelens.cohorts.layouts import open_cohort
+    from strokelens.cohorts.learned import flattered, learned_from
     from strokelens.flags import RESEARCH_USE
     from strokelens.submission import content_of, text_of
     from strokelens.submission import submit as submit_all
@@ -49,6 +50,9 @@ def submit(
             say(f"{one.case_id}: {one.failure}")
         scored = [one.dice for one in done if one.dice is not None and one.dice == one.dice]
         mean = f"; mean Dice {sum(scored) / len(scored):.3f} of {len(scored)} with truth" if scored else ""
+        learned = learned_from(predictions) & {one.case_id for one in done if one.dice is not None}
+        if note := flattered(len(learned), len(scored)):
+            say(f"WARNING: {note}")
         say(f"{out}: {len(done) - len(failed)} of {len(done)} cases written{mean}. {RESEARCH_USE}")
     if failed:
         raise typer.Exit(1)

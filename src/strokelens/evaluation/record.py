@@ -261,6 +261,7 @@ class EvaluationRecord(_Record):
     groups: list[str]
     classes: list[str]
     part: str = Field(description="Which part of which split was scored, with its hash; empty for the whole cohort")
+    notes: list[str] = Field(description="What a reader must know of the scores, in sentences")
     simulated: int = Field(description="How many cases are of simulated patients")
     complete: bool = Field(description="Every case was scored in full, and every prediction belonged to one")
     cases_without_truth: list[str] = Field(description="Left out, as nobody has a prediction for them")
@@ -286,6 +287,7 @@ def record_of(overview: Overview, *, with_legacy: bool = False) -> EvaluationRec
         "groups": evaluation.groups,
         "classes": evaluation.classes,
         "part": evaluation.part,
+        "notes": evaluation.notes,
         "simulated": evaluation.simulated,
         "complete": evaluation.complete,
         "cases_without_truth": evaluation.left_out,

@@ -101,7 +101,7 @@ class Evaluation:
 
     `left_out` are the cases that have no truth, and for which there is nothing to score. `calibrations` are of the
     cases that have probabilities. `part` tells which part of which split the cases are, and is empty where they are
-    the whole cohort.
+    the whole cohort. `notes` are sentences that a reader must know besides.
     """
 
     rows: tuple[Row, ...]
@@ -110,6 +110,7 @@ class Evaluation:
     annotator: Annotator | None = None
     calibrations: tuple[CalibratedRow, ...] = ()
     part: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -161,7 +162,7 @@ class Evaluation:
         """What a reader must know of the scores before he believes them."""
         told = "agrees with the truth in every voxel of every case: is it a copy of it?"
         only = (f"Only a part of the cohort was asked for: {self.part}.",) if self.part else ()
-        return (*only, *(f"{model} {told}" for model in self.copies))
+        return (*only, *self.notes, *(f"{model} {told}" for model in self.copies))
 
     def of(self, model: str, group: str | None = None) -> tuple[Row, ...]:
         """The rows of a model, in one group or all."""

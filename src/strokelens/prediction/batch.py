@@ -115,11 +115,14 @@ def _split_beside(path: Path, model: Model) -> Split | None:
     """The split of the run that a model lies in, if it is the one that the model was trained by."""
     place = path.resolve()
     folder = place.parent if place.name == CARD else place if (place / CARD).is_file() else place / MODEL
-    try:
-        drawn = read_split(folder.parent / _SPLIT)
-    except (StrokelensError, OSError):
-        return None
-    return drawn if drawn.sha256 == model.card.split_sha256 else None
+    for run in (folder.parent, folder.parent.parent):  # a snapshot lies one folder deeper
+        try:
+            drawn = read_split(run / _SPLIT)
+        except (StrokelensError, OSError):
+            continue
+        if drawn.sha256 == model.card.split_sha256:
+            return drawn
+    return None
 
 
 def _part_of(drawn: Split, case_id: str) -> str:

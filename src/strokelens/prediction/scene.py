@@ -181,7 +181,13 @@ def region_flags(region: Mask, brain: Mask, grid: Grid) -> tuple[Flag, ...]:
         flags.append(Flag("edge", "the region reaches the first or last slice: its true volume may be larger"))
     share = float((region & brain).sum() / brain.sum())
     if share > 0.5:
-        flags.append(Flag("extensive", f"{share:.0%} of the brain is marked: is the arterial curve right?", grave=True))
+        flags.append(
+            Flag(
+                "extensive",
+                f"{share:.0%} of the brain is marked: are the maps right?",
+                grave=True,
+            )
+        )
     return tuple(flags)
 
 

@@ -317,7 +317,8 @@ def _sentence(row: Row) -> str:
         for name, value in row.items()
         if name.startswith(f"{VALIDATION_DICE}_")
     )
+    mean = f"mean Dice {float(row[VALIDATION_DICE]):.3f}; all voxels: " if VALIDATION_DICE in row else ""
     return (
         f"stage {row['stage']} ({row['encoders']}), epoch {row['epoch']}: loss {row['loss']:.4f}, "
-        f"validation {row[VALIDATION_LOSS]:.4f}, {dice}, {row['seconds']:.0f} s"
+        f"validation {row[VALIDATION_LOSS]:.4f}, {mean}{dice}, {row['seconds']:.0f} s"
     )
