@@ -12,7 +12,7 @@ _LEAST = 1e-7
 def penalty(net: Network, *, l1: float, l2: float) -> Float[Tensor, ""]:
     """l1 Σ |w| + l2 Σ w² over the kernels of the added convolutions, without their biases.
 
-    >>> from strokelens.networks.fusion import FusionDesign
+    >>> from strokelens.networks.fusion import Fusion, FusionDesign
     >>> round(penalty(Fusion(FusionDesign(width=1 / 64)), l1=0.0, l2=0.0).item(), 3)
     0.0
     """
