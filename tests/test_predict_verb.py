@@ -195,7 +195,7 @@ def test_a_case_without_a_map_is_a_row_and_the_others_are_done(
     out = tmp_path / "out"
     answer = run("predict", model, copy, "-o", out)
     assert answer.code == 1
-    assert f"{IDS[1]}: {IDS[1]} has no channel 'Tmax'; it has" in answer.out
+    assert f"{IDS[1]}: {IDS[1]} has no Tmax, which the network sees, but" in answer.out
     assert sorted(path.name for path in out.iterdir()) == [IDS[0], IDS[2], "predictions.json"]
     (failure,) = told(out)["failures"]
     assert failure["id"] == IDS[1]
@@ -290,7 +290,7 @@ def test_segment_by_a_model_of_a_series_makes_its_maps_first(run: Run, tmp_path:
         "segment", tmp_path / "ctp.nii.gz", "-o", tmp_path / "no", "--method", saved(tiny(maps=["ADC"]), tmp_path / "m")
     )
     assert answer.code == 2
-    assert "has no channel 'ADC'" in answer.err
+    assert "has no ADC, which the network sees, but" in answer.err
 
 
 def test_two_classes_are_hypoperfused_tissue_and_scored_as_penumbra_and_core_together(

@@ -62,7 +62,7 @@ def test_the_key_of_a_case_with_a_series_changes_with_the_series(entry: Entry, t
 
 
 def test_a_map_that_no_series_gives_is_named(entry: Entry) -> None:
-    with pytest.raises(CaseError, match="sim-7 has no channel 'FLAIR'; it has"):
+    with pytest.raises(CaseError, match="sim-7 has no FLAIR, which the network sees, but"):
         sample_of(entry, replace(RECIPE, maps=("FLAIR",)))
 
 

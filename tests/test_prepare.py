@@ -190,7 +190,7 @@ def test_a_case_without_truth_is_prepared_too() -> None:
 
 
 def test_a_map_that_is_lacking_or_a_series_is_told() -> None:
-    with pytest.raises(CaseError, match="a has no channel 'Tmax'; it has CBF"):
+    with pytest.raises(CaseError, match="a has no Tmax, which the network sees, but CBF; add it, or take a network"):
         prepare(_case(CBF=np.ones(SHAPE)), Recipe(("Tmax",), CORE_PENUMBRA, size=20))
     series = Case("a", _grid(), {"CTP": np.ones((*SHAPE, 2))})
     with pytest.raises(CaseError, match="a: CTP is a series; give its maps, as `strokelens maps` makes them"):

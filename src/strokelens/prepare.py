@@ -5,7 +5,7 @@ to the patient's left, j to the back; classes n. Values are stored small, `uint8
 and are of order 1 once `scaled`; 0 is no value. Padding is 0, and background.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import nan
 from types import MappingProxyType
@@ -244,15 +244,18 @@ def _lacks(case: Case, name: str, recipe: Recipe) -> bool:
 
 def _map(case: Case, name: str) -> Volume:
     if name not in case.channels:
-        told = ", ".join(sorted(case.channels)) or "nothing"
-        raise CaseError(
-            f"{case.id} has no {name}, which the network sees, but {told}; add it, or take a network that was trained "
-            "with augmentation.drop_map"
-        )
+        raise lacking(case.id, name, case.channels)
     values = case[name]
     if values.ndim != 3:
         raise CaseError(f"{case.id}: {name} is a series; give its maps, as `strokelens maps` makes them")
     return values
+
+
+def lacking(case_id: str, name: str, there: Collection[str]) -> CaseError:
+    """The error for a map that a network needs and a case has not."""
+    told = ", ".join(sorted(there)) or "nothing"
+    cure = "add it, or take a network that was trained with augmentation.drop_map"
+    return CaseError(f"{case_id} has no {name}, which the network sees, but {told}; {cure}")
 
 
 def _painted(values: Volume, name: str) -> Colours:

@@ -11,7 +11,7 @@ from strokelens.cohorts.slice_reader import SliceReader, read_pictures
 from strokelens.model import Modality
 from strokelens.perfusion.maps import MapSettings, PerfusionMaps, Progress, compute_maps
 from strokelens.perfusion.pictured import pictured
-from strokelens.prepare import Colours, Recipe, Sample, prepare
+from strokelens.prepare import Colours, Recipe, Sample, lacking, prepare
 
 _DEFAULTS = MapSettings()
 _MARKS: Final[tuple[Mapping[Modality, frozenset[str]], ...]] = (
@@ -44,7 +44,11 @@ def sample_of(entry: Entry, recipe: Recipe) -> Seen:
         simulated = isinstance(entry.reader, SliceReader) and entry.reader.simulated
         case = Case(shown.id, shown.grid, {}, shown.truth, shown.clinical, shown.group, simulated=simulated)
         return Seen(prepare(case, recipe, shown.channels), case, modality="CT")
-    found = seen(entry.read(channels=channels_of(entry, recipe)), recipe)
+    wanted = channels_of(entry, recipe)
+    absent = next((name for name in wanted if name not in entry.files), None)
+    if absent is not None and entry.usable:
+        raise lacking(entry.id, absent, entry.files)
+    found = seen(entry.read(channels=wanted), recipe)
     return replace(found, modality=modality_of(entry))
 
 
