@@ -39,15 +39,15 @@ def sample_of(entry: Entry, recipe: Recipe) -> Seen:
 
     Raises what reading and `seen` raise.
     """
-    if colours_are_there(entry, recipe):
-        shown = read_pictures(entry, channels=recipe.maps)
-        simulated = isinstance(entry.reader, SliceReader) and entry.reader.simulated
-        case = Case(shown.id, shown.grid, {}, shown.truth, shown.clinical, shown.group, simulated=simulated)
-        return Seen(prepare(case, recipe, shown.channels), case, modality="CT")
     wanted = channels_of(entry, recipe)
     absent = next((name for name in wanted if name not in entry.files), None)
     if absent is not None and entry.usable:
         raise lacking(entry.id, absent, entry.files)
+    if colours_are_there(entry, recipe):
+        shown = read_pictures(entry, channels=wanted)
+        simulated = isinstance(entry.reader, SliceReader) and entry.reader.simulated
+        case = Case(shown.id, shown.grid, {}, shown.truth, shown.clinical, shown.group, simulated=simulated)
+        return Seen(prepare(case, recipe, shown.channels), case, modality="CT")
     found = seen(entry.read(channels=wanted), recipe)
     return replace(found, modality=modality_of(entry))
 
