@@ -1,5 +1,6 @@
 """What every network is to those who train and ask it, of slices or of volumes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Logits (b, n, *space) of images (b, c, *space), and of clinical values (b, s) with their mask.
 
     `clinical` names the values, in order. `stride` is how many voxels of an image one of the bottleneck covers along i
@@ -17,6 +18,7 @@ class Network(nn.Module):
     clinical_names: tuple[str, ...] = ()
     stride: int = 1
 
+    @abstractmethod
     def forward(
         self,
         images: Float[Tensor, "b c *space"],
@@ -26,7 +28,6 @@ class Network(nn.Module):
         corner: tuple[int, int] | None = None,
     ) -> Float[Tensor, "b n *space"]:
         """The logits; `corner` is the voxel of a whole image's bottleneck at which a part of it begins."""
-        raise NotImplementedError
 
     def at_scales(
         self,
