@@ -11,10 +11,8 @@ from strokelens.errors import FileError
 from strokelens.evaluation.results import Evaluation, Row
 from strokelens.metrics.overlap import Counts
 from strokelens.metrics.scores import Scores
-from strokelens.training.course import train
-from strokelens.training.machine import Machine
 from tests.commands import Run
-from tests.tiny_volumes import tiny_volume, write_tiny_volumes
+from tests.tiny_volumes import trained, write_tiny_volumes
 
 pytestmark = pytest.mark.xdist_group("epochs")  # one worker makes what its tests share
 
@@ -26,11 +24,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 @pytest.fixture(scope="module")
 def run_folder(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("trained") / "run"
-    split = {"validation": 0.3, "test": 0.0}
-    settings = tiny_volume(training={"snapshots": 1, "keep_snapshots": None}, split=split)
-    train(settings, cohort, place, machine=Machine("cpu", 1), workers=1)
-    return place
+    return trained(cohort, tmp_path_factory.mktemp("trained") / "run", snapshots=1, keep_snapshots=None)
 
 
 def row(model: str, case: str, tp: int, fp: int, fn: int) -> Row:

@@ -8,10 +8,8 @@ import pytest
 from strokelens.cohorts.cohort import Cohort
 from strokelens.cohorts.folder import PREDICTED
 from strokelens.cohorts.learned import learned_from
-from strokelens.training.course import train
-from strokelens.training.machine import Machine
 from tests.commands import Run
-from tests.tiny_volumes import tiny_volume, write_tiny_volumes
+from tests.tiny_volumes import trained, write_tiny_volumes
 
 pytestmark = pytest.mark.xdist_group("learned")  # one worker makes what its tests share
 
@@ -22,25 +20,22 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 
 @pytest.fixture(scope="module")
-def trained(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("trained") / "run"
-    settings = tiny_volume(training={"snapshots": 2}, split={"validation": 0.3, "test": 0.0})
-    train(settings, cohort, place, machine=Machine("cpu", 1), workers=1)
-    return place
+def run_folder(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(cohort, tmp_path_factory.mktemp("trained") / "run", snapshots=2)
 
 
 def test_evaluate_submit_and_epochs_say_how_many_were_trained_on(
-    run: Run, cohort: Cohort, trained: Path, tmp_path: Path
+    run: Run, cohort: Cohort, run_folder: Path, tmp_path: Path
 ) -> None:
     """Of three patients two train; a snapshot knows the split of its run."""
-    snapshot = trained / "snapshots" / "epoch-0002"
+    snapshot = run_folder / "snapshots" / "epoch-0002"
     found, told = tmp_path / "found", "2 of 3 scored cases were trained on: these scores flatter."
     assert run("predict", snapshot, cohort.folder, "-o", found, "--device", "cpu").code == 0
     assert len(learned_from(found)) == 2
     assert told in run("evaluate", found, cohort.folder, "-o", tmp_path / "scores").out
     assert told in (tmp_path / "scores" / "tables.md").read_text(encoding="utf-8")
     assert told in run("submit", found, cohort.folder, "-o", tmp_path / "submission").out
-    assert told in run("epochs", trained, cohort.folder, "-o", tmp_path / "epochs", "--device", "cpu").out
+    assert told in run("epochs", run_folder, cohort.folder, "-o", tmp_path / "epochs", "--device", "cpu").out
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"cases": 3}', '{"cases": [1, {"id": "a"}]}'])

@@ -1,6 +1,5 @@
 """A training end to end on simulated patients: stages, what is kept, the same weights again, also after a kill."""
 
-import csv
 import json
 import os
 import shutil
@@ -37,6 +36,7 @@ from strokelens.training import course
 from strokelens.training.course import train
 from strokelens.training.learner import loss_of
 from strokelens.training.machine import Machine
+from tests.runs import rows, same, weights
 
 pytestmark = pytest.mark.xdist_group("training_course")  # one worker makes what its tests share
 
@@ -80,19 +80,6 @@ def settings(drawn: Path) -> Settings:
 
 def small(name: str, drawn: Path, *more: str) -> Settings:
     return changed(read_settings(name), [*SMALL, f'split.file="{drawn}"', *more])
-
-
-def weights(run: Path) -> dict[str, Tensor]:
-    return load_file(run / "model" / "weights.safetensors")
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def rows(run: Path) -> list[dict[str, str]]:
-    with (run / "history.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def without_seconds(run: Path) -> list[dict[str, str]]:

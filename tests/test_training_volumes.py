@@ -1,6 +1,5 @@
 """Volumes trained on simulated MR patients: what is kept and chosen, the same weights again, and the losses by hand."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +28,7 @@ from strokelens.training.learner import Learner, Place, _counts, _dice_of_each, 
 from strokelens.training.machine import Machine
 from strokelens.training.samples import Batch, Collated, Draw, Volumes
 from strokelens.training.store import Prepared, prepared
+from tests.runs import rows, same, weights
 from tests.tiny_models import CARD
 from tests.tiny_volumes import tiny_volume, write_tiny_volumes
 
@@ -68,19 +68,6 @@ def run(cohort: Cohort, drawn: Path, cache: Path, tmp_path_factory: pytest.TempP
     place = tmp_path_factory.mktemp("trained") / "run"
     train(watching(drawn), cohort, place, machine=CPU, cache=cache, workers=1)
     return place
-
-
-def weights(run: Path) -> dict[str, Tensor]:
-    return load_file(run / "model" / "weights.safetensors")
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def rows(run: Path) -> list[dict[str, str]]:
-    with (run / "history.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_dice_chooses_the_epoch_with_the_best_dice(run: Path) -> None:

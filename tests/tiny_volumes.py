@@ -10,6 +10,8 @@ from strokelens.phantom.batch import Plan, write_cohort
 from strokelens.phantom.kinds import Isles
 from strokelens.phantom.scanner import DscProtocol
 from strokelens.settings.schema import Settings
+from strokelens.training.course import train
+from strokelens.training.machine import Machine
 
 MAPS = ("ADC", "Tmax")
 TINY: dict[str, object] = {
@@ -38,6 +40,13 @@ def tiny_model(**told: object) -> Model:
     """A model of these with drawn weights."""
     settings = tiny_volume(**told)
     return Model(built(settings).eval(), settings, CARD)
+
+
+def trained(cohort: Cohort, place: Path, **training: object) -> Path:
+    """The folder of a run of two epochs, in which a third of the patients validates."""
+    settings = tiny_volume(training=training, split={"validation": 0.3, "test": 0.0})
+    train(settings, cohort, place, machine=Machine("cpu", 1), workers=1)
+    return place
 
 
 def write_tiny_volumes(place: Path, cases: int = 4, seed: int = 1) -> Cohort:

@@ -120,7 +120,7 @@ def _box(model: Model, shown: Bool[np.ndarray, "s s"]) -> Box:
         return Box(whole, whole)
     if not settings.volumes:
         return Box.around(shown)
-    if settings.legacy or getattr(settings.network, "norm", None) == "batch":
+    if settings.norms_of_batches:
         return Box(whole, whole)
     return box_of_volume(shown, model.net.stride)
 

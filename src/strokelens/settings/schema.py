@@ -386,6 +386,11 @@ class Settings(Part):
         return not isinstance(self.network, FusionNetwork)
 
     @property
+    def norms_of_batches(self) -> bool:
+        """Whether norms are of all that is computed together, so that nothing of it may be left out."""
+        return self.legacy or getattr(self.network, "norm", None) == "batch"
+
+    @property
     def class_weights(self) -> tuple[float, ...]:
         """A weight for each class, in order."""
         published = {4: (0.0, 0.1, 50.0, 440.0), 3: (0.1, 50.0, 440.0), 2: (1.0, 1.0) if self.volumes else (0.1, 1.0)}

@@ -249,8 +249,7 @@ class Learner(LightningModule):
     @property
     def _whole(self) -> bool:
         """Whether slices are computed whole on a CPU, too."""
-        settings = self.settings
-        return settings.legacy or settings.training.compile or getattr(settings.network, "norm", None) == "batch"
+        return self.settings.norms_of_batches or self.settings.training.compile
 
     @property
     def _deep(self) -> bool:
