@@ -12,6 +12,7 @@
     ├── RuleError              an unknown rule or method, or one that lacks its maps
     ├── SettingsError          a setting is unknown, impossible, or does not fit the data or another setting
     ├── TrainingError          a training cannot go on: the loss is no number, or a run does not fit its settings
+    ├── RelevanceError         a network, or a question, that relevance cannot be told of
     ├── CohortError            a folder is no cohort, or a split does not fit it
     └── OutputError            the results cannot be written where they were asked for
 
@@ -60,6 +61,10 @@ class SettingsError(StrokelensError):
 
 class TrainingError(StrokelensError):
     """A training cannot start or go on: its loss is no number, or its folder holds another run."""
+
+
+class RelevanceError(StrokelensError):
+    """Relevance cannot pass a network, or what is to be explained is not there."""
 
 
 class CohortError(StrokelensError):

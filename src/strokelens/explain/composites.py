@@ -1,0 +1,204 @@
+"""Which rule where: named composites, and those that a setting tells, by a layer's place, kind or name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from strokelens.errors import RelevanceError, hint
+from strokelens.explain.nodes import Linear
+from strokelens.explain.operators import Convolution
+from strokelens.explain.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Reference, Rule, WSquare
+
+PLACES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "first": "sees the input itself",
+        "last": "gives the answer",
+        "coarse": "gives fewer voxels than the input has",
+        "fine": "gives as many voxels as the input has",
+        "dense": "is a dense layer",
+        "transposed": "is a transposed convolution",
+        "convolution": "is a convolution",
+        "any": "is any layer",
+    }
+)
+"""Where a rule of a composite holds: at what."""
+
+RULES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "lrp-0": "all terms as they are",
+        "epsilon:E": "as they are, with E added to the denominator's magnitude; :dropped gives biases nothing",
+        "gamma:G": "those of the output's own sign count 1 + G times",
+        "z+": "positive ones only",
+        "alpha-beta:A:B": "positive ones A times, negative ones B times",
+        "box": "between the lowest and the highest value that each channel can have",
+        "flat": "all alike",
+        "w2": "as their weights squared",
+        "reference:E": "as they lie off a reference, that of healthy tissue",
+    }
+)
+"""The words of rules: what each shares relevance by."""
+
+_LRP_0: Final = 1e-14
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Rules by place: the first that a layer is at counts. A place is one of `PLACES`, or a pattern of module names.
+
+    `filtered` filters relevance at every layer, not only the final map.
+
+    >>> Composite("mine", (("first", "reference"), ("decoders.*", "gamma:0.1"), ("any", "epsilon:1e-6"))).name
+    'mine'
+    """
+
+    name: str
+    rules: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        for _, word in self.rules:
+            _checked(word)
+
+    @classmethod
+    def of(cls, told: str | Mapping[str, str]) -> "Composite":
+        """A composite by its name, or from a setting's places and rules.
+
+        Raises `RelevanceError` for a name or a rule that there is not, with the nearest.
+        """
+        if isinstance(told, str):
+            if told not in COMPOSITES:
+                raise RelevanceError(f"no composite is called {told!r}; {hint(told, COMPOSITES)}")
+            return COMPOSITES[told]
+        return cls("told", tuple(told.items()))
+
+    def word_of(self, layer: Linear, place: "Place") -> str:
+        """The rule of a layer, as a word."""
+        for where, word in self.rules:
+            if where in PLACES:
+                if place.is_at(where, layer):
+                    return word
+            elif fnmatchcase(layer.name, where):
+                return word
+        raise RelevanceError(f"the composite {self.name} has no rule for {layer.name}; give one for `any`")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What has to be told with it: `reference`, `low` and `high` of the input."""
+        words = {word.partition(":")[0] for _, word in self.rules}
+        return frozenset({"reference"} & words | ({"low", "high"} if "box" in words else set()))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer is: how many voxels the input has, and whether it gives the answer."""
+
+    voxels: int
+    last: bool
+
+    def is_at(self, where: str, layer: Linear) -> bool:
+        """Whether it is at one of `PLACES`."""
+        fine = layer.y.tensor[0, 0].numel() >= self.voxels
+        found = {
+            "first": layer.near,
+            "last": self.last,
+            "coarse": not layer.dense and not fine,
+            "fine": not layer.dense and fine,
+            "dense": layer.dense,
+            "transposed": isinstance(layer.operator, Convolution) and layer.operator.transposed,
+            "convolution": isinstance(layer.operator, Convolution) and not layer.operator.transposed,
+            "any": True,
+        }
+        return found[where]
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """What rules of the first layer are told of the input, of each channel (c,) or of each voxel (c, *space)."""
+
+    reference: Float[Tensor, "c ..."] | None = None
+    low: Float[Tensor, "c ..."] | None = None
+    high: Float[Tensor, "c ..."] | None = None
+
+
+UNTOLD: Final = Bounds()
+"""Nothing is told."""
+
+
+def rule_of(word: str, bounds: Bounds) -> Rule:
+    """The rule of a word.
+
+    Raises `RelevanceError` for one that there is not, and where the bounds that it needs are not told.
+    """
+    name, *rest = word.split(":")
+    dropped = rest[-1:] == ["dropped"]
+    numbers = [_number(each, word) for each in (rest[:-1] if dropped else rest)]
+    if name == "reference":
+        return Reference(_told(bounds.reference, "reference"), *numbers[:1])
+    if name == "box":
+        return Box(_told(bounds.low, "low"), _told(bounds.high, "high"))
+    return _plain(name, numbers, word, dropped=dropped)
+
+
+def _plain(name: str, numbers: Sequence[float], word: str, *, dropped: bool) -> Rule:
+    if name == "lrp-0":
+        return Epsilon(_LRP_0, dropped)
+    if name == "z+":
+        return AlphaBeta(1.0, 0.0, dropped)
+    if name == "flat":
+        return Flat()
+    if name == "w2":
+        return WSquare()
+    if name == "epsilon":
+        return Epsilon(numbers[0] if numbers else 1e-6, dropped)
+    if name == "gamma":
+        return Gamma(numbers[0] if numbers else 0.25, dropped=dropped)
+    if name == "alpha-beta" and len(numbers) == 2:
+        return AlphaBeta(numbers[0], numbers[1], dropped)
+    raise RelevanceError(f"no rule {word!r}; {hint(word, RULES)}")
+
+
+def _checked(word: str) -> None:
+    name = word.partition(":")[0]
+    if name not in ("reference", "box"):
+        rule_of(word, Bounds())
+
+
+def _number(text: str, word: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise RelevanceError(f"no rule {word!r}: {text!r} is no number; {hint(word, RULES)}") from None
+
+
+def _told(values: Tensor | None, what: str) -> Tensor:
+    if values is None:
+        raise RelevanceError(f"this composite needs the {what} of each channel; tell it, or take another composite")
+    return values
+
+
+def _named(*composites: Composite) -> Mapping[str, Composite]:
+    return MappingProxyType({each.name: each for each in composites})
+
+
+COMPOSITES: Final = _named(
+    Composite(
+        "stroke",
+        (("last", "epsilon:1e-6"), ("first", "reference:0.25"), ("coarse", "gamma:0.25"), ("any", "epsilon:0.25")),
+    ),
+    Composite("lrp-0", (("any", "lrp-0"),)),
+    Composite("epsilon", (("any", "epsilon:1e-6"),)),
+    Composite("epsilon-plus", (("dense", "epsilon:1e-6"), ("any", "z+"))),
+    Composite("epsilon-plus-flat", (("dense", "epsilon:1e-6"), ("first", "flat"), ("any", "z+"))),
+    Composite("epsilon-gamma-box", (("dense", "epsilon:1e-6"), ("first", "box"), ("any", "gamma:0.25"))),
+    Composite("gamma", (("any", "gamma:0.25"),)),
+    Composite("gamma-reference", (("last", "epsilon:1e-6"), ("first", "reference:1e-6"), ("any", "gamma:0.25"))),
+    Composite("epsilon-reference", (("last", "epsilon:1e-6"), ("first", "reference:0.25"), ("any", "epsilon:0.25"))),
+    Composite("gamma-w2", (("last", "epsilon:1e-6"), ("first", "w2"), ("any", "gamma:0.25"))),
+    Composite("alpha2-beta1", (("dense", "epsilon:1e-6"), ("any", "alpha-beta:2:1"))),
+    Composite("z+", (("any", "z+:dropped"),)),
+)
+"""The named composites."""

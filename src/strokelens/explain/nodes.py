@@ -1,0 +1,280 @@
+"""What a network did, step by step, as the steps that take relevance back.
+
+A `Value` is a tensor of the forward pass; its numbers are kept only where a step asks for them. A `Node` is a step:
+from the relevance of each of its outputs to that of each of its inputs, for any number of targets, one after the other.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from strokelens.explain.operators import Diagonal, Operator
+from strokelens.explain.rules import Absorbed, Back, Epsilon, Rule, Seen
+
+Relevances = Sequence[Tensor | None]
+"""That of each output or input, in order; None where there is none."""
+
+
+class Value:
+    """A tensor of the forward pass, which other steps may `want`, and how often it was used.
+
+    `near` is one that the input reached by no linear step yet, and a `gate` one that a sigmoid gave. `maker` is the
+    linear step whose output it is, and `norm` the one that folded itself into that.
+    """
+
+    def __init__(self, *, near: bool = False, gate: bool = False) -> None:
+        self.near, self.gate = near, gate
+        self.used = 0
+        self.maker: Linear | None = None
+        self.norm: Norm | None = None
+        self._kept: Tensor | None = None
+
+    def want(self, tensor: Tensor) -> None:
+        """Keep its numbers, those that it had when they were first wanted."""
+        if self._kept is None:
+            self._kept = tensor
+
+    def rescue(self, doomed: Tensor, copy: Tensor) -> None:
+        """Take the copy of numbers that are about to be overwritten, if it keeps them; also under another shape."""
+        if self._kept is not None and _place(self._kept) == _place(doomed):
+            self._kept = copy.as_strided(self._kept.shape, self._kept.stride(), self._kept.storage_offset())
+
+    def drop(self) -> None:
+        """No step wants it any longer."""
+        self._kept = None
+
+    @property
+    def tensor(self) -> Tensor:
+        """Its numbers."""
+        assert self._kept is not None, "a step asks for numbers that it did not want"
+        return self._kept
+
+
+@dataclass(eq=False)
+class Node(ABC):
+    """A step from some values to others, in the module `name`, by the function `called`."""
+
+    name: str
+    called: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+    @abstractmethod
+    def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
+        """What takes relevance back; `rule` is for those that rules are for."""
+
+    @property
+    def ruled(self) -> bool:
+        """Whether a composite says how relevance passes."""
+        return False
+
+
+@dataclass(eq=False)
+class Linear(Node):
+    """A layer y = W x + b; where a norm follows that nothing else hears, with it: y = a (W x + b) + s."""
+
+    operator: Operator
+    bias: Tensor | None
+    dense: bool = False
+    scale: Tensor | None = field(default=None, init=False)
+    shift: Tensor | None = field(default=None, init=False)
+    y: Value = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.y = self.outputs[0]
+
+    @property
+    def ruled(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def near(self) -> bool:
+        """Whether it sees the input itself."""
+        return self.inputs[0].near
+
+    def fold(self, scale: Tensor, shift: Tensor, output: Value) -> None:
+        """Take in a norm, which gives `output`; what it was given is not kept."""
+        self.outputs[0].drop()
+        self.scale, self.shift, self.y = scale, shift, output
+
+    def unfold(self, tensor: Tensor) -> None:
+        """Let the norm go: somebody else hears `tensor`, what it was given."""
+        self.scale, self.shift, self.y = None, None, self.outputs[0]
+        self.outputs[0].want(tensor)
+
+    def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
+        """By the rule."""
+        back = rule.through(self._seen())
+        return lambda relevances: _single(back, relevances)
+
+    def _seen(self) -> Seen:
+        bias = None if self.bias is None else self.operator.spread(self.bias)
+        if self.scale is not None and self.shift is not None:
+            bias = self.shift if bias is None else bias * self.scale + self.shift
+        absorber = "bias" if self.scale is None else "norm"
+        x, y = self.inputs[0].tensor, self.y.tensor
+        return Seen(self.operator, x, y, self.scale, bias, absorber)
+
+
+@dataclass(eq=False)
+class Norm(Node):
+    """y = a x + s: a norm at this point, or what is multiplied by numbers that may be 0.
+
+    Folded, it is the step before that shares relevance.
+    """
+
+    scale: Tensor
+    shift: Tensor | None
+    folded: Linear | None = None
+
+    def unfold(self, tensor: Tensor) -> None:
+        """Share relevance itself: somebody else hears `tensor`, what it was given."""
+        if self.folded is not None:
+            self.folded.unfold(tensor)
+            self.folded = None
+
+    def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
+        """By ε: the mean that it takes away, and its shift, are its bias."""
+        if self.folded is not None:
+            return lambda relevances: (relevances, {})
+        seen = Seen(Diagonal(self.scale), self.inputs[0].tensor, self.outputs[0].tensor, None, self.shift, "norm")
+        back = Epsilon().through(seen)
+        return lambda relevances: _single(back, relevances)
+
+
+@dataclass(eq=False)
+class Passing(Node):
+    """What passes relevance on as it is: activations, dropout that rests, scaling by a number that is not 0."""
+
+    def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
+        """As it is."""
+        return lambda relevances: (relevances, {})
+
+
+@dataclass(eq=False)
+class Routing(Node):
+    """What moves values, doubles or leaves out, or chooses the highest: relevance goes back to where values came from.
+
+    `again` does it to other tensors of the same shapes; where values `decide`, to the same ones.
+    """
+
+    again: Callable[..., Tensor | Sequence[Tensor]]
+    shapes: tuple[torch.Size, ...]
+    decide: bool = False
+
+    def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
+        """The vector-Jacobian product, as all its factors are 0 or 1."""
+
+        def back(relevances: Relevances) -> tuple[Relevances, Absorbed]:
+            some = next(each for each in relevances if each is not None)
+            with torch.enable_grad():
+                if self.decide:
+                    leaves = [value.tensor.detach().requires_grad_() for value in self.inputs]
+                else:
+                    leaves = [some.new_zeros(()).expand(shape).requires_grad_() for shape in self.shapes]
+                made = self.again(*leaves)
+            listed = [made] if isinstance(made, Tensor) else list(made)
+            pairs = [(one, r) for one, r in zip(listed, relevances, strict=True) if r is not None]
+            found = torch.autograd.grad(
+                [one for one, _ in pairs],
+                leaves,
+                [r for _, r in pairs],
+                allow_unused=True,
+                create_graph=torch.is_grad_enabled(),
+            )
+            given = torch.stack([r.sum() for _, r in pairs]).sum()
+            kept = torch.stack([each.sum() for each in found if each is not None]).sum()
+            return found, {"cropped": given - kept}
+
+        return back
+
+
+@dataclass(eq=False)
+class Averaging(Node):
+    """A mean of values, or what lies between them: each gets as it contributed, x·Uᵀ (R / U x)."""
+
+    again: Callable[..., Tensor]
+    epsilon: float = 1e-12
+
+    def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
+        """By ε."""
+        x, y = self.inputs[0].tensor, self.outputs[0].tensor
+        small = torch.copysign(torch.full_like(y, self.epsilon), y)
+
+        def back(relevances: Relevances) -> tuple[Relevances, Absorbed]:
+            (relevance,) = relevances
+            assert relevance is not None
+            s = relevance / (y + small)
+            with torch.enable_grad():
+                leaf = x.detach().requires_grad_()
+                made = self.again(leaf)
+            (slope,) = torch.autograd.grad(made, leaf, s, create_graph=torch.is_grad_enabled())
+            return [x * slope], {"epsilon": (small * s).sum()}
+
+        return back
+
+
+@dataclass(eq=False)
+class Adding(Node):
+    """a ± b, of which the relevance is shared as they contributed; what is added and is no value is a bias."""
+
+    terms: tuple[Tensor | None, ...]
+    signs: tuple[float, ...]
+    epsilon: float = 1e-12
+
+    def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
+        """By ε; what was broadcast is summed."""
+        y = self.outputs[0].tensor
+        small = torch.copysign(torch.full_like(y, self.epsilon), y)
+
+        def back(relevances: Relevances) -> tuple[Relevances, Absorbed]:
+            (relevance,) = relevances
+            assert relevance is not None
+            s, found = relevance / (y + small), list[Tensor]()
+            absorbed = {"epsilon": (small * s).sum()}
+            values = iter(self.inputs)
+            for constant, sign in zip(self.terms, self.signs, strict=True):
+                if constant is None:
+                    x = next(values).tensor
+                    found.append((sign * x * s).sum_to_size(x.shape))
+                else:
+                    absorbed["bias"] = (sign * constant * s).sum()
+            return found, absorbed
+
+        return back
+
+
+@dataclass(eq=False)
+class Gating(Node):
+    """A signal times a gate, what a sigmoid gave: the signal takes all (Arras et al. 2017)."""
+
+    signal: int
+
+    def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
+        """To the signal, summed where it was broadcast."""
+        shape = self.inputs[self.signal].tensor.shape
+
+        def back(relevances: Relevances) -> tuple[Relevances, Absorbed]:
+            (relevance,) = relevances
+            assert relevance is not None
+            found: list[Tensor | None] = [None] * len(self.inputs)
+            found[self.signal] = relevance.sum_to_size(shape)
+            return found, {}
+
+        return back
+
+
+def _place(tensor: Tensor) -> int:
+    """Where its numbers are in memory."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def _single(back: Back, relevances: Relevances) -> tuple[Relevances, Absorbed]:
+    (relevance,) = relevances
+    assert relevance is not None
+    found, absorbed = back(relevance)
+    return [found], absorbed

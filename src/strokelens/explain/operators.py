@@ -1,0 +1,121 @@
+"""What is linear in a network, as a matrix W: y = W x; with other weights of the same shape; and its transpose.
+
+Axes: batch b, features c; of convolutions then space, of dense layers the features are last.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+
+class Operator(ABC):
+    """A matrix whose entries are `weight`s, each at several places or at one."""
+
+    weight: Tensor
+
+    @abstractmethod
+    def applied(self, x: Float[Tensor, "..."], weight: Tensor) -> Float[Tensor, "..."]:
+        """W x, with these weights in place of its own."""
+
+    @abstractmethod
+    def adjoint(self, y: Float[Tensor, "..."], weight: Tensor, like: Tensor) -> Float[Tensor, "..."]:
+        """Wᵀ y, which is of the shape of the input `like`."""
+
+    @abstractmethod
+    def spread(self, features: Float[Tensor, "c"]) -> Float[Tensor, "..."]:
+        """A number of each feature of the output, to be broadcast with it."""
+
+    @abstractmethod
+    def by_feature(self, sign: Float[Tensor, "c"]) -> Tensor:
+        """The weights times a number of each feature of the output."""
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Operator):
+    """A convolution along 1 to 3 axes, or a transposed one."""
+
+    weight: Tensor
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool = False
+    output_padding: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def _placed(self) -> tuple[object, ...]:
+        spare = self.output_padding or (0,) * len(self.stride)
+        return self.stride, self.padding, self.dilation, self.transposed, spare, self.groups
+
+    def applied(self, x: Float[Tensor, "b c *space"], weight: Tensor) -> Float[Tensor, "b d *out"]:
+        """The convolution without its bias."""
+        y: Tensor = torch.ops.aten.convolution(x, weight, None, *self._placed)
+        return y
+
+    def adjoint(self, y: Float[Tensor, "b d *out"], weight: Tensor, like: Tensor) -> Float[Tensor, "b c *space"]:
+        """What a convolution's gradient is with respect to its input."""
+        whole = (True, False, False)
+        x: Tensor = torch.ops.aten.convolution_backward(y, like, weight, None, *self._placed, whole)[0]
+        return x
+
+    def spread(self, features: Float[Tensor, "d"]) -> Float[Tensor, "d *ones"]:
+        """Along space."""
+        return features.view(-1, *[1] * len(self.stride))
+
+    def by_feature(self, sign: Float[Tensor, "d"]) -> Tensor:
+        """Of a transposed convolution the second axis has the features of each group."""
+        ones = [1] * len(self.stride)
+        if not self.transposed:
+            return self.weight * sign.view(-1, 1, *ones)
+        grouped = self.weight.view(self.groups, -1, *self.weight.shape[1:])
+        return (grouped * sign.view(self.groups, 1, -1, *ones)).flatten(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Operator):
+    """A dense layer; its features are the last axis."""
+
+    weight: Float[Tensor, "d c"]
+
+    def applied(self, x: Float[Tensor, "*b c"], weight: Tensor) -> Float[Tensor, "*b d"]:
+        """W x."""
+        return functional.linear(x, weight)
+
+    def adjoint(self, y: Float[Tensor, "*b d"], weight: Tensor, like: Tensor) -> Float[Tensor, "*b c"]:
+        """Wᵀ y."""
+        return y @ weight
+
+    def spread(self, features: Float[Tensor, "d"]) -> Float[Tensor, "d"]:
+        """As they are."""
+        return features
+
+    def by_feature(self, sign: Float[Tensor, "d"]) -> Tensor:
+        """Each row times its number."""
+        return self.weight * sign[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal(Operator):
+    """A number that each value is multiplied by: a norm's, at the point where it is."""
+
+    weight: Float[Tensor, "..."]
+
+    def applied(self, x: Float[Tensor, "..."], weight: Tensor) -> Float[Tensor, "..."]:
+        """The products."""
+        return x * weight
+
+    def adjoint(self, y: Float[Tensor, "..."], weight: Tensor, like: Tensor) -> Float[Tensor, "..."]:
+        """The products: a diagonal is its own transpose."""
+        return y * weight
+
+    def spread(self, features: Tensor) -> Tensor:
+        """As they are: norms give theirs of the shape that they need."""
+        return features
+
+    def by_feature(self, sign: Tensor) -> Tensor:
+        """The numbers, times others."""
+        return self.weight * sign

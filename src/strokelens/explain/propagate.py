@@ -1,0 +1,227 @@
+"""Relevance of each voxel of each input of any network of torch, for any number of targets, from one forward pass.
+
+Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation".
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from strokelens.errors import RelevanceError
+from strokelens.explain.composites import UNTOLD, Bounds, Composite, Place, rule_of
+from strokelens.explain.functions import FUNCTIONS
+from strokelens.explain.nodes import Linear, Node, Relevances, Value
+from strokelens.explain.recording import Recorded, Tape
+from strokelens.explain.rules import Epsilon, Rule
+from strokelens.explain.spikes import Spikes, spikes
+
+Seeds = Callable[[Tensor], Sequence[Tensor]]
+"""From the answer (b, n, *space) to the relevance of each target that begins there, of the same shape."""
+
+
+Filter = Callable[[Float[Tensor, "t *rest"]], Float[Tensor, "t *rest"]]
+"""What changes each of t maps of relevance by itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """How relevance is asked for.
+
+    `filters` give a map each of every target: of the final map, or with `everywhere` of the relevance at each layer, as
+    it is complete there. `spread` measures how the amplitudes are spread at each layer. `differentiable` keeps what
+    gradients of the relevance need. `known` tells of functions that are not in `FUNCTIONS`.
+    """
+
+    composite: Composite
+    bounds: Bounds = UNTOLD
+    filters: tuple[Filter, ...] = ()
+    everywhere: bool = False
+    spread: bool = False
+    differentiable: bool = False
+    known: Mapping[str, Recorded] | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What became of relevance in a step: for each map what went on, and what stayed, by name; both are what came."""
+
+    name: str
+    called: str
+    rule: str
+    went: tuple[float, ...]
+    absorbed: Mapping[str, tuple[float, ...]]
+    spikes: tuple[Spikes, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Relevance:
+    """For each of t maps the relevance of each input; maps are target after target, of each filter after filter.
+
+    `answer` is what the network said, `start` the relevance that began. `layers` are from the answer to the input.
+    """
+
+    inputs: tuple[Float[Tensor, "t b ..."], ...]
+    answer: Float[Tensor, "b n *space"]
+    start: tuple[float, ...]
+    layers: tuple[Layer, ...]
+
+    @property
+    def absorbed(self) -> dict[str, tuple[float, ...]]:
+        """What stayed in all layers together, by name: start = Σ inputs + Σ absorbed, but for rounding."""
+        total: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(self.start))
+        for layer in self.layers:
+            for name, each in layer.absorbed.items():
+                total[name] = [a + b for a, b in zip(total[name], each, strict=True)]
+        return {name: tuple(each) for name, each in total.items()}
+
+
+def relevance(net: nn.Module, inputs: Sequence[Tensor], seeds: Seeds, asked: Asked, **more: Any) -> Relevance:
+    """The relevance of `net(*inputs, **more)`; the network is as it was afterwards, to the bit, whatever happens.
+
+    Raises `RelevanceError` where the network does something that no rule is known for, by its name.
+
+    >>> from strokelens.explain.composites import Composite
+    >>> net = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.ReLU(), nn.Conv2d(3, 1, 1, bias=False))
+    >>> asked = Asked(Composite.of("epsilon"))
+    >>> found = relevance(net, [torch.rand(1, 2, 5, 5)], lambda answer: [answer], asked)
+    >>> tuple(found.inputs[0].shape), bool(abs(sum(found.start) - found.inputs[0].sum()) < 1e-3)
+    ((1, 1, 2, 5, 5), True)
+    """
+    with torch.set_grad_enabled(asked.differentiable), at_rest(net):
+        tape = Tape({**FUNCTIONS, **(asked.known or {})}, net)
+        own = [each.view_as(each) for each in inputs]
+        starts = [tape.begin(each) for each in own]
+        with tape.named(), tape:
+            answer = net(*own, **more)
+        end = tape.values.get(answer)
+        if end is None:
+            raise RelevanceError("the network's answer does not depend on its input")
+        begun = list(seeds(answer))
+        seeded = [seed for seed in begun for _ in asked.filters or [None]]
+        way = _Way(asked, tape.nodes, own[0][0, 0].numel(), copies=len(begun))
+        del tape
+        found, layers = way.back(end, seeded, starts)
+        shaped = tuple(_stacked(each, x, len(seeded)) for each, x in zip(found, own, strict=True))
+    return Relevance(shaped, answer, tuple(float(seed.detach().sum()) for seed in seeded), tuple(layers))
+
+
+@contextmanager
+def at_rest(net: nn.Module) -> Iterator[None]:
+    """A network as it is asked, nothing in it by chance; afterwards as before."""
+    before = {module: module.training for module in net.modules()}
+    try:
+        for module in before:
+            module.training = False
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+class _Way:
+    """The way back, step after step; what a step kept is let go of when it is done."""
+
+    def __init__(self, asked: Asked, nodes: list[Node], voxels: int, *, copies: int) -> None:
+        self.asked, self.nodes, self.voxels = asked, nodes, voxels
+        self.filters = [each for _ in range(copies) for each in asked.filters]
+        self.waiting: dict[Value, list[Tensor]] = {}
+
+    def back(
+        self, end: Value, seeds: list[Tensor], starts: Sequence[Value]
+    ) -> tuple[list[list[Tensor] | None], list[Layer]]:
+        """The relevance of each start, for each seed, and what became of it on the way."""
+        self.waiting[end] = seeds
+        last = _last(self.nodes, end)
+        layers = []
+        while self.nodes:
+            node = self.nodes.pop()
+            if any(output in self.waiting for output in node.outputs):
+                layers += self._step(node, last=node in last)
+        found = [self.waiting.get(start) for start in starts]
+        if self.filters:
+            before = _sums(found)
+            found = [each if each is None else self._filtered(each) for each in found]
+            cut = {"filter": tuple(a - b for a, b in zip(before, _sums(found), strict=True))}
+            layers.append(Layer("", "filter", "", _sums(found), cut))
+        return found, layers
+
+    def _step(self, node: Node, *, last: bool) -> list[Layer]:
+        coming = [self.waiting.pop(output, None) for output in node.outputs]
+        cut: Mapping[str, tuple[float, ...]] = {}
+        if node.ruled and self.asked.everywhere and self.filters:
+            before = _sums(coming)
+            coming = [each if each is None else self._filtered(each) for each in coming]
+            cut = {"filter": tuple(a - b for a, b in zip(before, _sums(coming), strict=True))}
+        rule: Rule = Epsilon()
+        if isinstance(node, Linear):
+            rule = rule_of(self.asked.composite.word_of(node, Place(self.voxels, last)), self.asked.bounds)
+        back = node.through(rule)
+        done = [back([maps if maps is None else maps[at] for maps in coming]) for at in range(_count(coming))]
+        for place, value in enumerate(node.inputs):
+            self._give(value, [found[place] for found, _ in done])
+        if not node.ruled and not any(stayed for _, stayed in done):
+            return []
+        return [self._told(node, str(rule) if node.ruled else "", done, cut)]
+
+    def _give(self, value: Value, found: list[Tensor | None]) -> None:
+        """Add up what each use of a value gives it."""
+        if found[0] is None:
+            return
+        given = [each for each in found if each is not None]
+        if value in self.waiting:
+            given = [a + b for a, b in zip(self.waiting[value], given, strict=True)]
+        self.waiting[value] = given
+
+    def _filtered(self, maps: list[Tensor]) -> list[Tensor]:
+        return [one(each[None])[0] for each, one in zip(maps, self.filters, strict=True)]
+
+    def _told(
+        self,
+        node: Node,
+        rule: str,
+        done: Sequence[tuple[Relevances, Mapping[str, Tensor]]],
+        cut: Mapping[str, tuple[float, ...]],
+    ) -> Layer:
+        """What became of relevance in a step."""
+        went = _sums([list(each) for each in zip(*(found for found, _ in done), strict=True)])
+        names = sorted({name for _, stayed in done for name in stayed})
+        absorbed = {name: tuple(_number(stayed.get(name)) for _, stayed in done) for name in names}
+        spread = tuple(spikes(found[0]) for found, _ in done if found[0] is not None) if self.asked.spread else ()
+        return Layer(node.name, node.called, rule, went, {**absorbed, **cut}, spread)
+
+
+def _count(coming: Sequence[Sequence[Tensor] | None]) -> int:
+    """How many maps there are."""
+    return next(len(each) for each in coming if each is not None)
+
+
+def _sums(maps: Sequence[Sequence[Tensor | None] | None]) -> tuple[float, ...]:
+    """The sum of each map over several tensors."""
+    there = [[_number(one if one is None else one.sum()) for one in each] for each in maps if each is not None]
+    return tuple(sum(each) for each in zip(*there, strict=True))
+
+
+def _number(value: Tensor | None) -> float:
+    return 0.0 if value is None else float(value.detach())
+
+
+def _last(nodes: Sequence[Node], end: Value) -> set[Node]:
+    """The linear steps after which there is none on the way to the answer."""
+    reached, last = {end}, set[Node]()
+    for node in reversed(nodes):
+        if any(output in reached for output in node.outputs):
+            if isinstance(node, Linear):
+                last.add(node)
+            else:
+                reached.update(node.inputs)
+    return last
+
+
+def _stacked(found: list[Tensor] | None, x: Tensor, maps: int) -> Tensor:
+    return x.new_zeros(maps, *x.shape) if found is None else torch.stack(found)

@@ -1,0 +1,200 @@
+"""What a network does to its inputs, recorded function by function as it answers.
+
+Every function of torch that meets a tensor that depends on an input is seen, also those that no module stands for: `+`,
+`torch.cat`, `functional.interpolate`, slices. One that nobody has told how relevance passes is refused by its name.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten
+from torch.utils.weak import WeakIdKeyDictionary
+
+from strokelens.errors import RelevanceError
+from strokelens.explain.nodes import Node, Value
+
+Recorded = Callable[["Call"], Iterable[Node]]
+"""How a call becomes steps."""
+
+_INPLACE: Final = "inplace"
+
+
+class Call:
+    """A function that was called on tensors that depend on the input: its words, what it gave, and where it was.
+
+    `tracked` are these tensors, `numbers` what they held before, as the function may have overwritten the first.
+    """
+
+    def __init__(self, where: str, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.name, self.called = where, called(func)
+        self.func, self.args, self.kwargs = func, tuple(args), dict(kwargs)
+        self.tracked: list[Tensor] = []
+        self.numbers: list[Tensor] = []
+        self.made: list[Tensor] = []
+        self.inputs: tuple[Value, ...] = ()
+        self.outputs: tuple[Value, ...] = ()
+
+    def bound(self, *names: str, **defaults: Any) -> list[Any]:
+        """The arguments of these names, in the order in which the function takes them; then those with defaults."""
+        order = [*names, *defaults]
+        given = {**defaults, **dict(zip(order, self.args, strict=False)), **self.kwargs}
+        return [given[name] for name in order]
+
+    @property
+    def again(self) -> Callable[..., Any]:
+        """The same on other tensors in place of the tracked ones, whose numbers it does not keep."""
+        places = [_Place() for _ in self.tracked]
+        tree = _swapped((self.args, self.kwargs), {id(t): p for t, p in zip(self.tracked, places, strict=True)})
+        func = self.func
+
+        def replayed(*others: Tensor) -> Any:
+            args, kwargs = _swapped(tree, {id(p): t for p, t in zip(places, others, strict=True)})
+            return func(*args, **kwargs)
+
+        return replayed
+
+
+class _Place:
+    """Where a tensor was among arguments."""
+
+
+class Tape(TorchFunctionMode):
+    """The steps of a forward pass, in order."""
+
+    def __init__(self, functions: Mapping[str, Recorded], net: nn.Module) -> None:
+        super().__init__()
+        self.functions = functions
+        self.nodes: list[Node] = []
+        self.values: Any = WeakIdKeyDictionary()
+        self._names = {module: name for name, module in net.named_modules()}
+        self._stack: list[str] = []
+
+    @property
+    def where(self) -> str:
+        """The module that is at work."""
+        return self._stack[-1] if self._stack else ""
+
+    def begin(self, tensor: Tensor) -> Value:
+        """An input."""
+        self.values[tensor] = value = Value(near=True)
+        return value
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Modules tell when they are at work; afterwards they do so no longer."""
+        handles = []
+        try:
+            for module, name in self._names.items():
+                handles.append(module.register_forward_pre_hook(lambda *_, name=name: self._stack.append(name)))
+                handles.append(module.register_forward_hook(lambda *_: self._left(), always_call=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _left(self) -> None:
+        self._stack.pop()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not any(tensor in self.values for tensor in tensors((args, kwargs))):
+            return func(*args, **kwargs)
+        return self._recorded(Call(self.where, func, args, kwargs))
+
+    def _recorded(self, call: Call) -> Any:
+        known = {id(t): t for t in tensors((call.args, call.kwargs)) if t in self.values}
+        call.tracked = list(known.values())
+        call.inputs = tuple(self.values[t] for t in call.tracked)
+        call.numbers = [self._rescued(call), *call.tracked[1:]] if _overwrites(call) else list(call.tracked)
+        out = call.func(*call.args, **call.kwargs)
+        call.made = [each for each in tensors(out) if each.is_floating_point()]
+        if not call.made:
+            return out
+        record = self.functions.get(call.called)
+        if record is None:
+            raise unknown(call)
+        for tensor, value in zip(call.numbers, call.inputs, strict=True):
+            _hear(value, tensor)
+        near = all(value.near for value in call.inputs)
+        call.outputs = tuple(Value(near=near) for _ in call.made)
+        self.nodes += record(call)
+        for tensor, value in zip(call.made, call.outputs, strict=True):
+            self.values[tensor] = value
+        return out
+
+    def _rescued(self, call: Call) -> Tensor:
+        """What the first tensor was before the function overwrites it."""
+        tensor = call.tracked[0]
+        base = tensor._base
+        if base is not None and base.numel() != tensor.numel():
+            raise RelevanceError(
+                f"{place(call)} overwrites a part of a tensor; let it make a new one, `x = x + y` in place of `x += y`"
+            )
+        copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+        copy.copy_(tensor)
+        for node in self.nodes:
+            for value in (*node.inputs, *node.outputs):
+                value.rescue(tensor, copy)
+        return copy
+
+
+def _hear(value: Value, tensor: Tensor) -> None:
+    """A value is used; a norm that took it for itself alone lets it go at the second time."""
+    value.used += 1
+    if value.used > 1 and value.norm is not None:
+        value.norm.unfold(tensor)
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """All tensors in nested arguments."""
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def called(func: Callable[..., Any]) -> str:
+    """What a function is called, whether or not it overwrites: `relu` of `relu_`."""
+    name = getattr(func, "__name__", str(func))
+    return name if name.startswith("__") else name.strip("_")
+
+
+def unknown(call: Call) -> RelevanceError:
+    """That nobody told how relevance passes a function."""
+    return RelevanceError(
+        f"no rule for {place(call)}: how relevance passes it is not known; explain a network without it, or tell by "
+        f"`known={{{call.called!r}: PASS}}` (or ROUTE, AVERAGE) that it is an activation (moves values, is a mean)"
+    )
+
+
+def place(call: Call) -> str:
+    """A function and its module, in words."""
+    return f"{call.called} in {call.name or 'the network'}"
+
+
+def _overwrites(call: Call) -> bool:
+    """Whether the first tensor is also where the result goes."""
+    name = getattr(call.func, "__name__", "")
+    if name.endswith("_") and not name.endswith("__"):
+        return True
+    if call.kwargs.get(_INPLACE) is True:
+        return True
+    code = getattr(call.func, "__code__", None)
+    if code is None or _INPLACE not in code.co_varnames[: code.co_argcount]:
+        return False
+    at = code.co_varnames.index(_INPLACE)
+    return len(call.args) > at and call.args[at] is True
+
+
+def _swapped(tree: Any, fresh: Mapping[int, Any]) -> Any:
+    """Nested arguments with some objects exchanged."""
+    if id(tree) in fresh:
+        return fresh[id(tree)]
+    if isinstance(tree, (list, tuple)) and type(tree) in (list, tuple):
+        return type(tree)(_swapped(each, fresh) for each in tree)
+    if type(tree) is dict:
+        return {key: _swapped(each, fresh) for key, each in tree.items()}
+    return tree

@@ -1,0 +1,335 @@
+"""How relevance passes through a linear layer y = a·(W x + b) + s, whose norm, if there is one, is folded into a and s.
+
+A rule shares the relevance R of each output among what made it, the terms x·w and what is not of the input, the bias
+B = a·b + s. Of any signs a term's positive part is (|x||w| + x·w) / 2; with z = Σ x·w and q = Σ |x||w| all rules that
+part signs need one more pass forward, and a second back (Bach et al. 2015; Montavon et al. 2019).
+
+What does not reach the input is told by name: `bias` (or `norm`), `epsilon`, `dead`, `reference`, `bounds`; each rule
+says how R = R_in + Σ absorbed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from strokelens.explain.operators import Dense, Operator
+
+Absorbed = Mapping[str, Float[Tensor, ""]]
+"""How much of the relevance stayed behind, by name."""
+
+Back = Callable[[Tensor], tuple[Tensor, Absorbed]]
+"""From the relevance of a layer's output to that of its input."""
+
+_TINY: Final = {torch.float64: 1e-13, torch.float32: 1e-6}
+"""A sum of parts of one sign below this share of all parts is rounding of 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A layer as it was met: y = scale·(W x) + bias, of which `bias` is all that is not of the input."""
+
+    operator: Operator
+    x: Tensor
+    y: Tensor
+    scale: Tensor | None = None
+    bias: Tensor | None = None
+    absorber: str = "bias"
+
+    @property
+    def z(self) -> Tensor:
+        """What the input alone makes of the output."""
+        return self.y if self.bias is None else self.y - self.bias
+
+    def adjoint(self, s: Tensor, weight: Tensor | None = None) -> Tensor:
+        """(a W)ᵀ s; with |W| for weights, that of its magnitudes."""
+        if self.scale is not None:
+            s = s * (self.scale if weight is None else self.scale.abs())
+        return self.operator.adjoint(s, self.operator.weight if weight is None else weight, self.x)
+
+    def stayed(self, s: Tensor) -> dict[str, Tensor]:
+        """What the bias takes, Σ B·s."""
+        return {} if self.bias is None else {self.absorber: _dot(self.bias, s)}
+
+
+class Rule(ABC):
+    """A way to share the relevance of outputs among inputs; `str` gives its word."""
+
+    @abstractmethod
+    def through(self, seen: Seen) -> Back:
+        """What takes relevance through a layer, once for each that there is: what all have in common is done here."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """As settings name it."""
+
+
+@dataclass(frozen=True)
+class Epsilon(Rule):
+    """R_i = Σ x_i w_i R / (z + B + ε·sign); with `dropped` the bias gets nothing, and the denominator is without it.
+
+    LRP-0 is ε → 0. Without its bias a denominator can be about 0 where the output is not: relevance explodes.
+    """
+
+    epsilon: float = 1e-6
+    dropped: bool = False
+
+    def through(self, seen: Seen) -> Back:
+        """One pass back."""
+        y = seen.z if self.dropped else seen.y
+
+        def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
+            small = torch.copysign(torch.full_like(y, self.epsilon), y)
+            s = relevance / (y + small)
+            stayed = {} if self.dropped else seen.stayed(s)
+            return seen.x * seen.adjoint(s), {**stayed, "epsilon": _dot(small, s)}
+
+        return back
+
+    def __str__(self) -> str:
+        return f"epsilon:{self.epsilon:g}{':dropped' if self.dropped else ''}"
+
+
+@dataclass(frozen=True)
+class Gamma(Rule):
+    """Terms of the output's own sign count 1 + γ times: for inputs of any sign.
+
+    With σ = sign(y): R_i = Σ (x_i w_i + γ (x_i w_i)^σ) R / (y + γ y^σ + ε σ). γ → ∞ is z⁺ where y > 0.
+    """
+
+    gamma: float = 0.25
+    epsilon: float = 1e-6
+    dropped: bool = False
+
+    def through(self, seen: Seen) -> Back:
+        """One more pass forward, two back."""
+        y, half = (seen.z if self.dropped else seen.y), self.gamma / 2
+        parts = _Parts.of(seen)
+        bias = None if self.dropped or seen.bias is None else seen.bias
+        total = parts.total if bias is None else parts.total + bias.abs()
+        below = torch.add(y.abs() * (1 + half), total, alpha=half)
+        sign = torch.sign(y)
+
+        def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
+            s = relevance / (below + self.epsilon)
+            u, v = (1 + half) * sign * s, half * s
+            found = parts.shared(u, v)
+            absorbed: dict[str, Tensor] = {"epsilon": self.epsilon * s.sum()}
+            if bias is not None:
+                absorbed[seen.absorber] = _dot(bias, u) + _dot(bias.abs(), v)
+            return found, absorbed
+
+        return back
+
+    def __str__(self) -> str:
+        return f"gamma:{self.gamma:g}{':dropped' if self.dropped else ''}"
+
+
+@dataclass(frozen=True)
+class AlphaBeta(Rule):
+    """R_i = Σ (α (x_i w_i)⁺ / z⁺ − β (x_i w_i)⁻ / z⁻) R with α − β = 1; of α = 1 it is z⁺.
+
+    An output that nothing positive (or negative) made keeps the relevance of that part: it is `dead`.
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+    dropped: bool = False
+
+    def __post_init__(self) -> None:
+        if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:
+            raise ValueError(f"alpha − beta must be 1 and beta not below 0, not {self.alpha:g} and {self.beta:g}")
+
+    def through(self, seen: Seen) -> Back:
+        """One more pass forward, two back; z⁺ of inputs that are not below 0 needs one."""
+        if self.beta == 0 and (fast := _positive(seen, dropped=self.dropped)) is not None:
+            return fast
+        parts, z = _Parts.of(seen), seen.z
+        tiny = _TINY.get(z.dtype, _TINY[torch.float32]) * parts.total
+        bias = None if self.dropped or seen.bias is None else seen.bias
+        high, low = (parts.total + z) / 2, (z - parts.total) / 2
+        if bias is not None:
+            tiny = tiny + tiny.new_tensor(_TINY.get(z.dtype, _TINY[torch.float32])) * bias.abs()
+            high, low = high + bias.clamp(min=0), low + bias.clamp(max=0)
+
+        def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
+            up, dead = _divided(self.alpha * relevance, high, tiny)
+            down, less = _divided(-self.beta * relevance, low, tiny) if self.beta else (None, 0)
+            u, v = (up / 2, up / 2) if down is None else ((up + down) / 2, (up - down) / 2)
+            absorbed: dict[str, Tensor] = {"dead": dead + less}
+            if bias is not None:
+                absorbed[seen.absorber] = _dot(bias, u) + _dot(bias.abs(), v)
+            return parts.shared(u, v), absorbed
+
+        return back
+
+    def __str__(self) -> str:
+        word = "z+" if self.beta == 0 else f"alpha-beta:{self.alpha:g}:{self.beta:g}"
+        return f"{word}{':dropped' if self.dropped else ''}"
+
+
+@dataclass(frozen=True, eq=False)
+class Box(Rule):
+    """z^B for an input between `low` and `high`: Σ (x_i w_i − l_i w_i⁺ − h_i w_i⁻) R / z^B.
+
+    After Montavon et al. 2017. Both are of each channel, or of each voxel. The bias has no part in it; where z^B is 0
+    relevance is `dead`.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def through(self, seen: Seen) -> Back:
+        """With the middle m and the half width h: z^B = a W (x − m) + |a| |W| h."""
+        low, high = (_image(each, seen) for each in (self.low, self.high))
+        middle, half = seen.x - (low + high) / 2, ((high - low) / 2).expand_as(seen.x)
+        size = seen.operator.weight.abs()
+        inner, outer = seen.operator.applied(middle, seen.operator.weight), seen.operator.applied(half, size)
+        if seen.scale is not None:
+            inner, outer = inner * seen.scale, outer * seen.scale.abs()
+        below = inner + outer
+        tiny = _TINY.get(below.dtype, _TINY[torch.float32]) * outer
+
+        def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
+            s, dead = _divided(relevance, below, tiny)
+            return middle * seen.adjoint(s) + half * seen.adjoint(s, size), {"dead": dead}
+
+        return back
+
+    def __str__(self) -> str:
+        return "box"
+
+
+@dataclass(frozen=True)
+class Flat(Rule):
+    """Each input of an output gets the same share, whatever it is."""
+
+    def through(self, seen: Seen) -> Back:
+        """With weights and inputs of 1."""
+        return _weighed(seen, torch.ones_like(seen.operator.weight))
+
+    def __str__(self) -> str:
+        return "flat"
+
+
+@dataclass(frozen=True)
+class WSquare(Rule):
+    """Each input gets a share as its weight squared, whatever it is: w²."""
+
+    def through(self, seen: Seen) -> Back:
+        """With weights squared and inputs of 1."""
+        return _weighed(seen, seen.operator.weight**2)
+
+    def __str__(self) -> str:
+        return "w2"
+
+
+@dataclass(frozen=True, eq=False)
+class Reference(Rule):
+    """R_i = Σ (x_i − ref_i) w_i R / (y + ε·sign): what lies off a reference, such as healthy tissue, is what counts.
+
+    Dark tissue, as in ADC and CBF, gets relevance, which any rule with a reference of 0 denies it. What the reference
+    itself would have got is told as `reference`. `reference` is of each channel, or of each voxel.
+    """
+
+    reference: Tensor
+    epsilon: float = 1e-6
+
+    def through(self, seen: Seen) -> Back:
+        """One pass back."""
+        reference = _image(self.reference, seen)
+
+        def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
+            small = torch.copysign(torch.full_like(seen.y, self.epsilon), seen.y)
+            s = relevance / (seen.y + small)
+            slope = seen.adjoint(s)
+            stayed = {**seen.stayed(s), "epsilon": _dot(small, s), "reference": (reference * slope).sum()}
+            return (seen.x - reference) * slope, stayed
+
+        return back
+
+    def __str__(self) -> str:
+        return "reference"
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """A layer whose terms are parted by their signs: `total` is q = |a| Σ |x||w|."""
+
+    seen: Seen
+    size: Tensor
+    weights: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, seen: Seen) -> "_Parts":
+        size, weights = seen.x.abs(), seen.operator.weight.abs()
+        total = seen.operator.applied(size, weights)
+        return cls(seen, size, weights, total if seen.scale is None else total * seen.scale.abs())
+
+    def shared(self, u: Tensor, v: Tensor) -> Tensor:
+        """Σ x w u + |x||w| v: what positive terms get, u + v, and negative ones, u − v."""
+        return self.seen.x * self.seen.adjoint(u) + self.size * self.seen.adjoint(v, self.weights)
+
+
+def _positive(seen: Seen, *, dropped: bool) -> Back | None:
+    """z⁺ where no input is below 0: then only weights of the right sign count. None where that is not so."""
+    if bool((seen.x < 0).any()):
+        return None
+    weight = seen.operator.weight
+    if seen.scale is not None:
+        sign = seen.scale.sign()
+        if isinstance(seen.operator, Dense) or sign.ndim < 2 or bool((sign != sign[:1]).any()):
+            return None
+        weight = seen.operator.by_feature(sign[0].flatten())
+    weight = weight.clamp(min=0)
+    high = seen.operator.applied(seen.x, weight)
+    if seen.scale is not None:
+        high = high * seen.scale.abs()
+    bias = None if dropped or seen.bias is None else seen.bias.clamp(min=0)
+    high = high if bias is None else high + bias
+
+    def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
+        s, dead = _divided(relevance, high, torch.zeros(()))
+        absorbed: dict[str, Tensor] = {"dead": dead}
+        if bias is not None:
+            absorbed[seen.absorber] = _dot(bias, s)
+        return seen.x * seen.adjoint(s, weight), absorbed
+
+    return back
+
+
+def _weighed(seen: Seen, weight: Tensor) -> Back:
+    """Shares that do not depend on the input: Wᵀ (R / W 1)."""
+    below = seen.operator.applied(torch.ones_like(seen.x), weight)
+
+    def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
+        s, dead = _divided(relevance, below, torch.zeros(()))
+        return seen.operator.adjoint(s, weight, seen.x), {"dead": dead}
+
+    return back
+
+
+def _divided(relevance: Tensor, below: Tensor, tiny: Tensor) -> tuple[Tensor, Tensor]:
+    """R / below, 0 where that is not more than `tiny` of either sign; and the sum of the R that are lost so."""
+    there = below.abs() > tiny
+    s = torch.where(there, relevance / torch.where(there, below, 1), 0)
+    return s, relevance.sum() - torch.where(there, relevance, 0).sum()
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Σ a·b, where a may be broadcast."""
+    if a.shape == b.shape:
+        return torch.dot(a.flatten(), b.flatten())
+    narrow = [axis for axis in range(b.ndim) if axis < b.ndim - a.ndim or a.shape[axis - b.ndim + a.ndim] == 1]
+    return (a * b.sum(narrow, keepdim=True)).sum()
+
+
+def _image(values: Tensor, seen: Seen) -> Tensor:
+    """Values of each channel as those of each voxel."""
+    values = values.to(seen.x)
+    return values.view(-1, *[1] * (seen.x.ndim - 2)) if values.ndim == 1 and seen.x.ndim > 2 else values
