@@ -134,8 +134,8 @@ def insertion(
     first = _removed_at(image, relevance, block)
     number = int(first.max()) + 1
     counts = _counts(number, steps)
-    answers = _removals(answer, image, base, number - 1 - first[None], [(0, number - k) for k in counts], batch)
-    return _height(np.array(counts) / number, _normalised(answers, start=answers[-1], end=answers[0]))
+    answers = _removals(answer, image, base, number - 1 - first[None], [(0, k) for k in counts], batch)
+    return _height(np.array(counts) / number, _normalised(answers, start=answers[0], end=answers[-1]))
 
 
 def ablation(answer: Answer, image: Image, base: Base, *, batch: int = 1) -> Float[Tensor, "c"]:
