@@ -295,6 +295,16 @@ def test_the_gap_of_a_linear_answer_is_that_by_hand() -> None:
     assert (found.area_morf, found.area_lerf, found.gap) == pytest.approx((0.375, 0.625, 0.25))
 
 
+def test_a_random_map_has_no_gap() -> None:
+    answer, image = Linear(torch.ones(1)), torch.from_numpy(drawn(shape=(2, 6, 6))).abs()
+    rng = np.random.default_rng(0)
+    gaps = [
+        perturbation(answer, image, random_map((2, 6, 6), rng), torch.zeros(2), block=(1, 1), batch=40).gap
+        for _ in range(40)
+    ]
+    assert float(np.mean(gaps)) == pytest.approx(0, abs=0.05)
+
+
 def test_curves_that_leave_zero_to_one_are_not_cut() -> None:
     image = torch.tensor([[[3.0, -2.0]]])
     found = perturbation(Linear(torch.ones(1)), image, image, torch.zeros(1), block=(1, 1), steps=2)

@@ -264,7 +264,11 @@ def deviation(image: Image) -> Float[Tensor, "c *_"]:
 
 
 def uniform(image: Image, rng: np.random.Generator) -> Image:
-    """Noise of the image's shape, even from −1 to 1."""
+    """Noise of the image's shape and kind, even from −1 to 1.
+
+    >>> tuple(uniform(torch.zeros(2, 3, 3), np.random.default_rng(0)).shape)
+    (2, 3, 3)
+    """
     return torch.from_numpy(rng.uniform(-1, 1, tuple(image.shape))).to(image)
 
 
