@@ -63,7 +63,7 @@ def gini(relevance: Float[Tensor, "*any"]) -> float:
     >>> gini(torch.ones(5)), gini(torch.tensor([0.0, 0.0, 0.0, -2.0]))
     (0.0, 0.75)
     """
-    size = relevance.detach().flatten().double().abs().sort().values
+    size = relevance.detach().flatten().abs().sort().values.double()
     total, n = float(size.sum()), len(size)
     if not total:
         return nan
