@@ -6,10 +6,10 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final
 
-from jaxtyping import Float
 from torch import Tensor
 
 from strokelens.errors import RelevanceError, hint
+from strokelens.explain.bounds import UNTOLD, Bounds
 from strokelens.explain.nodes import Linear
 from strokelens.explain.operators import Convolution
 from strokelens.explain.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Reference, Rule, WSquare
@@ -103,7 +103,7 @@ class Place:
         """Whether it is at one of `PLACES`."""
         fine = layer.y.tensor[0, 0].numel() >= self.voxels
         found = {
-            "first": layer.near,
+            "first": layer.near is not None,
             "last": self.last,
             "coarse": not layer.dense and not fine,
             "fine": not layer.dense and fine,
@@ -113,19 +113,6 @@ class Place:
             "any": True,
         }
         return found[where]
-
-
-@dataclass(frozen=True, eq=False)
-class Bounds:
-    """What rules of the first layer are told of the input, of each channel (c,) or of each voxel (c, *space)."""
-
-    reference: Float[Tensor, "c ..."] | None = None
-    low: Float[Tensor, "c ..."] | None = None
-    high: Float[Tensor, "c ..."] | None = None
-
-
-UNTOLD: Final = Bounds()
-"""Nothing is told."""
 
 
 def rule_of(word: str, bounds: Bounds) -> Rule:
@@ -164,7 +151,7 @@ def _plain(name: str, numbers: Sequence[float], word: str, *, dropped: bool) -> 
 def _checked(word: str) -> None:
     name = word.partition(":")[0]
     if name not in ("reference", "box"):
-        rule_of(word, Bounds())
+        rule_of(word, UNTOLD)
 
 
 def _number(text: str, word: str) -> float:

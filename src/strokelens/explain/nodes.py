@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from strokelens.explain.bounds import Bounds
 from strokelens.explain.operators import Diagonal, Operator
 from strokelens.explain.rules import Absorbed, Back, Epsilon, Rule, Seen
 
@@ -21,12 +22,12 @@ Relevances = Sequence[Tensor | None]
 class Value:
     """A tensor of the forward pass, which other steps may `want`, and how often it was used.
 
-    `near` is one that the input reached by no linear step yet, and a `gate` one that a sigmoid gave. `maker` is the
-    linear step whose output it is, and `norm` the one that folded itself into that.
+    `near` are the input's bounds, as what was done to it did to them, until a linear step; a `gate` is one that a
+    sigmoid gave. `maker` is the linear step whose output it is, and `norm` the one that folded itself into that.
     """
 
-    def __init__(self, *, near: bool = False, gate: bool = False) -> None:
-        self.near, self.gate = near, gate
+    def __init__(self, near: Bounds | None = None) -> None:
+        self.near, self.gate = near, False
         self.used = 0
         self.maker: Linear | None = None
         self.norm: Norm | None = None
@@ -66,6 +67,16 @@ class Node(ABC):
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """What takes relevance back; `rule` is for those that rules are for."""
 
+    def bounded(self) -> list[Bounds | None]:
+        """What the bounds of the inputs become, of each output; None where they are none any longer."""
+        parts = [value.near for value in self.inputs]
+        told = [each for each in parts if each is not None]
+        return self._moved(told) if len(told) == len(parts) else [None] * len(self.outputs)
+
+    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
+        """The same where all inputs have bounds."""
+        return list(told[:1])
+
     @property
     def ruled(self) -> bool:
         """Whether a composite says how relevance passes."""
@@ -92,9 +103,12 @@ class Linear(Node):
         return True
 
     @property
-    def near(self) -> bool:
-        """Whether it sees the input itself."""
+    def near(self) -> Bounds | None:
+        """What bounds the input, where it sees that itself."""
         return self.inputs[0].near
+
+    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
+        return [None] * len(told)
 
     def fold(self, scale: Tensor, shift: Tensor, output: Value) -> None:
         """Take in a norm, which gives `output`; what it was given is not kept."""
@@ -131,6 +145,10 @@ class Norm(Node):
     shift: Tensor | None
     folded: Linear | None = None
 
+    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
+        shift = 0 if self.shift is None else self.shift
+        return [each.each(lambda values: values * self.scale + shift) for each in told]
+
     def unfold(self, tensor: Tensor) -> None:
         """Share relevance itself: somebody else hears `tensor`, what it was given."""
         if self.folded is not None:
@@ -166,6 +184,12 @@ class Routing(Node):
     shapes: tuple[torch.Size, ...]
     decide: bool = False
 
+    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
+        def part(at: int) -> Callable[..., Tensor]:
+            return lambda *values: _listed(self.again(*values))[at]
+
+        return [Bounds.together(part(at), told) for at in range(len(self.outputs))]
+
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """The vector-Jacobian product, as all its factors are 0 or 1."""
 
@@ -177,8 +201,7 @@ class Routing(Node):
                 else:
                     leaves = [some.new_zeros(()).expand(shape).requires_grad_() for shape in self.shapes]
                 made = self.again(*leaves)
-            listed = [made] if isinstance(made, Tensor) else list(made)
-            pairs = [(one, r) for one, r in zip(listed, relevances, strict=True) if r is not None]
+            pairs = [(one, r) for one, r in zip(_listed(made), relevances, strict=True) if r is not None]
             found = torch.autograd.grad(
                 [one for one, _ in pairs],
                 leaves,
@@ -199,6 +222,9 @@ class Averaging(Node):
 
     again: Callable[..., Tensor]
     epsilon: float = 1e-12
+
+    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
+        return [Bounds.together(self.again, told)]
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε."""
@@ -225,6 +251,14 @@ class Adding(Node):
     terms: tuple[Tensor | None, ...]
     signs: tuple[float, ...]
     epsilon: float = 1e-12
+
+    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
+        return [Bounds.together(self._summed, told)]
+
+    def _summed(self, *values: Tensor) -> Tensor:
+        given = iter(values)
+        terms = [next(given) if constant is None else constant for constant in self.terms]
+        return sum((sign * term for sign, term in zip(self.signs, terms, strict=True)), torch.zeros(()))
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε; what was broadcast is summed."""
@@ -254,6 +288,11 @@ class Gating(Node):
 
     signal: int
 
+    def bounded(self) -> list[Bounds | None]:
+        """What the gate makes of the signal's."""
+        near, factor = self.inputs[self.signal].near, self.inputs[1 - self.signal].tensor
+        return [None if near is None else near.each(lambda values: values * factor)]
+
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """To the signal, summed where it was broadcast."""
         shape = self.inputs[self.signal].tensor.shape
@@ -266,6 +305,11 @@ class Gating(Node):
             return found, {}
 
         return back
+
+
+def _listed(made: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """What a function gave, as a list."""
+    return [made] if isinstance(made, Tensor) else list(made)
 
 
 def _place(tensor: Tensor) -> int:

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakIdKeyDictionary
 
 from strokelens.errors import RelevanceError
+from strokelens.explain.bounds import Bounds
 from strokelens.explain.nodes import Node, Value
 
 Recorded = Callable[["Call"], Iterable[Node]]
@@ -78,9 +79,9 @@ class Tape(TorchFunctionMode):
         """The module that is at work."""
         return self._stack[-1] if self._stack else ""
 
-    def begin(self, tensor: Tensor) -> Value:
-        """An input."""
-        self.values[tensor] = value = Value(near=True)
+    def begin(self, tensor: Tensor, bounds: Bounds) -> Value:
+        """An input, and what bounds it."""
+        self.values[tensor] = value = Value(bounds)
         return value
 
     @contextmanager
@@ -121,9 +122,11 @@ class Tape(TorchFunctionMode):
             raise unknown(call)
         for tensor, value in zip(call.numbers, call.inputs, strict=True):
             _hear(value, tensor)
-        near = all(value.near for value in call.inputs)
-        call.outputs = tuple(Value(near=near) for _ in call.made)
-        self.nodes += record(call)
+        call.outputs = tuple(Value() for _ in call.made)
+        for node in record(call):
+            self.nodes.append(node)
+            for value, near in zip(node.outputs, node.bounded(), strict=True):
+                value.near = near
         for tensor, value in zip(call.made, call.outputs, strict=True):
             self.values[tensor] = value
         return out

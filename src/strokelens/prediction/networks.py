@@ -97,7 +97,7 @@ def predicted(models: Sequence[Model], sample: Sample, how: How = PLAIN) -> Pred
         with torch.inference_mode(), computing(), full_float32(), _chance(device), asking:
             for chosen in _together(where, model, how):
                 around = model.settings.input.slices // 2
-                box = _box(model, np.any(shown[max(0, chosen[0] - around) : chosen[-1] + around + 1], axis=0))
+                box = box_of(model, np.any(shown[max(0, chosen[0] - around) : chosen[-1] + around + 1], axis=0))
                 for number, likely in enumerate(_members(model, sample, chosen, box, how, at=at)):
                     tally.add(likely, chosen, box, at * each + number)
     return tally.result()
@@ -110,7 +110,7 @@ def _together(where: Int64[np.ndarray, "z"], model: Model, how: How) -> Iterator
         yield where[start : start + step]
 
 
-def _box(model: Model, shown: Bool[np.ndarray, "s s"]) -> Box:
+def box_of(model: Model, shown: Bool[np.ndarray, "s s"]) -> Box:
     """What is computed of a slice: all of it by a model of tiles, whose windows lie on the slice and may be empty.
 
     As in training a network of volumes sees what shows anything and no margin; one with norms over a batch sees all.

@@ -1,0 +1,152 @@
+"""A question answered: the relevance of each voxel of each map, from one forward pass of each piece."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor
+
+from strokelens.explain.bounds import Bounds
+from strokelens.explain.propagate import Asked, Layer, Relevance, relevance
+from strokelens.explain.spikes import Spikes
+from strokelens.explanation.question import Question, Reference, Region
+from strokelens.explanation.view import Piece, View
+from strokelens.model import Model
+from strokelens.prediction.networks import computing, full_float32
+from strokelens.prepare import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Maps of relevance (t, m, z, s, s) in the sample's pixels, and how it was kept on the way.
+
+    Maps are target after target, of each filter after filter. `clinical` is the relevance (t, v) of clinical values.
+    `start` is the relevance that began, and `layers` tell where it went.
+    """
+
+    maps: Float32[np.ndarray, "t m z s s"]
+    clinical: Float[np.ndarray, "t v"]
+    start: tuple[float, ...]
+    layers: tuple[Layer, ...]
+
+    @property
+    def absorbed(self) -> dict[str, tuple[float, ...]]:
+        """What stayed in all layers together, by name."""
+        total: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(self.start))
+        for layer in self.layers:
+            for name, each in layer.absorbed.items():
+                total[name] = [a + b for a, b in zip(total[name], each, strict=True)]
+        return {name: tuple(each) for name, each in total.items()}
+
+
+def answered(
+    models: Sequence[Model], sample: Sample, question: Question, where: Mapping[str, Region], healthy: Region
+) -> Answer:
+    """The mean answer of models of one recipe; `healthy` voxels are what the reference is the median of.
+
+    Raises `RelevanceError` where a network does something that no rule is known for, `SettingsError` for no memory.
+    """
+    answers = [_answered(model, sample, question, where, healthy) for model in models]
+    if len(answers) == 1:
+        return answers[0]
+    mean = [np.mean([getattr(each, name) for each in answers], axis=0) for name in ("maps", "clinical", "start")]
+    return Answer(mean[0], mean[1], tuple(mean[2].tolist()), _mean_layers([each.layers for each in answers]))
+
+
+def _answered(model: Model, sample: Sample, question: Question, where: Mapping[str, Region], healthy: Region) -> Answer:
+    wanted = np.any([region.any(axis=(1, 2)) for region in where.values()], axis=0)
+    view = View.of(model, sample, wanted)
+    masks = [view.masked(region) for region in where.values()]
+    bounds = bounds_of(view, view.masked(healthy), masks[0], question.reference)
+    maps = len(masks) * max(1, len(question.filters))
+    total = view.image.new_zeros(maps, *view.image.shape)
+    clinical = np.zeros((maps, len(model.net.clinical_names)))
+    done: list[Relevance] = []
+    with computing(), full_float32():
+        for piece in view.pieces():
+            found = _of_piece(view, piece, masks, question, bounds)
+            if found is not None:
+                total[(..., *piece.place)] += found.inputs[0][:, 0]
+                clinical += found.inputs[1][:, 0].cpu().numpy() if len(found.inputs) > 1 else 0
+                done.append(found)
+    start = tuple(np.sum([each.start for each in done], axis=0).tolist())
+    return Answer(view.placed(total, len(sample.x)), clinical, start, _summed_layers([each.layers for each in done]))
+
+
+def _of_piece(
+    view: View, piece: Piece, masks: Sequence[Bool[Tensor, "z i j"]], question: Question, bounds: Bounds
+) -> Relevance | None:
+    """The relevance of a piece; None where no target is in it."""
+    cut = [mask[piece.place] for mask in masks]
+    if not any(bool(each.any()) for each in cut):
+        return None
+    share = 1.0 if piece.share is None else piece.share
+    target = question.logits_of(view.model.scheme)
+
+    def seeds(logits: Tensor) -> list[Tensor]:
+        return [target.seed(logits, mask * share) for mask in cut]
+
+    here = bounds.each(lambda values: view.cut(piece, values))
+    asked = Asked(question.composite, here, question.filters, question.everywhere, spread=True)
+    images = [view.cut(piece)[None], *([view.values] if view.values is not None else [])]
+    return relevance(view.model.net, images, seeds, asked, run=view.answered())
+
+
+def bounds_of(
+    view: View, healthy: Bool[Tensor, "z i j"], target: Bool[Tensor, "z i j"], reference: Reference
+) -> Bounds:
+    """What rules of the first layer are told, of each voxel of the image.
+
+    The reference is each channel's median over healthy tissue, over the place opposite of the target, or 0; where a
+    channel has no value it is what the channel holds, so that nothing lies off it. Low and high are channels' ends.
+    """
+    image, shown = view.image, view.shown
+    low, high = image.flatten(1).amin(1), image.flatten(1).amax(1)
+    where = healthy if reference == "healthy" else _opposite(target, shown.any(0))
+    middle = torch.zeros_like(low)
+    if reference != "zero":
+        for channel in range(len(image)):
+            values = image[channel][where & shown[channel]]
+            values = values if len(values) else image[channel][shown[channel]]
+            middle[channel] = values.median() if len(values) else 0
+    spread = [each.view(-1, 1, 1, 1) for each in (middle, low, high)]
+    return Bounds(torch.where(shown, spread[0], image), spread[1].expand_as(image), spread[2].expand_as(image))
+
+
+def _opposite(target: Bool[Tensor, "z i j"], head: Bool[Tensor, "z i j"]) -> Bool[Tensor, "z i j"]:
+    """The target mirrored left to right about the middle of the head, less the target."""
+    columns = torch.nonzero(head.any(0).any(1))[:, 0]
+    low, high = int(columns.min()), int(columns.max())
+    mirrored = torch.zeros_like(target)
+    mirrored[:, low : high + 1] = target[:, low : high + 1].flip(1)
+    return mirrored & ~target
+
+
+def _summed_layers(pieces: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:
+    """The layers of pieces, added up; of their amplitudes' spread the widest."""
+    return tuple(_joined(each, np.sum) for each in zip(*pieces, strict=True))
+
+
+def _mean_layers(models: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:
+    """The layers of models of one shape, as means; of models of different ones none is told."""
+    if len({tuple((layer.name, layer.called) for layer in each) for each in models}) > 1:
+        return ()
+    return tuple(_joined(each, np.mean) for each in zip(*models, strict=True))
+
+
+def _joined(layers: Sequence[Layer], how: Any) -> Layer:
+    first = layers[0]
+    absorbed = {name: tuple(how([each.absorbed[name] for each in layers], axis=0).tolist()) for name in first.absorbed}
+    spikes: tuple[Spikes, ...] = max(
+        (each.spikes for each in layers), key=lambda some: max((s.peak for s in some), default=0)
+    )
+    went = tuple(how([each.went for each in layers], axis=0).tolist())
+    return Layer(first.name, first.called, first.rule, went, absorbed, spikes)
+
+
+def _peak(spikes: Sequence[Spikes]) -> float:
+    return max((each.peak for each in spikes), default=0.0)

@@ -1,0 +1,120 @@
+"""What is asked of a model about a case: which class, where, against which, by which rules and from which reference."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from scipy import ndimage
+
+from strokelens.errors import RelevanceError, hint
+from strokelens.explain.composites import COMPOSITES, Composite
+from strokelens.explain.filters import Filter
+from strokelens.explain.targets import Target, Volume
+from strokelens.labels import BACKGROUND, BRAIN, LabelScheme
+from strokelens.prepare import Sample
+
+Reference = Literal["healthy", "opposite", "zero"]
+Region = Bool[np.ndarray, "z s s"]
+
+TARGETS: Final[Mapping[str, str]] = {
+    "prediction": "where the model found the class",
+    "truth": "where the truth has it",
+    "missed": "where the truth has it, and the model did not find it",
+    "false": "where the model found it, and the truth does not have it",
+    "components": "each connected part of what the model found, the largest first",
+    "volume": "how large the class is, over all voxels",
+}
+"""What can be explained without telling a place."""
+
+_MOST_COMPONENTS: Final = 8
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: `name` is a class, the gravest where it is None; `target` one of `TARGETS`, or a `place`.
+
+    `filters` are of the final map, or with `everywhere` of each layer's relevance.
+    """
+
+    name: str | None = None
+    against: str | None = None
+    target: str = "prediction"
+    composite: Composite = COMPOSITES["stroke"]
+    reference: Reference = "healthy"
+    filters: tuple[Filter, ...] = ()
+    everywhere: bool = False
+
+    def class_in(self, scheme: LabelScheme) -> str:
+        """The class that is explained.
+
+        Raises `RelevanceError` where the model does not tell it, or the one that it is told against.
+        """
+        known = [label.name for label in scheme if label not in (BACKGROUND, BRAIN)]
+        for told in (self.name, self.against):
+            if told is not None and told not in scheme.names:
+                raise RelevanceError(f"the model tells no {told!r}; {hint(told, scheme.names)}")
+        if self.name is not None and self.name == self.against:
+            raise RelevanceError(f"{self.name} against itself is nothing; give another class to --against")
+        return known[-1] if self.name is None else self.name
+
+    def logits_of(self, scheme: LabelScheme) -> Target | Volume:
+        """Which logits are explained."""
+        value = scheme.value(self.class_in(scheme))
+        if self.target == "volume":
+            return Volume(value)
+        return Target(value, None if self.against is None else scheme.value(self.against))
+
+    def in_words(self, scheme: LabelScheme) -> str:
+        """For people."""
+        rather = "" if self.against is None else f" rather than {self.against}"
+        where = {"prediction": "in the prediction", "truth": "in the truth", "volume": "by volume"}.get(self.target)
+        told = where or {"missed": "that was missed", "false": "found wrongly"}.get(self.target, f"({self.target})")
+        return f"{self.class_in(scheme)}{rather} {told}, by the composite {self.composite.name}"
+
+
+def regions(
+    question: Question,
+    scheme: LabelScheme,
+    sample: Sample,
+    found: UInt8[np.ndarray, "z s s"],
+    place: Bool[np.ndarray, "i j k"] | None = None,
+) -> dict[str, Region]:
+    """The voxels of each target in the sample's pixels, by name; `place` are voxels of the case's grid.
+
+    Raises `RelevanceError` where there are none, or no truth is known, with the cure.
+    """
+    name = question.class_in(scheme)
+    prediction: Region = found == scheme.value(name)
+    if place is not None:
+        there: Region = sample.frame.reduced_labels(place.astype(np.uint8), 2) == 1
+        return _there({question.target: there}, f"no voxel of {question.target} is in what the model sees")
+    if question.target == "volume":
+        return {"volume": (sample.x != 0).any(axis=1)}
+    if question.target in ("prediction", "components"):
+        parts = {"prediction": prediction} if question.target == "prediction" else _components(prediction)
+        return _there(parts, f"the model found no {name}; ask for another --class, or for --target truth")
+    if question.target not in TARGETS:
+        raise RelevanceError(
+            f"no target is called {question.target!r}; {hint(question.target, TARGETS)}, or give a mask or voxel"
+        )
+    if sample.y is None:
+        raise RelevanceError(f"--target {question.target} needs a truth, and the case has none; ask for prediction")
+    truth: Region = sample.y == scheme.value(name)
+    chosen = {"truth": truth, "missed": truth & ~prediction, "false": prediction & ~truth}[question.target]
+    return _there({question.target: chosen}, f"there is no {name} {TARGETS[question.target]}; take another --target")
+
+
+def _there(parts: Mapping[str, Region], otherwise: str) -> dict[str, Region]:
+    if not any(part.any() for part in parts.values()):
+        raise RelevanceError(otherwise)
+    return dict(parts)
+
+
+def _components(region: Region) -> dict[str, Region]:
+    """Connected parts, also over edges and corners, the largest first; the smallest beyond eight are left out."""
+    labels, count = ndimage.label(region, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-sizes, kind="stable")[:_MOST_COMPONENTS]
+    return {f"component_{number}": labels == label + 1 for number, label in enumerate(order, start=1)}
