@@ -1,0 +1,1 @@
+"""Why a network says what it says: maps of relevance, and how they are measured."""
