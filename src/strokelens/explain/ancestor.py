@@ -1,0 +1,278 @@
+"""The relevance that the ancestor computed with its 3D U-Net (Tjoa et al., arXiv 1911.08136), its mistakes included.
+
+It is here to be compared with, not to be believed: z⁺ is taken of signed values, 1e-9 is added to z whatever its sign,
+the norms are passed as they are, the relevance of the skips is replaced by some of the decoder's, and what is
+mixed there is halved.
+
+What a network answers, and each layer's z, do not depend on the relevance: both are computed once for all maps, and
+only for those inputs of a layer whose relevance is used.
+
+Axes: batch b, maps t, channels c, classes n, voxels k i j; inside, channels are last.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import conv3d, conv_transpose3d, max_pool3d, max_unpool3d, pad
+
+from strokelens.explain.filters import Filter, filtered
+from strokelens.explain.winograd import Flow
+from strokelens.networks.unet3d import Unet3d, Unet3dDesign
+
+First = Literal["head", "published"]
+"""Which of the ancestor's two rules for the first convolution: of its last code, or of what it published."""
+
+_EPS: Final = 1e-9
+
+
+def ancestors_relevance(
+    net: Unet3d,
+    volumes: Float[Tensor, "b c k i j"],
+    filters: Sequence[Filter],
+    *,
+    first: First,
+    factors: Sequence[float] = (0.5, 0.5, 0.5),
+    starting: Float[Tensor, "b n k i j"] | None = None,
+    at_once: int = 4,
+) -> Float[Tensor, "t c k i j"]:
+    """A map of one case for each filter, which acts at all fifteen places where the ancestor's did.
+
+    It begins with all that the network answers, of every class and voxel, or with `starting`. `factors` are the shares
+    of what is taken for the skips' relevance, the coarsest first. `at_once` maps go through a layer together: more is
+    faster where a layer is small, and takes more memory. `ValueError` tells which networks the ancestor had no rules
+    for. The network is left as it was.
+
+    >>> from strokelens.explain.filters import Raw
+    >>> from strokelens.networks.unet3d import SMALLEST
+    >>> net = Unet3d(Unet3dDesign(scales=SMALLEST, legacy=True))
+    >>> found = ancestors_relevance(net, torch.rand(1, 6, 11, 8, 16), [Raw()] * 2, first="head")
+    >>> tuple(found.shape), bool((found[0] == found[1]).all())
+    ((2, 6, 11, 8, 16), True)
+    """
+    _check(net.design, len(volumes), len(factors))
+    with torch.no_grad(), _remembering(net) as came:
+        answer = net(volumes)
+        way = _Way.of(net, came, first, tuple(factors))
+        begin = _last(answer if starting is None else starting)
+        parts = [filters[at : at + at_once] for at in range(0, len(filters), at_once)]
+        return torch.cat([way.back(begin.expand(len(part), -1, -1, -1, -1), part) for part in parts])
+
+
+@contextmanager
+def _remembering(net: nn.Module) -> Iterator[dict[nn.Module, Tensor]]:
+    """What comes into each layer, while the network is asked; its modes and hooks are restored."""
+    came: dict[nn.Module, Tensor] = {}
+    modes = {module: module.training for module in net.modules()}
+    layers = [each for each in modes if isinstance(each, nn.Conv3d | nn.ConvTranspose3d | nn.MaxPool3d)]
+
+    def remember(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        came[module] = inputs[0]
+
+    hooks = [layer.register_forward_pre_hook(remember) for layer in layers]
+    try:
+        net.eval()
+        yield came
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """All layers of a network, ready to be gone back through, the finest scale first."""
+
+    head: "_Mixing"
+    decoders: tuple[tuple[Flow, Flow], ...]
+    ups: tuple["_Up", ...]
+    bottom: tuple[Flow, Flow]
+    pools: tuple["_Pool", ...]
+    encoders: tuple[tuple["_First | Flow", Flow], ...]
+    skips: tuple[int, ...]
+    factors: tuple[float, ...]
+
+    @classmethod
+    def of(cls, net: Unet3d, came: dict[nn.Module, Tensor], first: First, factors: tuple[float, ...]) -> Self:
+        """Of what came into the layers."""
+
+        def block(module: nn.Module, kept: slice) -> tuple[Flow, Flow]:
+            one, two = module.get_submodule("first.0"), module.get_submodule("second.0")
+            return positive_convolution(came[one], _weight(one), kept), positive_convolution(came[two], _weight(two))
+
+        skips = tuple(skip for _, skip in net.design.scales[:-1])
+        everything = slice(None)
+        finest, *finer = net.encoders[:-1]
+        one, two = finest.get_submodule("first.0"), finest.get_submodule("second.0")
+        head = next(each for each in net.heads.modules() if isinstance(each, nn.Conv3d))
+        return cls(
+            _Mixing.of(came[head], _weight(head)),
+            tuple(block(each, slice(skip, None)) for each, skip in zip(reversed(net.decoders), skips, strict=True)),
+            tuple(_Up.of(came[each], _weight(each)) for each in reversed(net.ups)),
+            block(net.encoders[-1], everything),
+            tuple(_Pool.of(came[pool], step) for pool, step in zip(net.pools, net.design.steps, strict=True)),
+            (
+                (_First.of(came[one], _weight(one), first), positive_convolution(came[two], _weight(two))),
+                *(block(each, everything) for each in finer),
+            ),
+            skips,
+            factors[::-1],
+        )
+
+    def back(self, relevance: Float[Tensor, "t k i j n"], filters: Sequence[Filter]) -> Float[Tensor, "t c k i j"]:
+        """The maps of some filters."""
+        relevance = filtered(self.head(filtered(relevance, filters)), filters)
+        aside = []
+        for (one, two), up, skip in zip(self.decoders, self.ups, self.skips, strict=True):
+            relevance = filtered(one(two(relevance)), filters)
+            aside.append(filtered(relevance[..., :skip], filters))  # the decoder's, taken for the skip's
+            relevance = filtered(up(relevance), filters)
+        relevance = filtered(self.bottom[0](self.bottom[1](relevance)), filters)
+        levels = zip(self.pools, aside, self.factors, self.encoders, strict=True)
+        for pool, skipped, factor, (one, two) in reversed(list(levels)):
+            mixed = torch.lerp(cropped(pool(relevance), skipped.shape), skipped, factor)
+            relevance = filtered(one(two(mixed)), filters)
+        return relevance.movedim(-1, 1)
+
+
+def positive_convolution(
+    inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "n c 3 3 3"], kept: slice = slice(None)
+) -> Flow:
+    """z⁺ of a convolution, R_in = x · W⁺ᵀ (R / (W⁺ x + 1e-9)), for the inputs that are `kept`."""
+    positive = weight.clamp(min=0)
+    z = conv3d(inputs, positive, padding=1)
+    return Flow.of(positive[:, kept], _worth(z), _last(inputs[:, kept])[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _First:
+    """The first convolution: zᴮ of values from 0 to 1, as the ancestor wrote it.
+
+    Where zᴮ has W, it has W⁺; and for the upper bound it had W⁺, not W⁻, when it was published.
+    """
+
+    flow: Flow
+    channels: int
+
+    @classmethod
+    def of(cls, inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "n c 3 3 3"], first: First) -> Self:
+        """R_in = x · W⁺ᵀ s − Bᵀ s with s = R / (W⁺ x − B 1 + 1e-9) and B the weights of the bound."""
+        positive = weight.clamp(min=0)
+        if first == "published":
+            z = conv3d(inputs, positive, padding=1) - conv3d(torch.ones_like(inputs), positive, padding=1)
+            return cls(Flow.of(positive, _worth(z), _last(inputs - 1)[0]), weight.shape[1])
+        negative = weight.clamp(max=0)
+        both = torch.cat([inputs, -torch.ones_like(inputs)], 1)
+        z = conv3d(inputs, positive, padding=1) - conv3d(torch.ones_like(inputs), negative, padding=1)
+        return cls(Flow.of(torch.cat([positive, negative], 1), _worth(z), _last(both)[0]), weight.shape[1])
+
+    def __call__(self, relevance: Float[Tensor, "t k i j n"]) -> Float[Tensor, "t k i j c"]:
+        """The relevance of what came in."""
+        parts = self.flow(relevance).split(self.channels, -1)
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Mixing:
+    """z⁺ of the head, a convolution of 1×1×1."""
+
+    weight: Float[Tensor, "n c"]
+    share: Float[Tensor, "k i j n"]
+    inputs: Float[Tensor, "k i j c"]
+
+    @classmethod
+    def of(cls, inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "n c 1 1 1"]) -> Self:
+        positive = weight.clamp(min=0)
+        return cls(positive.flatten(1), _worth(conv3d(inputs, positive)), _last(inputs)[0])
+
+    def __call__(self, relevance: Float[Tensor, "t k i j n"]) -> Float[Tensor, "t k i j c"]:
+        return (relevance * self.share @ self.weight).mul_(self.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Up:
+    """z⁺ of an upward convolution; what the network cut off at the ends has no relevance."""
+
+    weight: Float[Tensor, "c d _ _ _"]
+    share: Float[Tensor, "k2 i2 j2 d"]
+    inputs: Float[Tensor, "k i j c"]
+
+    @classmethod
+    def of(cls, inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "c d _ _ _"]) -> Self:
+        positive = weight.clamp(min=0)
+        z = conv_transpose3d(inputs, positive, stride=weight.shape[2:])
+        flat = positive.contiguous(memory_format=torch.channels_last_3d)
+        return cls(flat, _worth(z), _last(inputs)[0])
+
+    def __call__(self, relevance: Float[Tensor, "t _ _ _ d"]) -> Float[Tensor, "t k i j c"]:
+        k, i, j = relevance.shape[1:4]
+        s = relevance.new_zeros(len(relevance), *self.share.shape)
+        torch.mul(relevance, self.share[:k, :i, :j], out=s[:, :k, :i, :j])
+        return _last(conv3d(s.movedim(-1, 1), self.weight, stride=self.weight.shape[2:])) * self.inputs
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """Pooling: the winner takes all; `winners` are 0 but for x / (max + 2e-9) at each largest value."""
+
+    winners: Float[Tensor, "k sk i si j sj c"]
+
+    @classmethod
+    def of(cls, inputs: Float[Tensor, "1 c k i j"], step: tuple[int, int, int]) -> Self:
+        """Of what came in, with zeros where a step reaches beyond its end."""
+        k, i, j = (-size % by for size, by in zip(inputs.shape[2:], step, strict=True))
+        largest, where = max_pool3d(pad(inputs, (0, j, 0, i, 0, k), value=-torch.inf), step, return_indices=True)
+        winners = _last(max_unpool3d(largest / (largest + _EPS + _EPS), where, step))[0]  # the ancestor added it twice
+        sizes = (size for pair in zip(largest.shape[2:], step, strict=True) for size in pair)
+        return cls(winners.reshape(*sizes, -1))
+
+    def __call__(self, relevance: Float[Tensor, "t k i j c"]) -> Float[Tensor, "t k2 i2 j2 c"]:
+        """The relevance of what came in, as large as whole steps are."""
+        wide = relevance[:, :, None, :, None, :, None] * self.winners
+        return wide.flatten(5, 6).flatten(3, 4).flatten(1, 2)
+
+
+def cropped(relevance: Float[Tensor, "t _ _ _ c"], shape: Sequence[int]) -> Float[Tensor, "t k i j c"]:
+    """The middle of the relevance; of what is too much along an axis the larger half is cut off at the end."""
+    for axis in (1, 2, 3):
+        relevance = relevance.narrow(axis, (relevance.shape[axis] - shape[axis]) // 2, shape[axis])
+    return relevance
+
+
+def _worth(z: Float[Tensor, "1 n k i j"]) -> Float[Tensor, "k i j n"]:
+    """1 / (z + 1e-9)."""
+    return _last(z + _EPS)[0].reciprocal()
+
+
+def _last(x: Float[Tensor, "b c k i j"]) -> Float[Tensor, "b k i j c"]:
+    return x.movedim(1, -1).contiguous()
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    return layer.get_parameter("weight").detach()
+
+
+def _check(design: Unet3dDesign, cases: int, factors: int) -> None:
+    if cases != 1:
+        raise ValueError(f"the ancestor explained one case at a time, not {cases}; give each alone")
+    without = {
+        f"norm {design.norm!r}": design.norm not in ("none", "batch"),
+        "clinical values": bool(design.clinical),
+        "residual blocks": design.residual,
+        "logits of all scales": design.deep,
+        "a lens": design.lens,
+    }
+    found = [what for what, there in without.items() if there]
+    if found:
+        raise ValueError(
+            f"the ancestor had no rules of relevance for {' and '.join(found)}; explain this network by another method"
+        )
+    if any(skip > deeper for (_, skip), (_, deeper) in zip(design.scales, design.scales[1:], strict=False)):
+        raise ValueError("the ancestor took relevance of the coarser scale for the skip's, and here has less of it")
+    if factors != len(design.steps):
+        raise ValueError(f"{factors} factors for {len(design.steps)} skips; give one for each, the coarsest first")
