@@ -171,21 +171,23 @@ def _named(*composites: Composite) -> Mapping[str, Composite]:
     return MappingProxyType({each.name: each for each in composites})
 
 
+_DENSE: Final = ("dense", "epsilon:1e-6")
+_LAST: Final = ("last", "epsilon:1e-6")
+
 COMPOSITES: Final = _named(
     Composite(
-        "stroke",
-        (("last", "epsilon:1e-6"), ("first", "reference:0.25"), ("coarse", "gamma:0.25"), ("any", "epsilon:0.25")),
+        "stroke", (_DENSE, _LAST, ("first", "reference:0.25"), ("coarse", "gamma:0.25"), ("any", "epsilon:0.25"))
     ),
     Composite("lrp-0", (("any", "lrp-0"),)),
     Composite("epsilon", (("any", "epsilon:1e-6"),)),
-    Composite("epsilon-plus", (("dense", "epsilon:1e-6"), ("any", "z+"))),
-    Composite("epsilon-plus-flat", (("dense", "epsilon:1e-6"), ("first", "flat"), ("any", "z+"))),
-    Composite("epsilon-gamma-box", (("dense", "epsilon:1e-6"), ("first", "box"), ("any", "gamma:0.25"))),
-    Composite("gamma", (("any", "gamma:0.25"),)),
-    Composite("gamma-reference", (("last", "epsilon:1e-6"), ("first", "reference:1e-6"), ("any", "gamma:0.25"))),
-    Composite("epsilon-reference", (("last", "epsilon:1e-6"), ("first", "reference:0.25"), ("any", "epsilon:0.25"))),
-    Composite("gamma-w2", (("last", "epsilon:1e-6"), ("first", "w2"), ("any", "gamma:0.25"))),
-    Composite("alpha2-beta1", (("dense", "epsilon:1e-6"), ("any", "alpha-beta:2:1"))),
+    Composite("epsilon-plus", (_DENSE, ("any", "z+"))),
+    Composite("epsilon-plus-flat", (_DENSE, ("first", "flat"), ("any", "z+"))),
+    Composite("epsilon-gamma-box", (_DENSE, ("first", "box"), ("any", "gamma:0.25"))),
+    Composite("gamma", (_DENSE, ("any", "gamma:0.25"))),
+    Composite("gamma-reference", (_DENSE, _LAST, ("first", "reference:0.25"), ("any", "gamma:0.25"))),
+    Composite("epsilon-reference", (_DENSE, _LAST, ("first", "reference:0.25"), ("any", "epsilon:0.25"))),
+    Composite("gamma-w2", (_DENSE, _LAST, ("first", "w2"), ("any", "gamma:0.25"))),
+    Composite("alpha2-beta1", (_DENSE, ("any", "alpha-beta:2:1"))),
     Composite("z+", (("any", "z+:dropped"),)),
 )
-"""The named composites."""
+"""The named composites; all but those of one rule tell it by ε where it is dense, as of clinical values."""
