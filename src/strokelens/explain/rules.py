@@ -330,6 +330,8 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _image(values: Tensor, seen: Seen) -> Tensor:
-    """Values of each channel as those of each voxel."""
+    """Values of each channel as those of each voxel; of a dense layer channels are last already."""
     values = values.to(seen.x)
-    return values.view(-1, *[1] * (seen.x.ndim - 2)) if values.ndim == 1 and seen.x.ndim > 2 else values
+    if values.ndim > 1 or isinstance(seen.operator, Dense):
+        return values
+    return values.view(-1, *[1] * (seen.x.ndim - 2))
