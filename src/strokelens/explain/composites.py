@@ -162,11 +162,11 @@ def _plain(name: str, numbers: Sequence[float], *, dropped: bool) -> Rule:
     if name == "z+":
         return AlphaBeta(1.0, 0.0, dropped)
     if name == "epsilon":
-        return Epsilon(*numbers, dropped=dropped)
+        return Epsilon(numbers[0] if numbers else 1e-6, dropped)
     if name == "gamma":
-        return Gamma(*numbers, dropped=dropped)
+        return Gamma(numbers[0] if numbers else 0.25, dropped=dropped)
     if name == "alpha-beta":
-        return AlphaBeta(*numbers, dropped=dropped)
+        return AlphaBeta(numbers[0], numbers[1], dropped)
     return Flat() if name == "flat" else WSquare()
 
 

@@ -14,6 +14,9 @@ from torch import Tensor
 from strokelens.explain.operators import Diagonal, Operator
 from strokelens.explain.rules import Absorbed, Back, Epsilon, Rule, Seen
 
+_EXACT = 1e-12
+"""ε where there is no bias that could make an output 0: it only keeps 0 / 0 from being NaN."""
+
 Relevances = Sequence[Tensor | None]
 """That of each output or input, in order; None where there is none."""
 
@@ -22,12 +25,12 @@ class Value:
     """A tensor of the forward pass, which other steps may `want`, and how often it was used.
 
     `near` is one that the input reached by no linear step yet, and a `gate` one that a sigmoid gave. `maker` is the
-    linear step whose output it is, and `norm` the one that folded itself into that.
+    linear step whose output it is, and `norm` the one that folded itself into that. `stale` names what overwrote it.
     """
 
     def __init__(self, *, near: bool = False, gate: bool = False) -> None:
         self.near, self.gate = near, gate
-        self.used = 0
+        self.used, self.stale = 0, ""
         self.maker: Linear | None = None
         self.norm: Norm | None = None
         self._kept: Tensor | None = None
@@ -142,7 +145,7 @@ class Norm(Node):
         if self.folded is not None:
             return lambda relevances: (relevances, {})
         seen = Seen(Diagonal(self.scale), self.inputs[0].tensor, self.outputs[0].tensor, None, self.shift, "norm")
-        back = Epsilon().through(seen)
+        back = (Epsilon() if self.shift is not None else Epsilon(_EXACT)).through(seen)
         return lambda relevances: _single(back, relevances)
 
 
@@ -198,7 +201,7 @@ class Averaging(Node):
     """A mean of values, or what lies between them: each gets as it contributed, x·Uᵀ (R / U x)."""
 
     again: Callable[..., Tensor]
-    epsilon: float = 1e-12
+    epsilon: float = _EXACT
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε."""
@@ -224,7 +227,7 @@ class Adding(Node):
 
     terms: tuple[Tensor | None, ...]
     signs: tuple[float, ...]
-    epsilon: float = 1e-12
+    epsilon: float = _EXACT
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε; what was broadcast is summed."""

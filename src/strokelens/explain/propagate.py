@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from strokelens.errors import RelevanceError
 from strokelens.explain.composites import UNTOLD, Bounds, Composite, Place, rule_of
 from strokelens.explain.functions import FUNCTIONS
 from strokelens.explain.nodes import Linear, Node, Relevances, Value
@@ -95,13 +94,11 @@ def relevance(net: nn.Module, inputs: Sequence[Tensor], seeds: Seeds, asked: Ask
     """
     with torch.set_grad_enabled(asked.differentiable), at_rest(net):
         tape = Tape({**FUNCTIONS, **(asked.known or {})}, net)
-        own = [each.view_as(each) for each in inputs]
+        own = [each.clone() for each in inputs]  # a network may overwrite what it is given
         starts = [tape.begin(each) for each in own]
         with tape.named(), tape:
             answer = net(*own, **more)
-        end = tape.values.get(answer)
-        if end is None:
-            raise RelevanceError("the network's answer does not depend on its input")
+        end = tape.end(answer)
         begun = list(seeds(answer))
         seeded = [seed for seed in begun for _ in asked.filters or [None]]
         way = _Way(asked, tape.nodes, own[0][0, 0].numel(), copies=len(begun))

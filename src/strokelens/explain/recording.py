@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakIdKeyDictionary
 
 from strokelens.errors import RelevanceError
-from strokelens.explain.nodes import Node, Value
+from strokelens.explain.nodes import Node, Passing, Value
 
 Recorded = Callable[["Call"], Iterable[Node]]
 """How a call becomes steps."""
@@ -83,6 +83,14 @@ class Tape(TorchFunctionMode):
         self.values[tensor] = value = Value(near=True)
         return value
 
+    def end(self, answer: Tensor) -> Value:
+        """What is heard last: the network's answer."""
+        value: Value | None = self.values.get(answer)
+        if value is None:
+            raise RelevanceError("the network's answer does not depend on its input")
+        _hear(value, answer)
+        return value
+
     @contextmanager
     def named(self) -> Iterator[None]:
         """Modules tell when they are at work; afterwards they do so no longer."""
@@ -111,7 +119,8 @@ class Tape(TorchFunctionMode):
         known = {id(t): t for t in tensors((call.args, call.kwargs)) if t in self.values}
         call.tracked = list(known.values())
         call.inputs = tuple(self.values[t] for t in call.tracked)
-        call.numbers = [self._rescued(call), *call.tracked[1:]] if _overwrites(call) else list(call.tracked)
+        doomed = _overwritten(call)
+        call.numbers = [self._rescued(t, call) if t is doomed else t for t in call.tracked]
         out = call.func(*call.args, **call.kwargs)
         call.made = [each for each in tensors(out) if each.is_floating_point()]
         if not call.made:
@@ -126,16 +135,12 @@ class Tape(TorchFunctionMode):
         self.nodes += record(call)
         for tensor, value in zip(call.made, call.outputs, strict=True):
             self.values[tensor] = value
+        if doomed is not None:
+            self._follow(doomed, call)
         return out
 
-    def _rescued(self, call: Call) -> Tensor:
-        """What the first tensor was before the function overwrites it."""
-        tensor = call.tracked[0]
-        base = tensor._base
-        if base is not None and base.numel() != tensor.numel():
-            raise RelevanceError(
-                f"{place(call)} overwrites a part of a tensor; let it make a new one, `x = x + y` in place of `x += y`"
-            )
+    def _rescued(self, tensor: Tensor, call: Call) -> Tensor:
+        """What a tensor was before the function overwrites it."""
         copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
         copy.copy_(tensor)
         for node in self.nodes:
@@ -143,9 +148,40 @@ class Tape(TorchFunctionMode):
                 value.rescue(tensor, copy)
         return copy
 
+    def _follow(self, tensor: Tensor, call: Call) -> None:
+        """Other names of memory that was overwritten: the same tensor is now the same value, a part is stale."""
+        changed = not all(isinstance(node, Passing) for node in self.nodes[-1:])
+        for other, value in list(self.values.items()):
+            if other is tensor or _memory(other) != _memory(tensor):
+                continue
+            if _lie(other) == _lie(tensor):
+                self.values[other] = call.outputs[0]
+            elif changed:
+                value.stale = place(call)
+
+
+def _partly(call: Call) -> RelevanceError:
+    """That a part of a tensor is written to."""
+    return RelevanceError(
+        f"{place(call)} overwrites a part of a tensor; let it make a new one, `x = torch.cat([y, x[:, 1:]], 1)`"
+    )
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _lie(tensor: Tensor) -> tuple[object, ...]:
+    """How a tensor lies in its memory."""
+    return tensor.shape, tensor.stride(), tensor.storage_offset()
+
 
 def _hear(value: Value, tensor: Tensor) -> None:
     """A value is used; a norm that took it for itself alone lets it go at the second time."""
+    if value.stale:
+        raise RelevanceError(
+            f"{value.stale} overwrites a tensor that is used under another shape later; let it make a new one"
+        )
     value.used += 1
     if value.used > 1 and value.norm is not None:
         value.norm.unfold(tensor)
@@ -173,6 +209,18 @@ def unknown(call: Call) -> RelevanceError:
 def place(call: Call) -> str:
     """A function and its module, in words."""
     return f"{call.called} in {call.name or 'the network'}"
+
+
+def _overwritten(call: Call) -> Tensor | None:
+    """The tensor where the result goes; refuses a part of one."""
+    written = call.called == "__setitem__" or _overwrites(call)
+    first = next(iter((*call.args, *call.kwargs.values())))
+    if not written or not isinstance(first, Tensor):
+        return None
+    part = first._base is not None and first._base.numel() != first.numel()
+    if part or call.called == "__setitem__":
+        raise _partly(call)
+    return first
 
 
 def _overwrites(call: Call) -> bool:
