@@ -7,6 +7,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -129,11 +130,23 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """What rules of the first layer are told of the input, of each channel (c,) or of each voxel (c, *space)."""
+    """What rules of the first layer are told of the first input, of each channel (c,) or of each voxel (c, *space)."""
 
-    reference: Float[Tensor, "c ..."] | None = None
-    low: Float[Tensor, "c ..."] | None = None
-    high: Float[Tensor, "c ..."] | None = None
+    reference: Float[Tensor, "..."] | None = None
+    low: Float[Tensor, "..."] | None = None
+    high: Float[Tensor, "..."] | None = None
+
+    def of(self, x: Float[Tensor, "b c ..."], *, first: bool) -> dict[str, Tensor]:
+        """Those that are told, by name, of the shape of an input; of others than the first they hold it and 0.
+
+        Raises `RelevanceError` for those of other channels.
+        """
+        told = {name: each for name, each in vars(self).items() if each is not None}
+        if first:
+            return {name: _like(each, x, name) for name, each in told.items()}
+        zero = torch.zeros_like(x)
+        around = {"reference": zero, "low": torch.minimum(x, zero), "high": torch.maximum(x, zero)}
+        return {name: around[name] for name in told}
 
 
 UNTOLD: Final = Bounds()
@@ -188,6 +201,18 @@ def _number(text: str, word: str) -> float:
     if not 0 <= number < inf:
         raise RelevanceError(f"no rule {word!r}: {text} is not a number from 0 on")
     return number
+
+
+def _like(values: Tensor, x: Tensor, name: str) -> Tensor:
+    ones = [1] * (x.ndim - 2)
+    placed = values.to(x).view(-1, *ones) if values.ndim == 1 and len(values) == x.shape[1] else values.to(x)
+    try:
+        return placed.expand(x.shape)
+    except RuntimeError:
+        told, size = (tuple(each) for each in (values.shape, x.shape[1:]))
+        raise RelevanceError(
+            f"{name} is of shape {told} but the input of {size}; tell one value a channel, or a voxel"
+        ) from None
 
 
 def _told(values: Tensor | None, what: str) -> Tensor:

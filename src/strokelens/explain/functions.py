@@ -80,7 +80,6 @@ def _linear(call: Call, x: Tensor, operator: Convolution | Dense, bias: Tensor |
         raise RelevanceError(f"{place(call)} has weights that depend on the input; relevance cannot pass it")
     call.inputs[0].want(x)
     call.outputs[0].want(call.made[0])
-    call.outputs[0].near = False
     node = Linear(call.name, call.called, call.inputs, call.outputs, operator, bias, dense)
     call.outputs[0].maker = node
     return node

@@ -5,7 +5,7 @@ from the relevance of each of its outputs to that of each of its inputs, for any
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,12 +24,14 @@ Relevances = Sequence[Tensor | None]
 class Value:
     """A tensor of the forward pass, which other steps may `want`, and how often it was used.
 
-    `near` is one that the input reached by no linear step yet, and a `gate` one that a sigmoid gave. `maker` is the
-    linear step whose output it is, and `norm` the one that folded itself into that. `stale` names what overwrote it.
+    `near` is one that the input reached by no linear step yet, where `bounds` of the input, by name, have become these;
+    and a `gate` is one that a sigmoid gave. `maker` is the linear step whose output it is, and `norm` the one that
+    folded itself into that. `stale` names what overwrote it.
     """
 
-    def __init__(self, *, near: bool = False, gate: bool = False) -> None:
-        self.near, self.gate = near, gate
+    def __init__(self, *, near: bool = False, bounds: Mapping[str, Tensor] | None = None) -> None:
+        self.near, self.bounds = near, bounds or {}
+        self.gate = False
         self.used, self.stale = 0, ""
         self.maker: Linear | None = None
         self.norm: Norm | None = None
@@ -42,7 +44,7 @@ class Value:
 
     def rescue(self, doomed: Tensor, copy: Tensor) -> None:
         """Take the copy of numbers that are about to be overwritten, if it keeps them; also under another shape."""
-        if self._kept is not None and _place(self._kept) == _place(doomed):
+        if self._kept is not None and memory(self._kept) == memory(doomed):
             self._kept = copy.as_strided(self._kept.shape, self._kept.stride(), self._kept.storage_offset())
 
     def drop(self) -> None:
@@ -74,6 +76,16 @@ class Node(ABC):
         """Whether a composite says how relevance passes."""
         return False
 
+    @property
+    def near(self) -> bool:
+        """Whether all that it sees is near the input."""
+        return all(value.near for value in self.inputs)
+
+    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
+        """What becomes of a bound of the input: the same as becomes of the input, by `again`."""
+        made = again(*(value.bounds[name].clone() for value in self.inputs))
+        return [made] if isinstance(made, Tensor) else list(made)
+
 
 @dataclass(eq=False)
 class Linear(Node):
@@ -93,11 +105,6 @@ class Linear(Node):
     def ruled(self) -> bool:
         """Yes."""
         return True
-
-    @property
-    def near(self) -> bool:
-        """Whether it sees the input itself."""
-        return self.inputs[0].near
 
     def fold(self, scale: Tensor, shift: Tensor, output: Value) -> None:
         """Take in a norm, which gives `output`; what it was given is not kept."""
@@ -140,12 +147,18 @@ class Norm(Node):
             self.folded.unfold(tensor)
             self.folded = None
 
+    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
+        """By the numbers of this input: those of a bound are not its own."""
+        scaled = self.inputs[0].bounds[name] * self.scale
+        return [scaled if self.shift is None else scaled + self.shift]
+
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε: the mean that it takes away, and its shift, are its bias."""
         if self.folded is not None:
             return lambda relevances: (relevances, {})
         seen = Seen(Diagonal(self.scale), self.inputs[0].tensor, self.outputs[0].tensor, None, self.shift, "norm")
-        back = (Epsilon() if self.shift is not None else Epsilon(_EXACT)).through(seen)
+        shifts = self.shift is not None and bool((self.shift != 0).any())
+        back = (Epsilon() if shifts else Epsilon(_EXACT)).through(seen)
         return lambda relevances: _single(back, relevances)
 
 
@@ -257,6 +270,15 @@ class Gating(Node):
 
     signal: int
 
+    @property
+    def near(self) -> bool:
+        """Whether the signal is."""
+        return self.inputs[self.signal].near
+
+    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
+        """Of the signal, by the same gate."""
+        return [self.inputs[self.signal].bounds[name] * self.inputs[1 - self.signal].tensor]
+
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """To the signal, summed where it was broadcast."""
         shape = self.inputs[self.signal].tensor.shape
@@ -271,8 +293,8 @@ class Gating(Node):
         return back
 
 
-def _place(tensor: Tensor) -> int:
-    """Where its numbers are in memory."""
+def memory(tensor: Tensor) -> int:
+    """Where a tensor's numbers are."""
     return tensor.untyped_storage().data_ptr()
 
 

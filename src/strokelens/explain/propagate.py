@@ -95,7 +95,7 @@ def relevance(net: nn.Module, inputs: Sequence[Tensor], seeds: Seeds, asked: Ask
     with torch.set_grad_enabled(asked.differentiable), at_rest(net):
         tape = Tape({**FUNCTIONS, **(asked.known or {})}, net)
         own = [each.clone() for each in inputs]  # a network may overwrite what it is given
-        starts = [tape.begin(each) for each in own]
+        starts = [tape.begin(each, asked.bounds.of(each, first=at == 0)) for at, each in enumerate(own)]
         with tape.named(), tape:
             answer = net(*own, **more)
         end = tape.end(answer)
@@ -157,7 +157,8 @@ class _Way:
             cut = {"filter": tuple(a - b for a, b in zip(before, _sums(coming), strict=True))}
         rule: Rule = Epsilon()
         if isinstance(node, Linear):
-            rule = rule_of(self.asked.composite.word_of(node, Place(self.voxels, last)), self.asked.bounds)
+            word = self.asked.composite.word_of(node, Place(self.voxels, last))
+            rule = rule_of(word, Bounds(**node.inputs[0].bounds))
         back = node.through(rule)
         done = [back([maps if maps is None else maps[at] for maps in coming]) for at in range(_count(coming))]
         for place, value in enumerate(node.inputs):

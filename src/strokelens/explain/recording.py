@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakIdKeyDictionary
 
 from strokelens.errors import RelevanceError
-from strokelens.explain.nodes import Node, Passing, Value
+from strokelens.explain.nodes import Linear, Node, Passing, Value, memory
 
 Recorded = Callable[["Call"], Iterable[Node]]
 """How a call becomes steps."""
@@ -78,9 +78,9 @@ class Tape(TorchFunctionMode):
         """The module that is at work."""
         return self._stack[-1] if self._stack else ""
 
-    def begin(self, tensor: Tensor) -> Value:
-        """An input."""
-        self.values[tensor] = value = Value(near=True)
+    def begin(self, tensor: Tensor, bounds: Mapping[str, Tensor]) -> Value:
+        """An input, and bounds of it of its shape, by name."""
+        self.values[tensor] = value = Value(near=True, bounds=bounds)
         return value
 
     def end(self, answer: Tensor) -> Value:
@@ -130,9 +130,10 @@ class Tape(TorchFunctionMode):
             raise unknown(call)
         for tensor, value in zip(call.numbers, call.inputs, strict=True):
             _hear(value, tensor)
-        near = all(value.near for value in call.inputs)
-        call.outputs = tuple(Value(near=near) for _ in call.made)
-        self.nodes += record(call)
+        call.outputs = tuple(Value() for _ in call.made)
+        for node in record(call):
+            self.nodes.append(node)
+            _approach(node, call)
         for tensor, value in zip(call.made, call.outputs, strict=True):
             self.values[tensor] = value
         if doomed is not None:
@@ -152,7 +153,7 @@ class Tape(TorchFunctionMode):
         """Other names of memory that was overwritten: the same tensor is now the same value, a part is stale."""
         changed = not all(isinstance(node, Passing) for node in self.nodes[-1:])
         for other, value in list(self.values.items()):
-            if other is tensor or _memory(other) != _memory(tensor):
+            if other is tensor or memory(other) != memory(tensor):
                 continue
             if _lie(other) == _lie(tensor):
                 self.values[other] = call.outputs[0]
@@ -160,15 +161,23 @@ class Tape(TorchFunctionMode):
                 value.stale = place(call)
 
 
+def _approach(node: Node, call: Call) -> None:
+    """What is made of values near the input is near it, too, and knows its bounds; but not what a layer makes."""
+    if isinstance(node, Linear) or not node.near:
+        return
+    named = {name: node.bounded(call.again, name) for value in node.inputs for name in value.bounds}
+    if "low" in named and "high" in named:
+        ends = list(zip(named["low"], named["high"], strict=True))
+        named |= {"low": [torch.minimum(*two) for two in ends], "high": [torch.maximum(*two) for two in ends]}
+    for at, output in enumerate(node.outputs):
+        output.near, output.bounds = True, {name: made[at] for name, made in named.items()}
+
+
 def _partly(call: Call) -> RelevanceError:
     """That a part of a tensor is written to."""
     return RelevanceError(
         f"{place(call)} overwrites a part of a tensor; let it make a new one, `x = torch.cat([y, x[:, 1:]], 1)`"
     )
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _lie(tensor: Tensor) -> tuple[object, ...]:
