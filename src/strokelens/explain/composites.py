@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from strokelens.errors import RelevanceError, hint
-from strokelens.explain.bounds import UNTOLD, Bounds
 from strokelens.explain.nodes import Linear
 from strokelens.explain.operators import Convolution
 from strokelens.explain.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Reference, Rule, WSquare
@@ -43,6 +45,16 @@ RULES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The words of rules: what each shares relevance by."""
 
+_NUMBERS: Final = {
+    **dict.fromkeys(("lrp-0", "z+", "box", "flat", "w2"), (0,)),
+    **dict.fromkeys(("epsilon", "gamma", "reference"), (0, 1)),
+    "alpha-beta": (2,),
+}
+"""How many numbers may follow the word of a rule."""
+
+_WITHOUT_BIAS: Final = ("box", "flat", "w2", "reference")
+"""Rules that have no bias to drop, or say themselves what becomes of it."""
+
 _LRP_0: Final = 1e-14
 
 
@@ -60,8 +72,9 @@ class Composite:
     rules: tuple[tuple[str, str], ...]
 
     def __post_init__(self) -> None:
+        untold = Tensor()
         for _, word in self.rules:
-            _checked(word)
+            rule_of(word, Bounds(untold, untold, untold))
 
     @classmethod
     def of(cls, told: str | Mapping[str, str]) -> "Composite":
@@ -103,7 +116,7 @@ class Place:
         """Whether it is at one of `PLACES`."""
         fine = layer.y.tensor[0, 0].numel() >= self.voxels
         found = {
-            "first": layer.near is not None,
+            "first": layer.near,
             "last": self.last,
             "coarse": not layer.dense and not fine,
             "fine": not layer.dense and fine,
@@ -115,50 +128,91 @@ class Place:
         return found[where]
 
 
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """What rules of the first layer are told of the first input, of each channel (c,) or of each voxel (c, *space)."""
+
+    reference: Float[Tensor, "..."] | None = None
+    low: Float[Tensor, "..."] | None = None
+    high: Float[Tensor, "..."] | None = None
+
+    def of(self, x: Float[Tensor, "b c ..."], *, first: bool) -> dict[str, Tensor]:
+        """Those that are told, by name, of the shape of an input; of others than the first they hold it and 0.
+
+        Raises `RelevanceError` for those of other channels.
+        """
+        told = {name: each for name, each in vars(self).items() if each is not None}
+        if first:
+            return {name: _like(each, x, name) for name, each in told.items()}
+        zero = torch.zeros_like(x)
+        around = {"reference": zero, "low": torch.minimum(x, zero), "high": torch.maximum(x, zero)}
+        return {name: around[name] for name in told}
+
+
+UNTOLD: Final = Bounds()
+"""Nothing is told."""
+
+
 def rule_of(word: str, bounds: Bounds) -> Rule:
     """The rule of a word.
 
     Raises `RelevanceError` for one that there is not, and where the bounds that it needs are not told.
     """
-    name, *rest = word.split(":")
-    dropped = rest[-1:] == ["dropped"]
-    numbers = [_number(each, word) for each in (rest[:-1] if dropped else rest)]
+    name, numbers, dropped = _read(word)
     if name == "reference":
-        return Reference(_told(bounds.reference, "reference"), *numbers[:1])
+        return Reference(_told(bounds.reference, "reference"), *numbers)
     if name == "box":
         return Box(_told(bounds.low, "low"), _told(bounds.high, "high"))
-    return _plain(name, numbers, word, dropped=dropped)
+    try:
+        return _plain(name, numbers, dropped=dropped)
+    except ValueError as error:
+        raise RelevanceError(f"no rule {word!r}: {error}") from None
 
 
-def _plain(name: str, numbers: Sequence[float], word: str, *, dropped: bool) -> Rule:
+def _plain(name: str, numbers: Sequence[float], *, dropped: bool) -> Rule:
     if name == "lrp-0":
         return Epsilon(_LRP_0, dropped)
     if name == "z+":
         return AlphaBeta(1.0, 0.0, dropped)
-    if name == "flat":
-        return Flat()
-    if name == "w2":
-        return WSquare()
     if name == "epsilon":
         return Epsilon(numbers[0] if numbers else 1e-6, dropped)
     if name == "gamma":
         return Gamma(numbers[0] if numbers else 0.25, dropped=dropped)
-    if name == "alpha-beta" and len(numbers) == 2:
+    if name == "alpha-beta":
         return AlphaBeta(numbers[0], numbers[1], dropped)
-    raise RelevanceError(f"no rule {word!r}; {hint(word, RULES)}")
+    return Flat() if name == "flat" else WSquare()
 
 
-def _checked(word: str) -> None:
-    name = word.partition(":")[0]
-    if name not in ("reference", "box"):
-        rule_of(word, UNTOLD)
+def _read(word: str) -> tuple[str, list[float], bool]:
+    """A rule's name, its numbers, and whether biases are dropped."""
+    name, *rest = word.split(":")
+    dropped = rest[-1:] == ["dropped"]
+    numbers = [_number(each, word) for each in (rest[:-1] if dropped else rest)]
+    if len(numbers) not in _NUMBERS.get(name, ()) or (dropped and name in _WITHOUT_BIAS):
+        raise RelevanceError(f"no rule {word!r}; {hint(word, RULES)}")
+    return name, numbers, dropped
 
 
 def _number(text: str, word: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise RelevanceError(f"no rule {word!r}: {text!r} is no number; {hint(word, RULES)}") from None
+    if not 0 <= number < inf:
+        raise RelevanceError(f"no rule {word!r}: {text} is not a number from 0 on")
+    return number
+
+
+def _like(values: Tensor, x: Tensor, name: str) -> Tensor:
+    ones = [1] * (x.ndim - 2)
+    placed = values.to(x).view(-1, *ones) if values.ndim == 1 and len(values) == x.shape[1] else values.to(x)
+    try:
+        return placed.expand(x.shape)
+    except RuntimeError:
+        told, size = (tuple(each) for each in (values.shape, x.shape[1:]))
+        raise RelevanceError(
+            f"{name} is of shape {told} but the input of {size}; tell one value a channel, or a voxel"
+        ) from None
 
 
 def _told(values: Tensor | None, what: str) -> Tensor:

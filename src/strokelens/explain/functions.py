@@ -28,7 +28,14 @@ def gate(call: Call) -> list[Node]:
 def routing(call: Call) -> list[Node]:
     """What moves values, doubles or leaves them out."""
     shapes = tuple(tensor.shape for tensor in call.tracked)
+    _still_gates(call)
     return [Routing(call.name, call.called, call.inputs, call.outputs, call.again, shapes)]
+
+
+def _still_gates(call: Call) -> None:
+    """What is made of gates alone is one."""
+    for output in call.outputs:
+        output.gate = all(value.gate for value in call.inputs)
 
 
 def highest(call: Call) -> list[Node]:
@@ -41,6 +48,7 @@ def averaging(call: Call) -> list[Node]:
     """A weighted sum of values, with weights of no sign: means, sums, interpolation."""
     call.inputs[0].want(call.numbers[0])
     call.outputs[0].want(call.made[0])
+    _still_gates(call)
     return [Averaging(call.name, call.called, call.inputs, call.outputs, call.again)]
 
 
@@ -163,6 +171,8 @@ def _adding(call: Call, sign: float) -> list[Node]:
         mine = any(term is tensor for tensor in call.tracked)
         terms.append(None if mine else torch.as_tensor(term, dtype=call.made[0].dtype, device=call.made[0].device))
     if first is second:
+        if sum(signs) == 0:
+            raise unknown(call)
         return [Passing(call.name, call.called, call.inputs, call.outputs)]
     for value, tensor in zip(call.inputs, call.numbers, strict=True):
         value.want(tensor)
@@ -183,9 +193,10 @@ def _scaling(call: Call) -> list[Node]:
     others = [each for each in (*call.args, *call.kwargs.values()) if each is not x]
     if len(others) != 1 or (call.called.endswith("div") and call.args and call.args[0] is not x):
         raise unknown(call)
-    if not isinstance(others[0], Tensor):
+    if not isinstance(others[0], Tensor) and others[0] != 0:
         return passing(call)
-    scale = others[0].to(x) if not call.called.endswith("div") else 1 / others[0].to(x)
+    factor = torch.as_tensor(others[0]).to(x)
+    scale = 1 / factor if call.called.endswith("div") else factor
     call.inputs[0].want(call.numbers[0])
     call.outputs[0].want(call.made[0])
     return [Norm(call.name, call.called, call.inputs, call.outputs, scale, None)]

@@ -5,15 +5,17 @@ from the relevance of each of its outputs to that of each of its inputs, for any
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from strokelens.explain.bounds import Bounds
 from strokelens.explain.operators import Diagonal, Operator
 from strokelens.explain.rules import Absorbed, Back, Epsilon, Rule, Seen
+
+_EXACT = 1e-12
+"""ε where there is no bias that could make an output 0: it only keeps 0 / 0 from being NaN."""
 
 Relevances = Sequence[Tensor | None]
 """That of each output or input, in order; None where there is none."""
@@ -22,13 +24,15 @@ Relevances = Sequence[Tensor | None]
 class Value:
     """A tensor of the forward pass, which other steps may `want`, and how often it was used.
 
-    `near` are the input's bounds, as what was done to it did to them, until a linear step; a `gate` is one that a
-    sigmoid gave. `maker` is the linear step whose output it is, and `norm` the one that folded itself into that.
+    `near` is one that the input reached by no linear step yet, where `bounds` of the input, by name, have become these;
+    and a `gate` is one that a sigmoid gave. `maker` is the linear step whose output it is, and `norm` the one that
+    folded itself into that. `stale` names what overwrote it.
     """
 
-    def __init__(self, near: Bounds | None = None) -> None:
-        self.near, self.gate = near, False
-        self.used = 0
+    def __init__(self, *, near: bool = False, bounds: Mapping[str, Tensor] | None = None) -> None:
+        self.near, self.bounds = near, bounds or {}
+        self.gate = False
+        self.used, self.stale = 0, ""
         self.maker: Linear | None = None
         self.norm: Norm | None = None
         self._kept: Tensor | None = None
@@ -40,7 +44,7 @@ class Value:
 
     def rescue(self, doomed: Tensor, copy: Tensor) -> None:
         """Take the copy of numbers that are about to be overwritten, if it keeps them; also under another shape."""
-        if self._kept is not None and _place(self._kept) == _place(doomed):
+        if self._kept is not None and memory(self._kept) == memory(doomed):
             self._kept = copy.as_strided(self._kept.shape, self._kept.stride(), self._kept.storage_offset())
 
     def drop(self) -> None:
@@ -67,20 +71,20 @@ class Node(ABC):
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """What takes relevance back; `rule` is for those that rules are for."""
 
-    def bounded(self) -> list[Bounds | None]:
-        """What the bounds of the inputs become, of each output; None where they are none any longer."""
-        parts = [value.near for value in self.inputs]
-        told = [each for each in parts if each is not None]
-        return self._moved(told) if len(told) == len(parts) else [None] * len(self.outputs)
-
-    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
-        """The same where all inputs have bounds."""
-        return list(told[:1])
-
     @property
     def ruled(self) -> bool:
         """Whether a composite says how relevance passes."""
         return False
+
+    @property
+    def near(self) -> bool:
+        """Whether all that it sees is near the input."""
+        return all(value.near for value in self.inputs)
+
+    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
+        """What becomes of a bound of the input: the same as becomes of the input, by `again`."""
+        made = again(*(value.bounds[name].clone() for value in self.inputs))
+        return [made] if isinstance(made, Tensor) else list(made)
 
 
 @dataclass(eq=False)
@@ -101,14 +105,6 @@ class Linear(Node):
     def ruled(self) -> bool:
         """Yes."""
         return True
-
-    @property
-    def near(self) -> Bounds | None:
-        """What bounds the input, where it sees that itself."""
-        return self.inputs[0].near
-
-    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
-        return [None] * len(told)
 
     def fold(self, scale: Tensor, shift: Tensor, output: Value) -> None:
         """Take in a norm, which gives `output`; what it was given is not kept."""
@@ -145,22 +141,24 @@ class Norm(Node):
     shift: Tensor | None
     folded: Linear | None = None
 
-    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
-        shift = 0 if self.shift is None else self.shift
-        return [each.each(lambda values: values * self.scale + shift) for each in told]
-
     def unfold(self, tensor: Tensor) -> None:
         """Share relevance itself: somebody else hears `tensor`, what it was given."""
         if self.folded is not None:
             self.folded.unfold(tensor)
             self.folded = None
 
+    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
+        """By the numbers of this input: those of a bound are not its own."""
+        scaled = self.inputs[0].bounds[name] * self.scale
+        return [scaled if self.shift is None else scaled + self.shift]
+
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε: the mean that it takes away, and its shift, are its bias."""
         if self.folded is not None:
             return lambda relevances: (relevances, {})
         seen = Seen(Diagonal(self.scale), self.inputs[0].tensor, self.outputs[0].tensor, None, self.shift, "norm")
-        back = Epsilon().through(seen)
+        shifts = self.shift is not None and bool((self.shift != 0).any())
+        back = (Epsilon() if shifts else Epsilon(_EXACT)).through(seen)
         return lambda relevances: _single(back, relevances)
 
 
@@ -184,12 +182,6 @@ class Routing(Node):
     shapes: tuple[torch.Size, ...]
     decide: bool = False
 
-    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
-        def part(at: int) -> Callable[..., Tensor]:
-            return lambda *values: _listed(self.again(*values))[at]
-
-        return [Bounds.together(part(at), told) for at in range(len(self.outputs))]
-
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """The vector-Jacobian product, as all its factors are 0 or 1."""
 
@@ -201,7 +193,8 @@ class Routing(Node):
                 else:
                     leaves = [some.new_zeros(()).expand(shape).requires_grad_() for shape in self.shapes]
                 made = self.again(*leaves)
-            pairs = [(one, r) for one, r in zip(_listed(made), relevances, strict=True) if r is not None]
+            listed = [made] if isinstance(made, Tensor) else list(made)
+            pairs = [(one, r) for one, r in zip(listed, relevances, strict=True) if r is not None]
             found = torch.autograd.grad(
                 [one for one, _ in pairs],
                 leaves,
@@ -221,10 +214,7 @@ class Averaging(Node):
     """A mean of values, or what lies between them: each gets as it contributed, x·Uᵀ (R / U x)."""
 
     again: Callable[..., Tensor]
-    epsilon: float = 1e-12
-
-    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
-        return [Bounds.together(self.again, told)]
+    epsilon: float = _EXACT
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε."""
@@ -250,15 +240,7 @@ class Adding(Node):
 
     terms: tuple[Tensor | None, ...]
     signs: tuple[float, ...]
-    epsilon: float = 1e-12
-
-    def _moved(self, told: list[Bounds]) -> list[Bounds | None]:
-        return [Bounds.together(self._summed, told)]
-
-    def _summed(self, *values: Tensor) -> Tensor:
-        given = iter(values)
-        terms = [next(given) if constant is None else constant for constant in self.terms]
-        return sum((sign * term for sign, term in zip(self.signs, terms, strict=True)), torch.zeros(()))
+    epsilon: float = _EXACT
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε; what was broadcast is summed."""
@@ -288,10 +270,14 @@ class Gating(Node):
 
     signal: int
 
-    def bounded(self) -> list[Bounds | None]:
-        """What the gate makes of the signal's."""
-        near, factor = self.inputs[self.signal].near, self.inputs[1 - self.signal].tensor
-        return [None if near is None else near.each(lambda values: values * factor)]
+    @property
+    def near(self) -> bool:
+        """Whether the signal is."""
+        return self.inputs[self.signal].near
+
+    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
+        """Of the signal, by the same gate."""
+        return [self.inputs[self.signal].bounds[name] * self.inputs[1 - self.signal].tensor]
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """To the signal, summed where it was broadcast."""
@@ -307,13 +293,8 @@ class Gating(Node):
         return back
 
 
-def _listed(made: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """What a function gave, as a list."""
-    return [made] if isinstance(made, Tensor) else list(made)
-
-
-def _place(tensor: Tensor) -> int:
-    """Where its numbers are in memory."""
+def memory(tensor: Tensor) -> int:
+    """Where a tensor's numbers are."""
     return tensor.untyped_storage().data_ptr()
 
 

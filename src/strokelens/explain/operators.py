@@ -109,8 +109,8 @@ class Diagonal(Operator):
         return x * weight
 
     def adjoint(self, y: Float[Tensor, "..."], weight: Tensor, like: Tensor) -> Float[Tensor, "..."]:
-        """The products: a diagonal is its own transpose."""
-        return y * weight
+        """The products, summed where the input was broadcast: a diagonal is its own transpose."""
+        return (y * weight).sum_to_size(like.shape)
 
     def spread(self, features: Tensor) -> Tensor:
         """As they are: norms give theirs of the shape that they need."""

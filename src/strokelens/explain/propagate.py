@@ -7,14 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from strokelens.errors import RelevanceError
-from strokelens.explain.bounds import UNTOLD, Bounds
-from strokelens.explain.composites import Composite, Place, rule_of
+from strokelens.explain.composites import UNTOLD, Bounds, Composite, Place, rule_of
 from strokelens.explain.functions import FUNCTIONS
 from strokelens.explain.nodes import Linear, Node, Relevances, Value
 from strokelens.explain.recording import Recorded, Tape
@@ -33,10 +32,9 @@ Filter = Callable[[Float[Tensor, "t *rest"]], Float[Tensor, "t *rest"]]
 class Asked:
     """How relevance is asked for.
 
-    `bounds` are of the first input. `filters` give a map each of every target: of the final map, or with `everywhere`
-    of the relevance at each layer, as it is complete there. `spread` measures how the amplitudes are spread at each
-    layer. `differentiable` keeps what gradients of the relevance need. `known` tells of functions that are not in
-    `FUNCTIONS`.
+    `filters` give a map each of every target: of the final map, or with `everywhere` of the relevance at each layer, as
+    it is complete there. `spread` measures how the amplitudes are spread at each layer. `differentiable` keeps what
+    gradients of the relevance need. `known` tells of functions that are not in `FUNCTIONS`.
     """
 
     composite: Composite
@@ -89,12 +87,11 @@ def relevance(
     asked: Asked,
     *,
     run: Callable[..., Tensor] | None = None,
+    **more: Any,
 ) -> Relevance:
-    """The relevance of the network's answer, `run(*inputs)` where it is not the network itself that is asked.
+    """The relevance of `net(*inputs, **more)`, or of what `run` makes with it.
 
-    The network is as it was afterwards, to the bit, whatever happens.
-
-    Raises `RelevanceError` where the network does something that no rule is known for, by its name.
+    The network is as it was afterwards, to the bit, whatever happens. Raises `RelevanceError` where the network does something that no rule is known for, by its name.
 
     >>> from strokelens.explain.composites import Composite
     >>> net = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.ReLU(), nn.Conv2d(3, 1, 1, bias=False))
@@ -105,13 +102,11 @@ def relevance(
     """
     with torch.set_grad_enabled(asked.differentiable), at_rest(net):
         tape = Tape({**FUNCTIONS, **(asked.known or {})}, net)
-        own = [each.view_as(each) for each in inputs]
-        starts = [tape.begin(each, asked.bounds.like(each) if at == 0 else UNTOLD) for at, each in enumerate(own)]
+        own = [each.clone() for each in inputs]  # a network may overwrite what it is given
+        starts = [tape.begin(each, asked.bounds.of(each, first=at == 0)) for at, each in enumerate(own)]
         with tape.named(), tape:
-            answer = (run or net)(*own)
-        end = tape.values.get(answer)
-        if end is None:
-            raise RelevanceError("the network's answer does not depend on its input")
+            answer = (run or net)(*own, **more)
+        end = tape.end(answer)
         begun = list(seeds(answer))
         seeded = [seed for seed in begun for _ in asked.filters or [None]]
         way = _Way(asked, tape.nodes, own[0][0, 0].numel(), copies=len(begun))
@@ -170,7 +165,8 @@ class _Way:
             cut = {"filter": tuple(a - b for a, b in zip(before, _sums(coming), strict=True))}
         rule: Rule = Epsilon()
         if isinstance(node, Linear):
-            rule = rule_of(self.asked.composite.word_of(node, Place(self.voxels, last)), node.near or UNTOLD)
+            word = self.asked.composite.word_of(node, Place(self.voxels, last))
+            rule = rule_of(word, Bounds(**node.inputs[0].bounds))
         back = node.through(rule)
         done = [back([maps if maps is None else maps[at] for maps in coming]) for at in range(_count(coming))]
         for place, value in enumerate(node.inputs):

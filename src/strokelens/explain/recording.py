@@ -15,8 +15,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakIdKeyDictionary
 
 from strokelens.errors import RelevanceError
-from strokelens.explain.bounds import Bounds
-from strokelens.explain.nodes import Node, Value
+from strokelens.explain.nodes import Linear, Node, Passing, Value, memory
 
 Recorded = Callable[["Call"], Iterable[Node]]
 """How a call becomes steps."""
@@ -79,9 +78,17 @@ class Tape(TorchFunctionMode):
         """The module that is at work."""
         return self._stack[-1] if self._stack else ""
 
-    def begin(self, tensor: Tensor, bounds: Bounds) -> Value:
-        """An input, and what bounds it."""
-        self.values[tensor] = value = Value(bounds)
+    def begin(self, tensor: Tensor, bounds: Mapping[str, Tensor]) -> Value:
+        """An input, and bounds of it of its shape, by name."""
+        self.values[tensor] = value = Value(near=True, bounds=bounds)
+        return value
+
+    def end(self, answer: Tensor) -> Value:
+        """What is heard last: the network's answer."""
+        value: Value | None = self.values.get(answer)
+        if value is None:
+            raise RelevanceError("the network's answer does not depend on its input")
+        _hear(value, answer)
         return value
 
     @contextmanager
@@ -112,7 +119,8 @@ class Tape(TorchFunctionMode):
         known = {id(t): t for t in tensors((call.args, call.kwargs)) if t in self.values}
         call.tracked = list(known.values())
         call.inputs = tuple(self.values[t] for t in call.tracked)
-        call.numbers = [self._rescued(call), *call.tracked[1:]] if _overwrites(call) else list(call.tracked)
+        doomed = _overwritten(call)
+        call.numbers = [self._rescued(t, call) if t is doomed else t for t in call.tracked]
         out = call.func(*call.args, **call.kwargs)
         call.made = [each for each in tensors(out) if each.is_floating_point()]
         if not call.made:
@@ -125,20 +133,15 @@ class Tape(TorchFunctionMode):
         call.outputs = tuple(Value() for _ in call.made)
         for node in record(call):
             self.nodes.append(node)
-            for value, near in zip(node.outputs, node.bounded(), strict=True):
-                value.near = near
+            _approach(node, call)
         for tensor, value in zip(call.made, call.outputs, strict=True):
             self.values[tensor] = value
+        if doomed is not None:
+            self._follow(doomed, call)
         return out
 
-    def _rescued(self, call: Call) -> Tensor:
-        """What the first tensor was before the function overwrites it."""
-        tensor = call.tracked[0]
-        base = tensor._base
-        if base is not None and base.numel() != tensor.numel():
-            raise RelevanceError(
-                f"{place(call)} overwrites a part of a tensor; let it make a new one, `x = x + y` in place of `x += y`"
-            )
+    def _rescued(self, tensor: Tensor, call: Call) -> Tensor:
+        """What a tensor was before the function overwrites it."""
         copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
         copy.copy_(tensor)
         for node in self.nodes:
@@ -146,9 +149,48 @@ class Tape(TorchFunctionMode):
                 value.rescue(tensor, copy)
         return copy
 
+    def _follow(self, tensor: Tensor, call: Call) -> None:
+        """Other names of memory that was overwritten: the same tensor is now the same value, a part is stale."""
+        changed = not all(isinstance(node, Passing) for node in self.nodes[-1:])
+        for other, value in list(self.values.items()):
+            if other is tensor or memory(other) != memory(tensor):
+                continue
+            if _lie(other) == _lie(tensor):
+                self.values[other] = call.outputs[0]
+            elif changed:
+                value.stale = place(call)
+
+
+def _approach(node: Node, call: Call) -> None:
+    """What is made of values near the input is near it, too, and knows its bounds; but not what a layer makes."""
+    if isinstance(node, Linear) or not node.near:
+        return
+    named = {name: node.bounded(call.again, name) for value in node.inputs for name in value.bounds}
+    if "low" in named and "high" in named:
+        ends = list(zip(named["low"], named["high"], strict=True))
+        named |= {"low": [torch.minimum(*two) for two in ends], "high": [torch.maximum(*two) for two in ends]}
+    for at, output in enumerate(node.outputs):
+        output.near, output.bounds = True, {name: made[at] for name, made in named.items()}
+
+
+def _partly(call: Call) -> RelevanceError:
+    """That a part of a tensor is written to."""
+    return RelevanceError(
+        f"{place(call)} overwrites a part of a tensor; let it make a new one, `x = torch.cat([y, x[:, 1:]], 1)`"
+    )
+
+
+def _lie(tensor: Tensor) -> tuple[object, ...]:
+    """How a tensor lies in its memory."""
+    return tensor.shape, tensor.stride(), tensor.storage_offset()
+
 
 def _hear(value: Value, tensor: Tensor) -> None:
     """A value is used; a norm that took it for itself alone lets it go at the second time."""
+    if value.stale:
+        raise RelevanceError(
+            f"{value.stale} overwrites a tensor that is used under another shape later; let it make a new one"
+        )
     value.used += 1
     if value.used > 1 and value.norm is not None:
         value.norm.unfold(tensor)
@@ -176,6 +218,18 @@ def unknown(call: Call) -> RelevanceError:
 def place(call: Call) -> str:
     """A function and its module, in words."""
     return f"{call.called} in {call.name or 'the network'}"
+
+
+def _overwritten(call: Call) -> Tensor | None:
+    """The tensor where the result goes; refuses a part of one."""
+    written = call.called == "__setitem__" or _overwrites(call)
+    first = next(iter((*call.args, *call.kwargs.values())))
+    if not written or not isinstance(first, Tensor):
+        return None
+    part = first._base is not None and first._base.numel() != first.numel()
+    if part or call.called == "__setitem__":
+        raise _partly(call)
+    return first
 
 
 def _overwrites(call: Call) -> bool:

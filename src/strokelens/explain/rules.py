@@ -176,8 +176,7 @@ class AlphaBeta(Rule):
 class Box(Rule):
     """z^B for an input between `low` and `high`: Σ (x_i w_i − l_i w_i⁺ − h_i w_i⁻) R / z^B.
 
-    After Montavon et al. 2017. Both are of each channel, or of each voxel. The bias has no part in it; where z^B is 0
-    relevance is `dead`.
+    After Montavon et al. 2017. Both are of its shape. The bias has no part in it; where z^B is 0 relevance is `dead`.
     """
 
     low: Tensor
@@ -185,8 +184,7 @@ class Box(Rule):
 
     def through(self, seen: Seen) -> Back:
         """With the middle m and the half width h: z^B = a W (x − m) + |a| |W| h."""
-        low, high = (_image(each, seen) for each in (self.low, self.high))
-        middle, half = seen.x - (low + high) / 2, ((high - low) / 2).expand_as(seen.x)
+        middle, half = seen.x - (self.low + self.high) / 2, (self.high - self.low) / 2
         size = seen.operator.weight.abs()
         inner, outer = seen.operator.applied(middle, seen.operator.weight), seen.operator.applied(half, size)
         if seen.scale is not None:
@@ -233,7 +231,7 @@ class Reference(Rule):
     """R_i = Σ (x_i − ref_i) w_i R / (y + ε·sign): what lies off a reference, such as healthy tissue, is what counts.
 
     Dark tissue, as in ADC and CBF, gets relevance, which any rule with a reference of 0 denies it. What the reference
-    itself would have got is told as `reference`. `reference` is of each channel, or of each voxel.
+    itself would have got is told as `reference`. `reference` is of the input's shape.
     """
 
     reference: Tensor
@@ -241,14 +239,13 @@ class Reference(Rule):
 
     def through(self, seen: Seen) -> Back:
         """One pass back."""
-        reference = _image(self.reference, seen)
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
             small = torch.copysign(torch.full_like(seen.y, self.epsilon), seen.y)
             s = relevance / (seen.y + small)
             slope = seen.adjoint(s)
-            stayed = {**seen.stayed(s), "epsilon": _dot(small, s), "reference": (reference * slope).sum()}
-            return (seen.x - reference) * slope, stayed
+            stayed = {**seen.stayed(s), "epsilon": _dot(small, s), "reference": (self.reference * slope).sum()}
+            return (seen.x - self.reference) * slope, stayed
 
         return back
 
@@ -327,9 +324,3 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
         return torch.dot(a.flatten(), b.flatten())
     narrow = [axis for axis in range(b.ndim) if axis < b.ndim - a.ndim or a.shape[axis - b.ndim + a.ndim] == 1]
     return (a * b.sum(narrow, keepdim=True)).sum()
-
-
-def _image(values: Tensor, seen: Seen) -> Tensor:
-    """Values of each channel as those of each voxel."""
-    values = values.to(seen.x)
-    return values.view(-1, *[1] * (seen.x.ndim - 2)) if values.ndim == 1 and seen.x.ndim > 2 else values

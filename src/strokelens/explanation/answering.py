@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from strokelens.explain.bounds import Bounds
+from strokelens.explain.composites import Bounds
 from strokelens.explain.propagate import Asked, Layer, Relevance, relevance
 from strokelens.explain.spikes import Spikes
 from strokelens.explanation.question import Question, Reference, Region
@@ -90,7 +90,7 @@ def _of_piece(
     def seeds(logits: Tensor) -> list[Tensor]:
         return [target.seed(logits, mask * share) for mask in cut]
 
-    here = bounds.each(lambda values: view.cut(piece, values))
+    here = Bounds(**{name: view.cut(piece, values) for name, values in vars(bounds).items()})
     asked = Asked(question.composite, here, question.filters, question.everywhere, spread=True)
     images = [view.cut(piece)[None], *([view.values] if view.values is not None else [])]
     return relevance(view.model.net, images, seeds, asked, run=view.answered())

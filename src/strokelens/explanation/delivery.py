@@ -13,7 +13,6 @@ from strokelens.cohorts.encode import write_image, write_json
 from strokelens.cohorts.folder import new_folder
 from strokelens.explanation.case import Explained
 from strokelens.explanation.measures import Worth, worth
-from strokelens.explanation.question import Region
 from strokelens.flags import RESEARCH_USE
 from strokelens.report.figures import figure_png
 from strokelens.report.relevance import Reasons, sheet, six_panels
@@ -36,7 +35,9 @@ def deliver(explained: Explained, out: Path, *, sha256: tuple[str, ...] = (), ov
 
 def write_explanation(explained: Explained, folder: Path, *, sha256: tuple[str, ...] = ()) -> None:
     """Write it into a folder that is there."""
-    worths = {key: worth(explained, explained.answer.maps[at], explained.targets[key[0]]) for at, key in _keys(explained)}
+    worths = {
+        key: worth(explained, explained.answer.maps[at], explained.targets[key[0]]) for at, key in _keys(explained)
+    }
     pictures = []
     for target in explained.targets:
         first = next(at for at, key in _keys(explained) if key[0] == target)
@@ -229,10 +230,10 @@ _CHANNELS: Final = (
     "The share of each map in what speaks for the class. In the target, in the truth: how much of what speaks for it "
     "lies there."
 )
-_WHERE: Final = "The share of what speaks for the class that lies in what was found, in the rest of each half, and in air."
+_WHERE: Final = (
+    "The share of what speaks for the class that lies in what was found, in the rest of each half, and in air."
+)
 _LEDGER: Final = (
     "Of the relevance that began, the share that reached the maps and clinical values, and what stayed in biases, "
     "norms, the rules' ε, the reference, and what was cut. All together are 100 %, but for rounding."
 )
-
-
