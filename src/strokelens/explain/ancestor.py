@@ -13,6 +13,7 @@ Axes: batch b, maps t, channels c, classes n, voxels k i j; inside, channels are
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, Literal, Self
 
 import torch
@@ -38,7 +39,7 @@ def ancestors_relevance(
     first: First,
     factors: Sequence[float] = (0.5, 0.5, 0.5),
     starting: Float[Tensor, "b n k i j"] | None = None,
-    at_once: int = 4,
+    at_once: int = 1,
 ) -> Float[Tensor, "t c k i j"]:
     """A map of one case for each filter, which acts at all fifteen places where the ancestor's did.
 
@@ -88,12 +89,12 @@ def _remembering(net: nn.Module) -> Iterator[dict[nn.Module, Tensor]]:
 class _Way:
     """All layers of a network, ready to be gone back through, the finest scale first."""
 
-    head: "_Mixing"
+    head: "Head"
     decoders: tuple[tuple[Flow, Flow], ...]
-    ups: tuple["_Up", ...]
+    ups: tuple["Upward", ...]
     bottom: tuple[Flow, Flow]
-    pools: tuple["_Pool", ...]
-    encoders: tuple[tuple["_First | Flow", Flow], ...]
+    pools: tuple["Winners", ...]
+    encoders: tuple[tuple["FirstConvolution | Flow", Flow], ...]
     skips: tuple[int, ...]
     factors: tuple[float, ...]
 
@@ -111,13 +112,13 @@ class _Way:
         one, two = finest.get_submodule("first.0"), finest.get_submodule("second.0")
         head = next(each for each in net.heads.modules() if isinstance(each, nn.Conv3d))
         return cls(
-            _Mixing.of(came[head], _weight(head)),
+            Head.of(came[head], _weight(head)),
             tuple(block(each, slice(skip, None)) for each, skip in zip(reversed(net.decoders), skips, strict=True)),
-            tuple(_Up.of(came[each], _weight(each)) for each in reversed(net.ups)),
+            tuple(Upward.of(came[each], _weight(each)) for each in reversed(net.ups)),
             block(net.encoders[-1], everything),
-            tuple(_Pool.of(came[pool], step) for pool, step in zip(net.pools, net.design.steps, strict=True)),
+            tuple(Winners.of(came[pool], step) for pool, step in zip(net.pools, net.design.steps, strict=True)),
             (
-                (_First.of(came[one], _weight(one), first), positive_convolution(came[two], _weight(two))),
+                (FirstConvolution.of(came[one], _weight(one), first), positive_convolution(came[two], _weight(two))),
                 *(block(each, everything) for each in finer),
             ),
             skips,
@@ -134,9 +135,9 @@ class _Way:
             relevance = filtered(up(relevance), filters)
         relevance = filtered(self.bottom[0](self.bottom[1](relevance)), filters)
         levels = zip(self.pools, aside, self.factors, self.encoders, strict=True)
-        for pool, skipped, factor, (one, two) in reversed(list(levels)):
+        for pool, skipped, factor, (last, two) in reversed(list(levels)):
             mixed = torch.lerp(cropped(pool(relevance), skipped.shape), skipped, factor)
-            relevance = filtered(one(two(mixed)), filters)
+            relevance = filtered(last(two(mixed)), filters)
         return relevance.movedim(-1, 1)
 
 
@@ -150,7 +151,7 @@ def positive_convolution(
 
 
 @dataclass(frozen=True, eq=False)
-class _First:
+class FirstConvolution:
     """The first convolution: zᴮ of values from 0 to 1, as the ancestor wrote it.
 
     Where zᴮ has W, it has W⁺; and for the upper bound it had W⁺, not W⁻, when it was published.
@@ -173,12 +174,12 @@ class _First:
 
     def __call__(self, relevance: Float[Tensor, "t k i j n"]) -> Float[Tensor, "t k i j c"]:
         """The relevance of what came in."""
-        parts = self.flow(relevance).split(self.channels, -1)
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        back = self.flow(relevance)
+        return back.reshape(*back.shape[:-1], -1, self.channels).sum(-2)
 
 
 @dataclass(frozen=True, eq=False)
-class _Mixing:
+class Head:
     """z⁺ of the head, a convolution of 1×1×1."""
 
     weight: Float[Tensor, "n c"]
@@ -187,37 +188,48 @@ class _Mixing:
 
     @classmethod
     def of(cls, inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "n c 1 1 1"]) -> Self:
+        """Of what came in."""
         positive = weight.clamp(min=0)
         return cls(positive.flatten(1), _worth(conv3d(inputs, positive)), _last(inputs)[0])
 
     def __call__(self, relevance: Float[Tensor, "t k i j n"]) -> Float[Tensor, "t k i j c"]:
+        """The relevance of what came in."""
         return (relevance * self.share @ self.weight).mul_(self.inputs)
 
 
 @dataclass(frozen=True, eq=False)
-class _Up:
+class Upward:
     """z⁺ of an upward convolution; what the network cut off at the ends has no relevance."""
 
-    weight: Float[Tensor, "c d _ _ _"]
+    weight: Float[Tensor, "sum c"]
     share: Float[Tensor, "k2 i2 j2 d"]
     inputs: Float[Tensor, "k i j c"]
+    step: tuple[int, ...]
 
     @classmethod
     def of(cls, inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "c d _ _ _"]) -> Self:
-        positive = weight.clamp(min=0)
-        z = conv_transpose3d(inputs, positive, stride=weight.shape[2:])
-        flat = positive.contiguous(memory_format=torch.channels_last_3d)
-        return cls(flat, _worth(z), _last(inputs)[0])
+        """Of what came in."""
+        positive, step = weight.clamp(min=0), tuple(weight.shape[2:])
+        z = conv_transpose3d(inputs, positive, stride=step)
+        flat = positive.permute(2, 3, 4, 1, 0).flatten(0, 3)
+        return cls(flat, _worth(z), _last(inputs)[0], step)
 
     def __call__(self, relevance: Float[Tensor, "t _ _ _ d"]) -> Float[Tensor, "t k i j c"]:
+        """The relevance of what came in."""
         k, i, j = relevance.shape[1:4]
-        s = relevance.new_zeros(len(relevance), *self.share.shape)
-        torch.mul(relevance, self.share[:k, :i, :j], out=s[:, :k, :i, :j])
-        return _last(conv3d(s.movedim(-1, 1), self.weight, stride=self.weight.shape[2:])) * self.inputs
+        s = relevance.new_zeros(len(relevance), *self.inputs.shape[:3], *self.step, relevance.shape[-1])
+        share = self.share[:k, :i, :j]
+        for at in product(*(range(by) for by in self.step)):
+            each = tuple(slice(first, None, by) for first, by in zip(at, self.step, strict=True))
+            part = share[each]
+            k, i, j = part.shape[:3]
+            inside = s[:, :k, :i, :j, at[0], at[1], at[2]]
+            torch.mul(relevance[(slice(None), *each)], part, out=inside)
+        return (s.flatten(4) @ self.weight).mul_(self.inputs)
 
 
 @dataclass(frozen=True, eq=False)
-class _Pool:
+class Winners:
     """Pooling: the winner takes all; `winners` are 0 but for x / (max + 2e-9) at each largest value."""
 
     winners: Float[Tensor, "k sk i si j sj c"]
