@@ -19,6 +19,7 @@ from strokelens.cli.compare import compare
 from strokelens.cli.crossvalidate import crossvalidate
 from strokelens.cli.epochs import epochs
 from strokelens.cli.evaluate import evaluate
+from strokelens.cli.explain import explain
 from strokelens.cli.inspect import inspect
 from strokelens.cli.maps import maps
 from strokelens.cli.phantom import phantom
@@ -118,6 +119,7 @@ app.command()(split)
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(explain)
 app.command()(atlas)
 app.command()(compare)
 app.command()(crossvalidate)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import inf
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from jaxtyping import Float
@@ -62,7 +62,7 @@ _LRP_0: Final = 1e-14
 class Composite:
     """Rules by place: the first that a layer is at counts. A place is one of `PLACES`, or a pattern of module names.
 
-    `filtered` filters relevance at every layer, not only the final map.
+    `ancestor` are the ancestor's own rules, `strokelens.explain.ancestor`, as it published them or as it left them.
 
     >>> Composite("mine", (("first", "reference"), ("decoders.*", "gamma:0.1"), ("any", "epsilon:1e-6"))).name
     'mine'
@@ -70,6 +70,7 @@ class Composite:
 
     name: str
     rules: tuple[tuple[str, str], ...]
+    ancestor: Literal["head", "published"] | None = None
 
     def __post_init__(self) -> None:
         untold = Tensor()
@@ -243,5 +244,7 @@ COMPOSITES: Final = _named(
     Composite("gamma-w2", (_DENSE, _LAST, ("first", "w2"), ("any", "gamma:0.25"))),
     Composite("alpha2-beta1", (_DENSE, ("any", "alpha-beta:2:1"))),
     Composite("z+", (("any", "z+:dropped"),)),
+    Composite("legacy-head", (), "head"),
+    Composite("legacy-published", (), "published"),
 )
 """The named composites; all but those of one rule tell it by ε where it is dense, as of clinical values."""

@@ -1,7 +1,8 @@
 """Whether relevance tells what the network does: take away what it points at, and ask the network again.
 
 An `Answer` is the number that was explained, such as the lesion's logits summed over a mask, of each image of a batch
-(b, c, *space); a network in evaluation gives each image its own. What is taken away gets its channel's `base` value.
+(b, c, *space); a network in evaluation gives each image its own. What is taken away gets the `base` value of its
+channel.
 Images are asked about `batch` at a time.
 
 References:
@@ -20,7 +21,9 @@ from scipy import stats
 from torch import Tensor
 
 Image = Float[Tensor, "c *space"]
-Base = Float[Tensor, "c"]
+Base = Float[Tensor, "c *_"]
+"""Of each channel, or of each voxel of the image."""
+
 Answer = Callable[[Float[Tensor, "b c *space"]], Float[Tensor, "b"]]
 Explain = Callable[[Float[Tensor, "c *space"]], Float[Tensor, "c *space"]]
 Block = tuple[int, ...]
@@ -233,13 +236,16 @@ def infidelity(
 
 
 def emptied(image: Image, base: Base) -> Image:
-    """The image when all is removed: each channel its base everywhere.
+    """The image when all is removed: each channel, or voxel, its base.
 
     >>> emptied(torch.zeros(2, 3), torch.tensor([1.0, 2.0])).tolist()
     [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
     """
-    if len(base) != len(image):
-        raise ValueError(f"{len(base)} base values for {len(image)} channels; give one for each")
+    if base.shape == image.shape:
+        return base.to(image)
+    if base.shape != image.shape[:1]:
+        told = f"base values of shape {tuple(base.shape)} for an image of {tuple(image.shape)}"
+        raise ValueError(f"{told}; give one for each channel, or voxel")
     return base.to(image).reshape(-1, *[1] * (image.ndim - 1)).expand_as(image)
 
 

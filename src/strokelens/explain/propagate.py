@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from strokelens.errors import RelevanceError
 from strokelens.explain.composites import UNTOLD, Bounds, Composite, Place, rule_of
 from strokelens.explain.functions import FUNCTIONS
 from strokelens.explain.nodes import Linear, Node, Relevances, Value
@@ -89,9 +90,10 @@ def relevance(
     run: Callable[..., Tensor] | None = None,
     **more: Any,
 ) -> Relevance:
-    """The relevance of `net(*inputs, **more)`, or of what `run` makes with it.
+    """The relevance of `net(*inputs, **more)`, or of what `run` makes with it in its place.
 
-    The network is as it was afterwards, to the bit, whatever happens. Raises `RelevanceError` where the network does something that no rule is known for, by its name.
+    The network is as it was afterwards, to the bit, whatever happens. Raises `RelevanceError` where it does something
+    that no rule is known for, by its name.
 
     >>> from strokelens.explain.composites import Composite
     >>> net = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.ReLU(), nn.Conv2d(3, 1, 1, bias=False))
@@ -100,6 +102,8 @@ def relevance(
     >>> tuple(found.inputs[0].shape), bool(abs(sum(found.start) - found.inputs[0].sum()) < 1e-3)
     ((1, 1, 2, 5, 5), True)
     """
+    if asked.composite.ancestor is not None:
+        raise RelevanceError(f"{asked.composite.name} are the ancestor's rules, for its network only; take another")
     with torch.set_grad_enabled(asked.differentiable), at_rest(net):
         tape = Tape({**FUNCTIONS, **(asked.known or {})}, net)
         own = [each.clone() for each in inputs]  # a network may overwrite what it is given

@@ -49,3 +49,16 @@ class Volume:
         one = torch.zeros_like(likely)
         one[:, self.value] = 1
         return logits * mine * (one - likely) * where
+
+
+@dataclass(frozen=True)
+class Output:
+    """All logits of all classes, as the ancestor had it: mostly what the background has of it.
+
+    >>> float(Output().seed(torch.ones(1, 2, 4), torch.ones(4)).sum())
+    8.0
+    """
+
+    def seed(self, logits: Logits, where: Bool[Tensor, "*space"] | Float[Tensor, "*space"]) -> Logits:
+        """The logits where it is."""
+        return logits * where

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,16 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
+from strokelens.errors import RelevanceError
+from strokelens.explain.ancestor import ancestors_relevance
 from strokelens.explain.composites import Bounds
-from strokelens.explain.propagate import Asked, Layer, Relevance, relevance
+from strokelens.explain.filters import Clamp, Filter, Pass, Raw
+from strokelens.explain.propagate import Asked, Layer, Relevance, at_rest, relevance
 from strokelens.explain.spikes import Spikes
 from strokelens.explanation.question import Question, Reference, Region
 from strokelens.explanation.view import Piece, View
 from strokelens.model import Model
+from strokelens.networks.unet3d import Unet3d
 from strokelens.prediction.networks import computing, full_float32
 from strokelens.prepare import Sample
 
@@ -58,27 +62,81 @@ def answered(
 
 
 def _answered(model: Model, sample: Sample, question: Question, where: Mapping[str, Region], healthy: Region) -> Answer:
+    if question.composite.ancestor is not None:
+        return _by_ancestor(model, sample, question, where)
     wanted = np.any([region.any(axis=(1, 2)) for region in where.values()], axis=0)
     view = View.of(model, sample, wanted)
     masks = [view.masked(region) for region in where.values()]
     bounds = bounds_of(view, view.masked(healthy), masks[0], question.reference)
+    found = of_view(view, masks, question, bounds)
+    return Answer(view.placed(found.maps, len(sample.x)), found.clinical, found.start, found.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class OfView:
+    """An answer in the pixels of a view's image: maps (t, c, z, i, j) of each of its channels."""
+
+    maps: Float[Tensor, "t c z i j"]
+    clinical: Float[np.ndarray, "t v"]
+    start: tuple[float, ...]
+    layers: tuple[Layer, ...]
+
+
+def of_view(
+    view: View, masks: Sequence[Bool[Tensor, "z i j"]], question: Question, bounds: Bounds, *, spread: bool = True
+) -> OfView:
+    """The relevance of an image, from its pieces, for targets at each of some masks."""
     maps = len(masks) * max(1, len(question.filters))
     total = view.image.new_zeros(maps, *view.image.shape)
-    clinical = np.zeros((maps, len(model.net.clinical_names)))
+    clinical = np.zeros((maps, len(view.model.net.clinical_names)))
     done: list[Relevance] = []
     with computing(), full_float32():
         for piece in view.pieces():
-            found = _of_piece(view, piece, masks, question, bounds)
+            found = _of_piece(view, piece, masks, question, bounds, spread=spread)
             if found is not None:
                 total[(..., *piece.place)] += found.inputs[0][:, 0]
                 clinical += found.inputs[1][:, 0].cpu().numpy() if len(found.inputs) > 1 else 0
                 done.append(found)
     start = tuple(np.sum([each.start for each in done], axis=0).tolist())
-    return Answer(view.placed(total, len(sample.x)), clinical, start, _summed_layers([each.layers for each in done]))
+    return OfView(total, clinical, start, _summed_layers([each.layers for each in done]))
+
+
+def _by_ancestor(model: Model, sample: Sample, question: Question, where: Mapping[str, Region]) -> Answer:
+    """By the ancestor's rules, with its filters as they were, at all of its places."""
+    if not isinstance(model.net, Unet3d) or model.settings.input.tile is not None:
+        raise RelevanceError(f"{question.composite.name} has rules for unet3d of whole volumes only; take another one")
+    view = View.of(model, sample, np.ones(len(sample.x), np.bool_))
+    first = question.composite.ancestor
+    assert first is not None
+    filters = [_old(each) for each in question.filters] or [Raw()]
+    found, start = [], []
+    with computing(), full_float32(), at_rest(model.net):
+        with torch.no_grad():
+            logits = view.answered()(view.image[None])
+        for region in where.values():
+            begins = question.logits_of(model.scheme).seed(logits, view.masked(region))
+            try:
+                found.append(ancestors_relevance(model.net, view.image[None], filters, first=first, starting=begins))
+            except ValueError as error:
+                raise RelevanceError(f"{model.name}: {error}") from error
+            start += [float(begins.sum())] * len(filters)
+    maps = view.placed(torch.nan_to_num(torch.cat(found)), len(sample.x))
+    return Answer(maps, np.zeros((len(maps), 0)), tuple(start), ())
+
+
+def _old(one: Filter) -> Filter:
+    """A filter as the ancestor had it."""
+    return replace(one, legacy=True) if isinstance(one, Pass | Clamp) else one
 
 
 def _of_piece(
-    view: View, piece: Piece, masks: Sequence[Bool[Tensor, "z i j"]], question: Question, bounds: Bounds
+    view: View,
+    piece: Piece,
+    masks: Sequence[Bool[Tensor, "z i j"]],
+    question: Question,
+    bounds: Bounds,
+    *,
+    spread: bool,
 ) -> Relevance | None:
     """The relevance of a piece; None where no target is in it."""
     cut = [mask[piece.place] for mask in masks]
@@ -91,7 +149,7 @@ def _of_piece(
         return [target.seed(logits, mask * share) for mask in cut]
 
     here = Bounds(**{name: view.cut(piece, values) for name, values in vars(bounds).items()})
-    asked = Asked(question.composite, here, question.filters, question.everywhere, spread=True)
+    asked = Asked(question.composite, here, question.filters, question.everywhere, spread)
     images = [view.cut(piece)[None], *([view.values] if view.values is not None else [])]
     return relevance(view.model.net, images, seeds, asked, run=view.answered())
 

@@ -66,8 +66,7 @@ Key = tuple[str, str]
 
 
 def _keys(explained: Explained) -> list[tuple[int, Key]]:
-    words = [str(each) for each in explained.question.filters] or ["raw"]
-    return list(enumerate((target, word) for target in explained.targets for word in words))
+    return list(enumerate((target, word) for target in explained.targets for word in explained.question.words))
 
 
 def _folder_of(explained: Explained, key: Key) -> str:

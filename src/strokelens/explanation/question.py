@@ -11,7 +11,7 @@ from scipy import ndimage
 from strokelens.errors import RelevanceError, hint
 from strokelens.explain.composites import COMPOSITES, Composite
 from strokelens.explain.filters import Filter
-from strokelens.explain.targets import Target, Volume
+from strokelens.explain.targets import Output, Target, Volume
 from strokelens.labels import BACKGROUND, BRAIN, LabelScheme
 from strokelens.prepare import Sample
 
@@ -25,6 +25,7 @@ TARGETS: Final[Mapping[str, str]] = {
     "false": "where the model found it, and the truth does not have it",
     "components": "each connected part of what the model found, the largest first",
     "volume": "how large the class is, over all voxels",
+    "output": "all that the network says, of every class and voxel, as the ancestor had it",
 }
 """What can be explained without telling a place."""
 
@@ -46,6 +47,11 @@ class Question:
     filters: tuple[Filter, ...] = ()
     everywhere: bool = False
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The filters' words; `raw` where there are none."""
+        return tuple(str(each) for each in self.filters) or ("raw",)
+
     def class_in(self, scheme: LabelScheme) -> str:
         """The class that is explained.
 
@@ -59,9 +65,11 @@ class Question:
             raise RelevanceError(f"{self.name} against itself is nothing; give another class to --against")
         return known[-1] if self.name is None else self.name
 
-    def logits_of(self, scheme: LabelScheme) -> Target | Volume:
+    def logits_of(self, scheme: LabelScheme) -> Target | Volume | Output:
         """Which logits are explained."""
         value = scheme.value(self.class_in(scheme))
+        if self.target == "output":
+            return Output()
         if self.target == "volume":
             return Volume(value)
         return Target(value, None if self.against is None else scheme.value(self.against))
@@ -70,6 +78,8 @@ class Question:
         """For people."""
         rather = "" if self.against is None else f" rather than {self.against}"
         where = {"prediction": "in the prediction", "truth": "in the truth", "volume": "by volume"}.get(self.target)
+        if self.target == "output":
+            return f"all that it says of every class, by the composite {self.composite.name}"
         told = where or {"missed": "that was missed", "false": "found wrongly"}.get(self.target, f"({self.target})")
         return f"{self.class_in(scheme)}{rather} {told}, by the composite {self.composite.name}"
 
@@ -90,6 +100,8 @@ def regions(
     if place is not None:
         there: Region = sample.frame.reduced_labels(place.astype(np.uint8), 2) == 1
         return _there({question.target: there}, f"no voxel of {question.target} is in what the model sees")
+    if question.target == "output":
+        return {"output": np.ones_like(prediction)}
     if question.target == "volume":
         return {"volume": (sample.x != 0).any(axis=1)}
     if question.target in ("prediction", "components"):

@@ -1,0 +1,104 @@
+"""A cohort explained case by case: each case's numbers on disk as soon as they are there, going on where it stopped."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from strokelens import __version__
+from strokelens.cohorts.cohort import Entry
+from strokelens.cohorts.encode import write_json
+from strokelens.cohorts.folder import clear, make_folder
+from strokelens.crashes import Crash, attempt
+from strokelens.errors import OutputError, StrokelensError
+from strokelens.prediction.batch import Plan
+
+CASES: Final = "cases"
+"""The folder of the cases' numbers."""
+
+Numbers = Mapping[str, Any]
+"""What is told of a case, plain values."""
+
+Work = Callable[[Entry], Numbers]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A case with its numbers, or why it has none; `kept` ones were there before."""
+
+    case_id: str
+    person: str
+    numbers: Numbers | None = None
+    failure: str | None = None
+    kept: bool = False
+
+
+def worked(
+    entries: Sequence[Entry], plan: Plan, work: Work, out: Path, *, recipe: Mapping[str, object], marker: str
+) -> Iterator[Done]:
+    """The numbers of each case, in order; those on disk that the same recipe and files gave are kept.
+
+    Raises `OutputError` where `out` is of another recipe, or no folder of this verb.
+    """
+    told = json.loads(json.dumps({"software": f"strokelens {__version__}", "models": plan.sha256, **recipe}))
+    _check(out, told, marker)
+    make_folder(out / CASES)
+    if not (out / marker).is_file():
+        write_json(out / marker, {"recipe": told})
+    for entry in entries:
+        path = out / CASES / f"{entry.id}.json"
+        key = plan.key_of(entry)
+        numbers = _earlier(path, key)
+        if numbers is not None:
+            yield Done(entry.id, entry.person, numbers, kept=True)
+            continue
+        done = _attempted(entry, work)
+        if done.numbers is not None:
+            part = path.with_name(f".{path.name}")
+            write_json(part, {"key": key, "numbers": done.numbers})
+            part.replace(path)
+        yield done
+
+
+def begin_anew(out: Path, marker: str) -> None:
+    """Remove what this verb wrote in a folder; another folder is left alone."""
+    if (out / marker).is_file():
+        clear(out)
+
+
+def _check(out: Path, recipe: object, marker: str) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        found = json.loads((out / marker).read_text(encoding="utf-8"))["recipe"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise OutputError(f"{out} exists, and is none of `strokelens explain`; give another --out") from None
+    if found != recipe:
+        raise OutputError(f"{out} was begun with other models or options; give another --out, or --overwrite")
+
+
+def _earlier(path: Path, key: str) -> Numbers | None:
+    """The numbers of a case that is done, if its files are still the same."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        numbers: Numbers = told["numbers"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return numbers if key and told.get("key") == key else None
+
+
+def _attempted(entry: Entry, work: Work) -> Done:
+    """A case's numbers, or why there are none."""
+    try:
+        found = attempt(entry.id, lambda: work(entry), passing=(StrokelensError, OSError, MemoryError))
+    except StrokelensError as error:
+        return Done(entry.id, entry.person, failure=" ".join(str(error).split()))
+    except OSError as error:
+        return Done(entry.id, entry.person, failure=f"{entry.id} cannot be read: {error}; copy it again")
+    except MemoryError:
+        failure = f"{entry.id} does not fit into memory; take a machine with more"
+        return Done(entry.id, entry.person, failure=failure)
+    if isinstance(found, Crash):
+        return Done(entry.id, entry.person, failure=found.message)
+    return Done(entry.id, entry.person, found)
