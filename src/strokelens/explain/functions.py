@@ -76,7 +76,7 @@ def _dense(call: Call) -> list[Node]:
 
 
 def _linear(call: Call, x: Tensor, operator: Convolution | Dense, bias: Tensor | None, *, dense: bool) -> Linear:
-    if len(call.tracked) != 1 or call.tracked[0] is not x:
+    if len(call.tracked) != 1 or call.tracked[0] is not x or any(each is x for each in (operator.weight, bias)):
         raise RelevanceError(f"{place(call)} has weights that depend on the input; relevance cannot pass it")
     call.inputs[0].want(x)
     call.outputs[0].want(call.made[0])

@@ -22,6 +22,13 @@ Recorded = Callable[["Call"], Iterable[Node]]
 
 _INPLACE: Final = "inplace"
 
+_FILLED: Final = frozenset(
+    f"{kind}{what}{like}"
+    for what in ("zeros", "ones", "full", "empty", "rand", "randn", "tensor")
+    for kind, like in (("", "_like"), ("new_", ""))
+)
+"""Functions that take no more of a tensor than its shape: what they give does not depend on the input."""
+
 
 class Call:
     """A function that was called on tensors that depend on the input: its words, what it gave, and where it was.
@@ -123,7 +130,7 @@ class Tape(TorchFunctionMode):
         call.numbers = [self._rescued(t, call) if t is doomed else t for t in call.tracked]
         out = call.func(*call.args, **call.kwargs)
         call.made = [each for each in tensors(out) if each.is_floating_point()]
-        if not call.made:
+        if not call.made or call.called in _FILLED:
             return out
         record = self.functions.get(call.called)
         if record is None:
