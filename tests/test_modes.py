@@ -10,7 +10,8 @@ import pytest
 
 from strokelens.case import Case
 from strokelens.cli import ancestors, modes
-from strokelens.cli.modes import Asked, Command, commands
+from strokelens.cli.asked import Asked, Command
+from strokelens.cli.modes import commands
 from strokelens.cohorts.isles2017 import write_case, write_tables
 from strokelens.cohorts.splits import read_split
 from strokelens.errors import SettingsError

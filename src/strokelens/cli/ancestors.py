@@ -23,7 +23,7 @@ from strokelens.cli.progress import loudness, say, steps
 from strokelens.errors import CohortError, SettingsError, StrokelensError, hint
 
 if TYPE_CHECKING:
-    from strokelens.cli.modes import Command
+    from strokelens.cli.asked import Command
     from strokelens.cli.second import Tee
     from strokelens.cohorts.cohort import Cohort
     from strokelens.cohorts.splits import Split
@@ -142,7 +142,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def _mode(given: Namespace) -> int:
     """Run what a mode of the second ancestor's stands for; the exit code is the worst of all."""
     from strokelens.cli import second
-    from strokelens.cli.modes import Asked, commands
+    from strokelens.cli.asked import Asked
+    from strokelens.cli.modes import commands
     from strokelens.cohorts.folder import new_file
 
     asked = Asked.of(given)

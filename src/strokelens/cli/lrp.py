@@ -1,0 +1,117 @@
+"""The second ancestor's relevance as our verb: its modes, sweeps and viewers, by its own rules and filters.
+
+Relevance begins with all that the network says, and is filtered at each of its fifteen places, as it was.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from strokelens.errors import SettingsError, hint
+
+Command = tuple[str, ...]
+
+MODES: Final = ("lrp_UNet3D_overfit", "lrp_UNet3D_filter_sweeper")
+SWEEPS: Final = ("0001", "0002", "0003")
+KEPT: Final = (1, 2, 4, 7, 11, 15, 28, 27, 45)
+"""The cases whose maps its publication kept."""
+
+FIGURE: Final = ("pass:0:0.4", "clamp:0:0.2")
+"""The filters of its main figure, beside raw."""
+
+CODES: Final[Mapping[str, str]] = {
+    "XX": "raw",
+    "Yp": "pass:0:0.6",
+    "Zp": "pass:0:0.3",
+    "Lp": "pass:0.2:1",
+    "Hp": "pass:0.6:1",
+    "Yc": "clamp:0:0.6",
+    "Zc": "clamp:0:0.3",
+    "Lc": "clamp:0.3:1",
+    "Hc": "clamp:0.6:1",
+}
+"""The filters of `full_sequence_0001`, by its letters; its bounds of 6 and 3 were slips for 0.6 and 0.3."""
+
+_RULES: Final = ("--composite", "legacy-head", "--target", "output")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model's run, the cohort, the folder of all that is made of both, and the split that tells who has a truth."""
+
+    run: str
+    data: str
+    folder: Path
+    split: str
+    device: str
+
+
+def by_mode(place: Place, told: Mapping[str, Any], submode: str) -> Iterator[Command]:
+    """What `lrp_mode` asks for: one filter for all cases with truth, or a sweep of sixteen."""
+    mode = str(told.get("lrp_mode", MODES[0]))
+    if mode not in MODES:
+        raise SettingsError(f"no lrp_mode {mode!r}; {hint(mode, MODES)}")
+    settings = _section(told, "LRP")
+    if mode == MODES[0]:
+        yield one_filter(place, _word(_section(settings, "relprop_config")))
+        return
+    sweeper = _section(settings, "filter_sweeper")
+    kind = submode or str(sweeper.get("submode", SWEEPS[0]))
+    if kind not in SWEEPS:
+        raise SettingsError(f"no submode {kind!r} of the filter sweep; give {', '.join(SWEEPS)}")
+    yield swept(place, [int(each) for each in sweeper.get("case_numbers", KEPT)])
+
+
+def one_filter(place: Place, word: str) -> Command:
+    """Relevance of all cases with truth by one filter, their maps kept."""
+    out = ("-o", str(place.folder / f"lrp_{word.replace(':', '_')}"))
+    return (*_asked(place, out), "--sweep", "--filter", word, "--keep", "all")
+
+
+def swept(place: Place, kept: Sequence[int], beside: Sequence[Path] = ()) -> Command:
+    """The sweep of all cases with truth; it gives the maps of some, the means, and inclusivity of all."""
+    keep = [word for number in kept for word in ("--keep", f"training_{number}")]
+    others = [word for path in beside for word in ("--beside", str(path))]
+    return (*_asked(place, ("-o", str(sweep_of(place.folder)))), "--sweep", *keep, *others)
+
+
+def sweep_of(folder: Path) -> Path:
+    """Where a model's sweep is."""
+    return folder / "lrp_filter_sweep"
+
+
+def viewed(place: Place, case_number: str, filters: Sequence[str] = FIGURE) -> Command:
+    """The six panels and the sheet of one case, raw and filtered."""
+    out = str(place.folder / "figures" / f"lrp_training_{case_number}")
+    words = [word for each in filters for word in ("--filter", each)]
+    told = (place.run, place.data, "-o", out, "--case", f"training_{case_number}", "--everywhere", "--overwrite")
+    return ("explain", *told, *_RULES, *words, "--device", place.device)
+
+
+def _asked(place: Place, out: Command) -> Command:
+    which = ("--split", place.split, "--part", "train")
+    return ("explain", place.run, place.data, *out, *which, *_RULES, "--everywhere", "--device", place.device)
+
+
+def _section(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = told.get(name, {})
+    if not isinstance(found, dict):
+        raise SettingsError(f"{name} of the config is no object; write it with `main.py --mode create_config_file`")
+    return found
+
+
+def _word(settings: Mapping[str, Any]) -> str:
+    """The filter that a config tells, as our word."""
+    kind = str(settings.get("normalization", "raw"))
+    kinds = {"fraction_pass_filter": "pass", "fraction_clamp_filter": "clamp"}
+    if kind in ("raw", "standard"):
+        return kind
+    if kind not in kinds:
+        raise SettingsError(f"no normalization {kind!r}; {hint(kind, ('raw', 'standard', *kinds))}")
+    bounds = _section(settings, kind)
+    try:
+        (low, high), (least, most) = bounds["positive"], bounds["negative"]
+        return ":".join([kinds[kind], *(f"{float(each):g}" for each in (low, high, least, most))])
+    except (KeyError, TypeError, ValueError):
+        raise SettingsError(f"{kind} needs positive and negative, each as [low, high], such as [0, 0.6]") from None
