@@ -194,6 +194,16 @@ def test_panels_of_masks_show_them_and_the_scan_is_alone() -> None:
     assert np.ptp(crop(figure, tile(figure, "F")), axis=-1).max() == 0  # grey
 
 
+def test_a_scan_is_dimmed_under_relevance_however_bright_it_is() -> None:
+    made = reasons()
+    bright = made.case["ADC"].copy()
+    bright[5:9, 18:22] = 9000
+    figure = six_panels(replace(made, case=replace(made.case, channels={"ADC": bright}), truth=None), "ADC")
+    under, alone = (tile(figure, letter).get_images()[0] for letter in ("A2", "F"))
+    shades = [float(np.nanmax(np.asarray(each.norm(np.ma.getdata(each.get_array()))))) for each in (under, alone)]
+    assert shades == pytest.approx([0.6, 1.0])
+
+
 @pytest.mark.parametrize(("count", "left_out"), [(0, {"B", "B2", "C", "C2"}), (1, {"C", "C2"}), (3, set())])
 def test_panels_without_a_filter_are_left_out(count: int, left_out: set[str]) -> None:
     made = reasons()
@@ -297,7 +307,9 @@ def test_a_map_without_relevance_says_so(fill: float) -> None:
     made = reasons(maps=empty, filtered={"pass:0:0.4": empty}, shares={})
     figure = sheet(made)
     assert {axes.get_title() for axes in figure.axes[:5:4]} == {f"ADC\n{NOTHING}", f"Tmax\n{NOTHING}"}
-    (bar,) = [axes for axes in figure.axes if axes.get_title() == "relevance, one scale for all maps"]
+    (bar,) = [
+        axes for axes in figure.axes if axes.get_title() == "relevance, one scale for all maps (99.5th percentile)"
+    ]
     assert [tick.get_text() for tick in bar.get_xticklabels()] == ["", NOTHING, ""]
     for drawn in (figure, six_panels(made, "ADC")):
         assert rendered(drawn).any()
@@ -347,8 +359,8 @@ def test_a_channel_over_time_is_shown_as_its_mean() -> None:
         six_panels(replace(made, case=case, maps={**made.maps, "PWI": made.maps["ADC"]}, filtered={}), channel)
         for case, channel in ((made.case, "ADC"), (over_time, "PWI"))
     ]
-    first, second = (tile(figure, "F").get_images()[0].get_array() for figure in figures)
-    assert np.ma.allclose(first, second)
+    first, second = (np.asarray(tile(figure, "F").get_images()[0].get_array()) for figure in figures)
+    assert np.allclose(first, second, equal_nan=True)
 
 
 def test_a_case_of_zeros_is_drawn_whole() -> None:

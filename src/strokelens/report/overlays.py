@@ -19,8 +19,8 @@ from strokelens.report.scales import window
 PAGE, BRIGHT, DIM = "#000000", "#ffffff", "#aab4be"
 """The colours of the page, of what is read, and of what is glanced at: as dark as the room that scans are read in."""
 
-FOR, AGAINST = "#ff4a38", "#3f8cff"
-"""Speaks for what was explained, and against it."""
+FOR = "#ff4a38"
+"""Of a number that tells how much speaks for what was explained."""
 
 _FAINTEST, _DENSEST, _BEND = 0.03, 0.95, 0.75
 """Below this share of the limit nothing is drawn; a full one hides the scan to this degree; how fast colours come."""
@@ -99,7 +99,8 @@ class Stage:
     def scan(self, axes: Axes, channel: str, index: int, *, brightness: float = 1.0) -> None:
         """A slice of a channel in grey, from black to this share of white."""
         low, high = window(self._scan(channel), self.head)
-        self._paint(axes, self._scan(channel), index, cmap="gray", limits=(low, low + (high - low) / brightness))
+        values = np.minimum(self._scan(channel), high)
+        self._paint(axes, values, index, cmap="gray", limits=(low, low + (high - low) / brightness))
 
     def silhouette(self, axes: Axes, index: int) -> None:
         """The head as a dark shape, for what has no scan below it."""

@@ -150,7 +150,7 @@ def sheet(reasons: Reasons, *, most_slices: int = 4) -> Figure:
     if reasons.truth is not None:
         keys.append(Line2D([], [], color=TRUTH, linestyle="dashed", label=f"truth: {reasons.volume(reasons.truth)}"))
     ends = (f"−{_number(limit)}\nspeaks against", "0", f"+{_number(limit)}\nspeaks for") if limit else ("", NOTHING, "")
-    board.foot(figure, "relevance, one scale for all maps", limit or 1.0, ends, keys)
+    board.foot(figure, "relevance, one scale for all maps (99.5th percentile)", limit or 1.0, ends, keys)
     return figure
 
 
@@ -214,7 +214,10 @@ def _bar(axes: Axes, reasons: Reasons, channel: str, *, first: bool) -> None:
     axes.spines["bottom"].set_color(DIM)
     if isfinite(share):
         axes.bar(0.5, share, width=0.36, color=FOR)
-        axes.text(0.5, share, _percent(share), color=BRIGHT, fontsize=8, ha="center", va="bottom", backgroundcolor=PAGE)
+        axes.annotate(
+            _percent(share), (0.5, share), (0, 2.5), textcoords="offset points", ha="center", va="bottom",
+            color=BRIGHT, fontsize=8, bbox={"facecolor": PAGE, "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
     axes.axhline(even, color=DIM, linewidth=0.8, linestyle="dashed", zorder=0)
     if first:
         axes.text(0, even, "even share", color=DIM, fontsize=6.5, va="bottom")
