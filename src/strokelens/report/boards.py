@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from textwrap import wrap
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,10 +17,11 @@ from strokelens.report.overlays import BRIGHT, DIM, PAGE, signed_bar
 TITLE_IN, GAP_IN = 0.46, 0.07
 """What is left above a row of tiles that has titles, and between tiles."""
 
-_TILE_IN, _SIDE_IN, _LEAST_IN = 2.1, 0.3, 6.6
-_EDGE_IN, _FOOT_IN = 0.16, 1.28
-_LETTERS_PER_IN = 13.5
-_LINE_IN = {"bold": 0.23, "normal": 0.17}
+_TILE_IN, _SIDE_IN, _LEAST_IN = 2.1, 0.3, 6.8
+_EDGE_IN, _FOOT_IN = 0.16, 1.15
+_LINE_IN: Final = {"bold": 0.24, "normal": 0.19}
+_LETTERS_PER_IN: Final = {"bold": 10.9, "normal": 14.2}
+_POINTS: Final = {"bold": 11.0, "normal": 9.0}
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,19 @@ class Board:
         return max(2 * _SIDE_IN + self.columns * (_TILE_IN + GAP_IN) - GAP_IN, _LEAST_IN)
 
     @cached_property
-    def _text(self) -> list[tuple[str, str, str, float]]:
-        """Each line with its weight, its colour and its size."""
-        letters = int(_LETTERS_PER_IN * (self._wide_in - 2 * _SIDE_IN))
-        heading = [(line, "bold", BRIGHT, 11.0) for line in wrap(self.heading, int(letters * 0.82))]
-        lines = [(line, "normal", BRIGHT, 8.0) for each in self.lines for line in wrap(each, int(letters * 1.25))]
-        return [*heading, *lines, (RESEARCH_USE, "normal", DIM, 8.0)]
+    def _text(self) -> list[tuple[str, str, str]]:
+        """Each line with its weight and its colour."""
+        paragraphs = [(self.heading, "bold", BRIGHT), *((each, "normal", BRIGHT) for each in self.lines)]
+        used_in = self._wide_in - 2 * _SIDE_IN
+        return [
+            (line, weight, colour)
+            for paragraph, weight, colour in [*paragraphs, (RESEARCH_USE, "normal", DIM)]
+            for line in wrap(paragraph, int(_LETTERS_PER_IN[weight] * used_in))
+        ]
 
     @property
     def _head_in(self) -> float:
-        return _EDGE_IN + sum(_LINE_IN[weight] for _, weight, _, _ in self._text)
+        return _EDGE_IN + sum(_LINE_IN[weight] for _, weight, _ in self._text)
 
     @property
     def _high_in(self) -> float:
@@ -66,10 +71,10 @@ class Board:
         figure = Figure(figsize=(self._wide_in, self._high_in), dpi=150, facecolor=PAGE)
         FigureCanvasAgg(figure)
         down_in = _EDGE_IN
-        for line, weight, colour, size in self._text:
+        for line, weight, colour in self._text:
             figure.text(
                 _SIDE_IN / self._wide_in, 1 - down_in / self._high_in, line,
-                color=colour, weight=weight, fontsize=size, va="top", parse_math=False,
+                color=colour, weight=weight, fontsize=_POINTS[weight], va="top", parse_math=False,
             )  # fmt: skip
             down_in += _LINE_IN[weight]
         return figure
@@ -88,9 +93,9 @@ class Board:
         self, figure: Figure, title: str, limit: float, words: tuple[str, str, str], keys: Sequence[Line2D]
     ) -> None:
         """The colour bar from −`limit` to `limit` with its words, and beside it what the outlines mean."""
-        wide_in = min(3.0, self._wide_in / 2 - _SIDE_IN)
+        wide_in = min(3.0, self._wide_in / 2 - _SIDE_IN - 0.3)
         down_in = self._high_in - _FOOT_IN + 0.44
-        axes = self._panel(figure, (_SIDE_IN + 0.25, down_in, wide_in, 0.13))
+        axes = self._panel(figure, (_SIDE_IN + 0.45, down_in, wide_in, 0.13))
         signed_bar(axes, limit, title, words=words)
         legend = figure.legend(
             handles=list(keys), loc="upper right", fontsize=8, frameon=False, labelcolor=BRIGHT, borderaxespad=0,

@@ -1,6 +1,5 @@
 """Relevance over a scan: one window, one pair of colours, and the outlines, the same in every picture of relevance."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
@@ -20,10 +19,10 @@ from strokelens.report.scales import window
 PAGE, BRIGHT, DIM = "#000000", "#ffffff", "#aab4be"
 """The colours of the page, of what is read, and of what is glanced at: as dark as the room that scans are read in."""
 
-FOR, AGAINST = "#ff4a38", "#3f8cff"
-"""Speaks for what was explained, and against it."""
+FOR = "#ff4a38"
+"""Of a number that tells how much speaks for what was explained."""
 
-_FAINTEST, _DENSEST, _BEND = 0.03, 0.92, 0.6
+_FAINTEST, _DENSEST, _BEND = 0.03, 0.95, 0.75
 """Below this share of the limit nothing is drawn; a full one hides the scan to this degree; how fast colours come."""
 
 _LOOSEST = 2.0
@@ -33,11 +32,11 @@ _LINE = 1.2
 
 
 def _signed() -> ListedColormap:
-    """Blue to nothing to red: its ends turn pale, so that strength is seen without telling the hues apart."""
+    """Blue to nothing to red, growing brighter and denser to both ends, so that strength is seen whatever the hue."""
     places = np.linspace(-1, 1, 257)
     strength = np.clip((np.abs(places) - _FAINTEST) / (1 - _FAINTEST), 0, 1)
-    ends = {1: ((0.83, 0.10, 0.08), (1.0, 0.30, 0.20), (1.0, 0.80, 0.45))}
-    ends[-1] = (0.08, 0.25, 0.85), (0.20, 0.52, 1.0), (0.62, 0.93, 1.0)
+    ends = {1: ((0.78, 0.04, 0.04), (0.96, 0.16, 0.10), (1.0, 0.45, 0.36))}
+    ends[-1] = (0.04, 0.20, 0.85), (0.10, 0.42, 0.98), (0.42, 0.74, 1.0)
     table = np.zeros((places.size, 4))
     for sign, colours in ends.items():
         side = np.sign(places) == sign
@@ -61,17 +60,11 @@ class Stage:
     case: Case
 
     @cached_property
-    def scans(self) -> Mapping[str, Volume]:
-        """The channels as volumes."""
-        return {
-            name: values if values.ndim == 3 else values.mean(axis=3) for name, values in self.case.channels.items()
-        }
-
-    @cached_property
     def head(self) -> Mask:
         """Where the patient is; everywhere if no channel has a value."""
-        seen = [np.isfinite(values) & (values != 0) for values in self.scans.values()]
-        head: Mask = np.any(seen, axis=0) if seen else np.zeros(self.case.grid.shape, bool)
+        head: Mask = np.zeros(self.case.grid.shape, bool)
+        for scan in map(self._scan, self.case.channels):
+            head = head | (np.isfinite(scan) & (scan != 0))
         return head if head.any() else ~head
 
     @cached_property
@@ -90,6 +83,11 @@ class Stage:
         plane: np.ndarray = self.view.planes(volume)[index]
         return plane
 
+    def _scan(self, channel: str) -> Volume:
+        values = self.case[channel]
+        scan: Volume = values if values.ndim == 3 else values.mean(axis=3)
+        return scan
+
     def prepare(self, axes: Axes) -> None:
         """Make a tile of a panel: mm, proportions kept, both sides named."""
         across_mm, down_mm = self.view.extent_mm
@@ -98,10 +96,11 @@ class Stage:
         for side, x, place in (("R", 0.015, "left"), ("L", 0.985, "right")):
             axes.text(x, 0.5, side, transform=axes.transAxes, ha=place, va="center", color=DIM, fontsize=6.5)
 
-    def scan(self, axes: Axes, channel: str, index: int) -> None:
-        """A slice of a channel in grey, from its darkest to its brightest in the head."""
-        low, high = window(self.scans[channel], self.head)
-        self._paint(axes, self.scans[channel], index, cmap="gray", limits=(low, high))
+    def scan(self, axes: Axes, channel: str, index: int, *, brightness: float = 1.0) -> None:
+        """A slice of a channel in grey, from black to this share of white."""
+        low, high = window(self._scan(channel), self.head)
+        values = np.minimum(self._scan(channel), high)
+        self._paint(axes, values, index, cmap="gray", limits=(low, low + (high - low) / brightness))
 
     def silhouette(self, axes: Axes, index: int) -> None:
         """The head as a dark shape, for what has no scan below it."""

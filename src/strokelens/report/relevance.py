@@ -32,7 +32,9 @@ _TOLD = 0.005
 """A smaller share of relevance outside of the head is not worth a sentence."""
 
 _COLUMNS: Final = ("A", "B", "C")
-_BARS_IN, _CHART_IN = 0.9, 0.55
+_BARS_IN, _CHART_IN = 1.05, 0.7
+_UNDER = 0.6
+"""How bright a scan is under relevance, as a share of one alone: colours stand out from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +104,12 @@ def six_panels(reasons: Reasons, channel: str, *, slice_index: int | None = None
         largest = _largest(by[channel])
         for row, suffix in enumerate(("", "2")):
             axes = board.tile(figure, row, column)
-            (stage.scan(axes, channel, index) if row else stage.silhouette(axes, index))
+            (stage.scan(axes, channel, index, brightness=_UNDER) if row else stage.silhouette(axes, index))
             stage.relevance(axes, by[channel] / (largest or 1.0), index, limit=1.0)
             stage.outline(axes, reasons.target, index, TARGET)
             _letter(axes, stage, _COLUMNS[column] + suffix)
             if not row:
-                told = f"divided by its largest, {_number(largest)}" if largest else NOTHING
+                told = f"over its largest, {_number(largest)}" if largest else NOTHING
                 _title(axes, f"{spoken(word)} relevance\n{told}")
     _bottom(board, figure, reasons, stage, (channel, index))
     ends = ("−1\nspeaks against", "0", "+1\nspeaks for")
@@ -125,13 +127,16 @@ def sheet(reasons: Reasons, *, most_slices: int = 4) -> Figure:
     shown = _shown(stage)
     chosen = choose(shown, _area(reasons, stage), most=most_slices)
     above = (TITLE_IN, *[GAP_IN] * (len(chosen) - 1))
-    place = f"{len(chosen)} of {len(shown)} slices, from below to above"
-    board = _board(reasons, stage, place, list(maps.values()), above=above, columns=len(maps), below_in=_BARS_IN)
+    place = f"{len(chosen)} of {len(shown)} slices{', from below to above' if len(chosen) > 1 else ''}"
+    spoke = any(isfinite(share) for share in reasons.shares.values())
+    board = _board(
+        reasons, stage, place, list(maps.values()), above=above, columns=len(maps), below_in=_BARS_IN * spoke
+    )
     figure = board.figure()
     for column, (channel, values) in enumerate(maps.items()):
         for row, index in enumerate(chosen):
             axes = board.tile(figure, row, column)
-            stage.scan(axes, channel, index)
+            stage.scan(axes, channel, index, brightness=_UNDER)
             stage.relevance(axes, values, index, limit=limit or 1.0)
             stage.outline(axes, reasons.target, index, TARGET)
             if reasons.truth is not None:
@@ -139,12 +144,13 @@ def sheet(reasons: Reasons, *, most_slices: int = 4) -> Figure:
             _letter(axes, stage, "" if column else _height(stage, index))
             if not row:
                 _title(axes, f"{channel}\n{_speaks(reasons, channel)}")
-        _bar(board.under(figure, column, _CHART_IN), reasons, channel, first=not column)
+        if spoke:
+            _bar(board.under(figure, column, _CHART_IN), reasons, channel, first=not column)
     keys = [_key(reasons)]
     if reasons.truth is not None:
-        keys.append(Line2D([], [], color=TRUTH, linestyle="dashed", label=f"truth, {reasons.volume(reasons.truth)}"))
+        keys.append(Line2D([], [], color=TRUTH, linestyle="dashed", label=f"truth: {reasons.volume(reasons.truth)}"))
     ends = (f"−{_number(limit)}\nspeaks against", "0", f"+{_number(limit)}\nspeaks for") if limit else ("", NOTHING, "")
-    board.foot(figure, "relevance, one scale for all maps", limit or 1.0, ends, keys)
+    board.foot(figure, "relevance, one scale for all maps (99.5th percentile)", limit or 1.0, ends, keys)
     return figure
 
 
@@ -163,13 +169,13 @@ def _board(
     simulated = ["simulated patient"] if case.simulated else []
     lines = [
         " · ".join([case.id, *simulated, place, f"model: {reasons.model}"]),
-        "Red voxels spoke for it, blue ones against it; the paler, the stronger. No colour: no say. "
-        "This shows what the model used, not what is right.",
+        "Red voxels spoke for it, blue ones against it; the brighter, the stronger. "
+        "This shows what the model used, not whether it is right.",
     ]
     outside = _outside(stage, maps)
     if outside > _TOLD:
         lines.append(f"{_percent(outside)} of all relevance lies outside of the head and is not drawn.")
-    return Board(stage.ratio, columns, above, f"Why did the model say so? {reasons.asked}", lines, below_in)
+    return Board(stage.ratio, columns, above, f"Why the model said so: {reasons.asked}", lines, below_in)
 
 
 def _outside(stage: Stage, maps: list[Volume]) -> float:
@@ -199,18 +205,22 @@ def _bottom(board: Board, figure: Figure, reasons: Reasons, stage: Stage, shown:
 
 
 def _bar(axes: Axes, reasons: Reasons, channel: str, *, first: bool) -> None:
-    """A channel's share as a bar under its column; dashed is the share of each if all spoke alike."""
-    known = [share for share in reasons.shares.values() if isfinite(share)]
+    """A channel's share as a bar under its column; dashed is the share of each if all were alike."""
     share, even = reasons.shares.get(channel, float("nan")), 1 / len(reasons.maps)
-    axes.set(xlim=(0, 1), ylim=(0, max([*known, even]) * 1.25), facecolor=PAGE, xticks=[], yticks=[])
+    axes.set(
+        xlim=(0, 1), ylim=(0, np.nanmax([*reasons.shares.values(), even]) * 1.3), facecolor=PAGE, xticks=[], yticks=[]
+    )
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.spines["bottom"].set_color(DIM)
     if isfinite(share):
         axes.bar(0.5, share, width=0.36, color=FOR)
-        axes.text(0.5, share, f"{_percent(share)}", color=BRIGHT, fontsize=8, ha="center", va="bottom")
-    axes.axhline(even, color=DIM, linewidth=0.8, linestyle="dashed")
+        axes.annotate(
+            _percent(share), (0.5, share), (0, 2.5), textcoords="offset points", ha="center", va="bottom",
+            color=BRIGHT, fontsize=8, bbox={"facecolor": PAGE, "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
+    axes.axhline(even, color=DIM, linewidth=0.8, linestyle="dashed", zorder=0)
     if first:
-        axes.text(0, even, "if all spoke alike", color=DIM, fontsize=6.5, va="bottom")
+        axes.text(0, even, "even share", color=DIM, fontsize=6.5, va="bottom")
     axes.set_xlabel(channel, color=BRIGHT, fontsize=8, labelpad=2)
 
 
@@ -248,11 +258,12 @@ def _letter(axes: Axes, stage: Stage, text: str) -> None:
 
 
 def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, color=BRIGHT, fontsize=8.5, pad=3)
+    axes.set_title(text, color=BRIGHT, fontsize=9, pad=3)
 
 
 def _key(reasons: Reasons) -> Line2D:
-    return Line2D([], [], color=TARGET, label=f"what was explained, {reasons.volume(reasons.target)}")
+    volume = reasons.volume(reasons.target) if reasons.target.any() else "no voxel"
+    return Line2D([], [], color=TARGET, label=f"what was explained: {volume}")
 
 
 def _speaks(reasons: Reasons, channel: str) -> str:

@@ -15,8 +15,13 @@ from matplotlib.patches import Patch
 from strokelens.flags import RESEARCH_USE
 from strokelens.report.scatter import COLOURS, MUTED, PAPER, TEXT, Axis, framed
 
-_FAMILIES: Final = ("raw", "", "pass", "clamp")
-"""From left to right; "" is every other one."""
+_FAMILIES: Final = {
+    "raw": "",
+    "": "",
+    "pass": "pass: only relevance of this size is kept",
+    "clamp": "clamp: larger relevance is cut to this size",
+}
+"""What they do, from left to right; "" is every other one. Sizes are shares of the largest |R|."""
 
 _GAP = 0.8
 """How much farther than neighbours the families are apart."""
@@ -27,7 +32,7 @@ _LANES = 0.76
 _GOLDEN = 0.618034
 """Multiples of it, without their whole parts, lie evenly however many there are: dots are spread without chance."""
 
-_LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _PANEL_IN, _SPACE_IN = 0.85, 0.25, 0.62, 1.42, 3.6, 0.36
+_LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _PANEL_IN, _SPACE_IN = 0.85, 0.25, 0.86, 1.42, 3.6, 0.36
 _STYLES: Final[tuple[Literal["--", ":", "-."], ...]] = ("--", ":", "-.")
 
 
@@ -46,7 +51,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The measure `name` by filter: its mean and the interval from `low` to `high`; what is NaN is left out.
+    """The measure `name` by filter: its mean and the 95 % interval from `low` to `high`; what is NaN is left out.
 
     `nulls` are what the measure would be for maps that explain nothing, such as a random or a constant one.
     """
@@ -75,7 +80,9 @@ def places(words: Sequence[str]) -> dict[str, float]:
     >>> places(["clamp:0:0.2", "pass:0.1:1", "raw", "pass:0:0.4", "pass:0:0.1"])
     {'raw': 0.0, 'pass:0:0.1': 1.8, 'pass:0:0.4': 2.8, 'pass:0.1:1': 3.8, 'clamp:0:0.2': 5.6}
     """
-    ordered = sorted(dict.fromkeys(words), key=lambda word: (_FAMILIES.index(_parted(word)[0]), *_parted(word)[1:]))
+    ordered = sorted(
+        dict.fromkeys(words), key=lambda word: (list(_FAMILIES).index(_parted(word)[0]), *_parted(word)[1:])
+    )
     at: dict[str, float] = {}
     x, before = -1.0, None
     for word in ordered:
@@ -132,14 +139,14 @@ def boxes(groups: Sequence[Group], title: str, axis_title: str, note: str) -> Fi
 
 
 def curves(measures: Sequence[Curve], title: str, note: str) -> Figure:
-    """The mean of each measure by filter and its interval, a panel a measure above the same filters.
+    """The mean of each measure by filter and its 95 % interval, a panel a measure above the same filters.
 
     Lines across are the measure of maps that explain nothing. A mean above all of them says more than they do.
     """
     names = [word for measure in measures for word in measure.words]
-    figure, panels, at = _paper(names, [measure.name for measure in measures], title, note, high_in=1.9)
+    figure, panels, at = _paper(names, [measure.name for measure in measures] or [""], title, note, high_in=1.9)
     nulls = list(dict.fromkeys(name for measure in measures for name in measure.nulls))
-    for axes, measure in zip(panels, measures, strict=True):
+    for axes, measure in zip(panels, measures, strict=False):
         for null, height in measure.nulls.items():
             place = nulls.index(null)
             style = _STYLES[place % len(_STYLES)]
@@ -149,8 +156,8 @@ def curves(measures: Sequence[Curve], title: str, note: str) -> Figure:
         Line2D([], [], color=COLOURS[(place + 1) % len(COLOURS)], linestyle=_STYLES[place % len(_STYLES)], label=null)
         for place, null in enumerate(nulls)
     ]
-    mean = Line2D([], [], color=COLOURS[0], marker="o", markersize=4, label="mean and its interval")
-    _finish(figure, panels[-1], [mean], keys)
+    mean = Line2D([], [], color=COLOURS[0], marker="o", markersize=4, label="mean and 95 % interval")
+    _finish(figure, panels[-1], [mean] if measures else [], keys)
     return figure
 
 
@@ -158,6 +165,8 @@ def _means(axes: Axes, measure: Curve, at: Mapping[str, float]) -> None:
     """Points with their intervals, joined within a family."""
     for family in _FAMILIES:
         mine = [(at[word], place) for place, word in enumerate(measure.words) if _parted(word)[0] == family]
+        if not mine:
+            continue
         order = [place for _, place in sorted(mine)]
         x = [at[measure.words[place]] for place in order]
         axes.vlines(x, measure.low[order], measure.high[order], color=COLOURS[0], linewidth=2.2, alpha=0.45)
@@ -182,9 +191,16 @@ def _paper(
         framed(axes, Axis(""), Axis(""))
         axes.grid(visible=False, axis="x")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(axis_title, color=TEXT, fontsize=9.5, loc="left", pad=4)
+        axes.set_title(axis_title, color=TEXT, fontsize=9.5, loc="left", pad=20 if axes is panels[0] else 4)
+        axes.tick_params(axis="y", labelsize=9)
         axes.axhline(0, color=TEXT, linewidth=0.8, zorder=1.5)
         axes.margins(y=0.06)
+    for family, does in _FAMILIES.items():
+        mine = [x for word, x in at.items() if _parted(word)[0] == family]
+        if mine:
+            panels[0].text(
+                mine[0] - 0.4, 1.02, does, transform=panels[0].get_xaxis_transform(), color=MUTED, fontsize=8
+            )  # fmt: skip
     left = _LEFT_IN / wide
     panels[-1].set_xticks(list(at.values()), [spoken(word) for word in at], rotation=40, ha="right", fontsize=8)
     panels[-1].set_xlim(-0.7, max(at.values(), default=0.0) + 0.7)
