@@ -76,7 +76,12 @@ def explain(
         str | None, typer.Option("--methods", metavar="NAMES", help="Of --compare, parted by commas; all if not told.")
     ] = None,
     keep: Annotated[
-        list[str] | None, typer.Option("--keep", metavar="ID", help="A case whose maps --sweep keeps; repeatable.")
+        list[str] | None,
+        typer.Option("--keep", metavar="ID", help="A case whose maps --sweep keeps, or all; repeatable."),
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option("--beside", metavar="FOLDER", help="Another sweep, for figures of both; repeatable."),
     ] = None,
     one: options.CaseName = None,
     layout: options.LayoutName = None,
@@ -112,7 +117,13 @@ def explain(
     opened = open_cohort(case, layout)
     entries, what = options.part_of(opened, split, part)
     plan = Plan.of([model], device=device)
-    _cohort(plan, entries, out, question, _Batch(sweep, methods, tuple(keep or ()), seed, what, overwrite, json))
+    _cohort(
+        plan,
+        entries,
+        out,
+        question,
+        _Batch(sweep, methods, tuple(keep or ()), tuple(beside or ()), seed, what, overwrite, json),
+    )
 
 
 def _question(
@@ -240,6 +251,7 @@ class _Batch:
     sweep: bool
     methods: str | None
     keep: tuple[str, ...]
+    beside: tuple[Path, ...]
     seed: int
     part: str
     overwrite: bool
@@ -261,12 +273,14 @@ def _cohort(plan: "Plan", entries: "tuple[Entry, ...]", out: Path, question: "Qu
     if batch.overwrite:
         begin_anew(out, marker)
     recipe = {**job.recipe, "part": batch.part}
+    others = [sweep.Swept.read(path) for path in batch.beside]
     mine = [each for each in entries if not each.mirrored]
     cases = worked(mine, plan, job.of, out, recipe=recipe, marker=marker)
     done = list(counted(f"explaining {len(mine)} cases", cases, total=len(mine)))
     name = ", ".join(dict.fromkeys(model.name for model in plan.models))
     if isinstance(job, sweep.Sweep):
-        lead = tables.deliver_sweep(sweep.Swept.of(done, seed=batch.seed), out, recipe, model=name)
+        swept = sweep.Swept.of(done, [str(each) for each in job.filters], size=job.size, seed=batch.seed)
+        lead = tables.deliver_sweep(swept, out, recipe, model=name, beside=others)
     else:
         found = contest.Compared.of(done, list(job.methods), seed=batch.seed)
         lead = tables.deliver_comparison(found, out, recipe, model=name)

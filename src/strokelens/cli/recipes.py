@@ -56,11 +56,11 @@ def shortcut(asked: Asked) -> Iterator[Command]:
     yield lrp.swept(model.place(), kept) if sequence == "full_sequence_0002" else lrp.one_filter(model.place(), word)
 
 
-def _sequence(asked: Asked, shortcut: str) -> tuple[Model, str]:
+def _sequence(asked: Asked, name: str) -> tuple[Model, str]:
     """The model of a sequence, and its filter: `full_sequence_0001` has size, two letters and a number, as AYp1."""
-    if sequence == "full_sequence_0000":
+    if name == "full_sequence_0000":
         return Model.read(asked), "raw"
-    if sequence == "full_sequence_0002":
+    if name == "full_sequence_0002":
         return _plain(asked, asked.submode), "raw"
     code = asked.submode
     if len(code) != 4 or code[0] not in SIDES or code[1:3] not in lrp.CODES:

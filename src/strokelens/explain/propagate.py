@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -58,6 +58,12 @@ class Layer:
     absorbed: Mapping[str, tuple[float, ...]]
     spikes: tuple[Spikes, ...] = ()
 
+    def repeated(self, times: int) -> "Layer":
+        """Each map's numbers so many times, one after the other."""
+        absorbed = {name: _repeated(each, times) for name, each in self.absorbed.items()}
+        spread = _repeated(self.spikes, times)
+        return Layer(self.name, self.called, self.rule, _repeated(self.went, times), absorbed, spread)
+
 
 @dataclass(frozen=True, eq=False)
 class Relevance:
@@ -70,6 +76,16 @@ class Relevance:
     answer: Float[Tensor, "b n *space"]
     start: tuple[float, ...]
     layers: tuple[Layer, ...]
+
+    def repeated(self, times: int) -> "Relevance":
+        """Each map so many times, one after the other."""
+        layers = tuple(each.repeated(times) for each in self.layers)
+        inputs = tuple(each.repeat_interleave(times, 0) for each in self.inputs)
+        return Relevance(inputs, self.answer, _repeated(self.start, times), layers)
+
+    def with_last(self, inputs: tuple[Float[Tensor, "t b ..."], ...], layer: Layer) -> "Relevance":
+        """With other final maps, and what was done to them."""
+        return Relevance(inputs, self.answer, self.start, (*self.layers, layer))
 
     @property
     def absorbed(self) -> dict[str, tuple[float, ...]]:
@@ -112,12 +128,34 @@ def relevance(
             answer = (run or net)(*own, **more)
         end = tape.end(answer)
         begun = list(seeds(answer))
-        seeded = [seed for seed in begun for _ in asked.filters or [None]]
-        way = _Way(asked, tape.nodes, own[0][0, 0].numel(), copies=len(begun))
+        copies = len(asked.filters) if asked.everywhere and asked.filters else 1
+        seeded = [seed for seed in begun for _ in range(copies)]
+        way = _Way(asked, tape.nodes, own[0][0, 0].numel(), targets=len(begun))
         del tape
         found, layers = way.back(end, seeded, starts)
         shaped = tuple(_stacked(each, x, len(seeded)) for each, x in zip(found, own, strict=True))
-    return Relevance(shaped, answer, tuple(float(seed.detach().sum()) for seed in seeded), tuple(layers))
+        made = Relevance(shaped, answer, tuple(float(seed.detach().sum()) for seed in seeded), tuple(layers))
+        if not asked.filters:
+            return made
+        inputs, layer = filtered_at_last(made.inputs, asked.filters, each_its_own=asked.everywhere)
+        return made.repeated(1 if asked.everywhere else len(asked.filters)).with_last(inputs, layer)
+
+
+def filtered_at_last(
+    inputs: Sequence[Float[Tensor, "t ..."]], filters: Sequence[Filter], *, each_its_own: bool
+) -> tuple[tuple[Float[Tensor, "_ ..."], ...], Layer]:
+    """Final maps filtered, and what the filters kept back: each map by each filter, target after target.
+
+    With `each_its_own` maps are those of target after target, of each its filter after filter, and stay so many.
+    """
+    count, times = len(filters), 1 if each_its_own else len(filters)
+    after = tuple(
+        torch.cat([filters[at % count](each[at // times][None]) for at in range(len(each) * times)]) for each in inputs
+    )
+    repeated = [each if each_its_own else each.repeat_interleave(count, 0) for each in inputs]
+    before, went = (_sums([list(each) for each in some]) for some in (repeated, after))
+    cut = {"filter": tuple(a - b for a, b in zip(before, went, strict=True))}
+    return after, Layer("", "filter", "", went, cut)
 
 
 @contextmanager
@@ -136,9 +174,9 @@ def at_rest(net: nn.Module) -> Iterator[None]:
 class _Way:
     """The way back, step after step; what a step kept is let go of when it is done."""
 
-    def __init__(self, asked: Asked, nodes: list[Node], voxels: int, *, copies: int) -> None:
+    def __init__(self, asked: Asked, nodes: list[Node], voxels: int, *, targets: int) -> None:
         self.asked, self.nodes, self.voxels = asked, nodes, voxels
-        self.filters = [each for _ in range(copies) for each in asked.filters]
+        self.filters = [each for _ in range(targets) for each in asked.filters] if asked.everywhere else []
         self.waiting: dict[Value, list[Tensor]] = {}
 
     def back(
@@ -152,18 +190,12 @@ class _Way:
             node = self.nodes.pop()
             if any(output in self.waiting for output in node.outputs):
                 layers += self._step(node, last=node in last)
-        found = [self.waiting.get(start) for start in starts]
-        if self.filters:
-            before = _sums(found)
-            found = [each if each is None else self._filtered(each) for each in found]
-            cut = {"filter": tuple(a - b for a, b in zip(before, _sums(found), strict=True))}
-            layers.append(Layer("", "filter", "", _sums(found), cut))
-        return found, layers
+        return [self.waiting.get(start) for start in starts], layers
 
     def _step(self, node: Node, *, last: bool) -> list[Layer]:
         coming = [self.waiting.pop(output, None) for output in node.outputs]
         cut: Mapping[str, tuple[float, ...]] = {}
-        if node.ruled and self.asked.everywhere and self.filters:
+        if node.ruled and self.filters:
             before = _sums(coming)
             coming = [each if each is None else self._filtered(each) for each in coming]
             cut = {"filter": tuple(a - b for a, b in zip(before, _sums(coming), strict=True))}
@@ -204,6 +236,13 @@ class _Way:
         absorbed = {name: tuple(_number(stayed.get(name)) for _, stayed in done) for name in names}
         spread = tuple(spikes(found[0]) for found, _ in done if found[0] is not None) if self.asked.spread else ()
         return Layer(node.name, node.called, rule, went, {**absorbed, **cut}, spread)
+
+
+Item = TypeVar("Item")
+
+
+def _repeated(items: Sequence[Item], times: int) -> tuple[Item, ...]:
+    return tuple(each for each in items for _ in range(times))
 
 
 def _count(coming: Sequence[Sequence[Tensor] | None]) -> int:

@@ -14,7 +14,7 @@ from strokelens.errors import RelevanceError
 from strokelens.explain.ancestor import ancestors_relevance
 from strokelens.explain.composites import Bounds
 from strokelens.explain.filters import Clamp, Filter, Pass, Raw
-from strokelens.explain.propagate import Asked, Layer, Relevance, at_rest, relevance
+from strokelens.explain.propagate import Asked, Layer, Relevance, at_rest, filtered_at_last, relevance
 from strokelens.explain.spikes import Spikes
 from strokelens.explanation.question import Question, Reference, Region
 from strokelens.explanation.view import Piece, View
@@ -86,19 +86,29 @@ def of_view(
     view: View, masks: Sequence[Bool[Tensor, "z i j"]], question: Question, bounds: Bounds, *, spread: bool = True
 ) -> OfView:
     """The relevance of an image, from its pieces, for targets at each of some masks."""
-    maps = len(masks) * max(1, len(question.filters))
+    inside = question.filters if question.everywhere else ()
+    maps = len(masks) * max(1, len(inside))
     total = view.image.new_zeros(maps, *view.image.shape)
     clinical = np.zeros((maps, len(view.model.net.clinical_names)))
     done: list[Relevance] = []
     with computing(), full_float32():
         for piece in view.pieces():
-            found = _of_piece(view, piece, masks, question, bounds, spread=spread)
-            if found is not None:
-                total[(..., *piece.place)] += found.inputs[0][:, 0]
-                clinical += found.inputs[1][:, 0].cpu().numpy() if len(found.inputs) > 1 else 0
-                done.append(found)
+            part = _of_piece(view, piece, masks, question, bounds, spread=spread)
+            if part is not None:
+                total[(..., *piece.place)] += part.inputs[0][:, 0]
+                clinical += part.inputs[1][:, 0].cpu().numpy() if len(part.inputs) > 1 else 0
+                done.append(part)
     start = tuple(np.sum([each.start for each in done], axis=0).tolist())
-    return OfView(total, clinical, start, _summed_layers([each.layers for each in done]))
+    found = OfView(total, clinical, start, _summed_layers([each.layers for each in done]))
+    return found if question.everywhere or not question.filters else _filtered(found, question.filters)
+
+
+def _filtered(found: OfView, filters: Sequence[Filter]) -> OfView:
+    """Each map by each filter, as a whole; clinical values are left as they are."""
+    (maps,), layer = filtered_at_last([found.maps], filters, each_its_own=False)
+    times = len(filters)
+    layers = (*(each.repeated(times) for each in found.layers), layer)
+    return OfView(maps, found.clinical.repeat(times, 0), tuple(np.repeat(found.start, times).tolist()), layers)
 
 
 def _by_ancestor(model: Model, sample: Sample, question: Question, where: Mapping[str, Region]) -> Answer:
@@ -149,7 +159,8 @@ def _of_piece(
         return [target.seed(logits, mask * share) for mask in cut]
 
     here = Bounds(**{name: view.cut(piece, values) for name, values in vars(bounds).items()})
-    asked = Asked(question.composite, here, question.filters, question.everywhere, spread)
+    inside = question.filters if question.everywhere else ()
+    asked = Asked(question.composite, here, inside, question.everywhere, spread)
     images = [view.cut(piece)[None], *([view.values] if view.values is not None else [])]
     return relevance(view.model.net, images, seeds, asked, run=view.answered())
 

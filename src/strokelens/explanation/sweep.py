@@ -4,6 +4,7 @@ What it called the mean of a map is divided by the largest amplitude of all chan
 half of each channel's largest amplitude. A random and a constant map tell what any map would be worth.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
@@ -14,10 +15,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from strokelens.cohorts.cohort import Entry
-from strokelens.explain.filters import GRID
+from strokelens.errors import FileError
+from strokelens.explain.filters import GRID, Filter
 from strokelens.explain.randomised import constant_map, random_map
 from strokelens.explanation.case import Explained, explain_case
-from strokelens.explanation.cohort import Done, Numbers
+from strokelens.explanation.cohort import CASES, Done, Numbers
 from strokelens.explanation.delivery import worth_record, write_explanation
 from strokelens.explanation.measures import worth
 from strokelens.explanation.question import Question
@@ -27,6 +29,9 @@ from strokelens.prediction.samples import sample_of
 
 MARKER: Final = "sweep.json"
 """The file that marks a folder as a sweep."""
+
+ALL: Final = "all"
+"""In place of the name of a case whose maps are kept."""
 
 NULLS: Final = ("random", "constant")
 """Maps that know nothing."""
@@ -54,30 +59,43 @@ class Sweep:
     seed: int = 0
 
     @property
+    def filters(self) -> tuple[Filter, ...]:
+        """Those that were told, or the ancestor's sixteen."""
+        return self.question.filters or GRID
+
+    @property
+    def size(self) -> int:
+        """The side of a slice in the network's pixels, by which sweeps are told apart beside each other."""
+        return self.models[0].settings.input.size
+
+    @property
     def recipe(self) -> dict[str, object]:
         """What must be the same for a sweep to be gone on with."""
         asked = self.question
         return {
-            "sweep": [str(each) for each in GRID],
+            "sweep": [str(each) for each in self.filters],
             "asked": [asked.name, asked.against, asked.target, asked.reference, asked.everywhere],
             "composite": [asked.composite.name, *map(list, asked.composite.rules)],
             "seed": self.seed,
+            "size": self.size,
         }
 
     def of(self, entry: Entry) -> Numbers:
         """The numbers of a case: of each filter and null map its worth."""
-        question = replace(self.question, filters=GRID)
+        question = replace(self.question, filters=self.filters)
         explained = explain_case(self.models, sample_of(entry, self.models[0].recipe), question)
         (target, *_) = explained.targets
         maps = dict(zip(question.words, explained.answer.maps, strict=False))
         rng = np.random.default_rng([self.seed, *entry.id.encode()])
         shape = explained.answer.maps.shape[1:]
         maps |= {"random": random_map(shape, rng).numpy(), "constant": constant_map(shape).numpy()}
-        if entry.id in self.keep:
+        if entry.id in self.keep or ALL in self.keep:
             folder = self.out / "maps" / entry.id
             folder.mkdir(parents=True, exist_ok=True)
             write_explanation(explained, folder)
         return {
+            "case": entry.id,
+            "person": entry.person,
             "simulated": explained.case.simulated,
             "volume_ml": explained.segmentation.volume_ml(explained.name),
             "maps": {word: _numbers(explained, each, explained.targets[target]) for word, each in maps.items()},
@@ -97,18 +115,38 @@ class Swept:
     """What a sweep found: of each map's word, measure by measure, the mean over patients and its interval."""
 
     done: tuple[Done, ...]
+    words: tuple[str, ...]
     summary: Mapping[str, Mapping[str, Interval]]
+    size: int
 
     @classmethod
-    def of(cls, done: Sequence[Done], *, seed: int) -> "Swept":
+    def of(cls, done: Sequence[Done], filters: Sequence[str], *, size: int, seed: int) -> "Swept":
         """The means over patients of each measure; cases of one patient are one."""
         told = [each for each in done if each.numbers is not None]
-        words = [*map(str, GRID), *NULLS]
+        words = [*filters, *NULLS]
         pairs = [(word, measure) for word in words for measure in MEASURES]
         values = [by_person(told, lambda each, w=word, m=measure: measured(each, w, m)) for word, measure in pairs]  # type: ignore[misc]
         found = bootstrap_means(values, np.random.default_rng(seed))
         by = dict(zip(pairs, found, strict=True))
-        return cls(tuple(done), {word: {measure: by[word, measure] for measure in MEASURES} for word in words})
+        summary = {word: {measure: by[word, measure] for measure in MEASURES} for word in words}
+        return cls(tuple(done), tuple(filters), summary, size)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Swept":
+        """A sweep of this verb, from its folder.
+
+        Raises `FileError` where there is none, or it is not done.
+        """
+        try:
+            recipe = json.loads((folder / MARKER).read_text(encoding="utf-8"))["recipe"]
+            told = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / CASES).glob("*.json"))]
+            done = [Done(path["numbers"]["case"], path["numbers"]["person"], path["numbers"]) for path in told]
+            filters, size, seed = [str(each) for each in recipe["sweep"]], int(recipe["size"]), int(recipe["seed"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise FileError(f"{folder} is no sweep by `strokelens explain --sweep`; give its folder") from error
+        if not done:
+            raise FileError(f"{folder} is a sweep without a case; let it be done first")
+        return cls.of(done, filters, size=size, seed=seed)
 
     def pooled(self, word: str) -> list[float]:
         """The ancestor's means of a filter, of all cases and channels."""

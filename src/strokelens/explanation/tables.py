@@ -10,7 +10,6 @@ import numpy as np
 
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
-from strokelens.explain.filters import GRID
 from strokelens.explanation import contest, sweep
 from strokelens.explanation.cohort import Done
 from strokelens.explanation.contest import Compared
@@ -27,12 +26,18 @@ _BOOTSTRAP: Final = (
 )
 
 
-def deliver_sweep(found: Swept, out: Path, recipe: Mapping[str, object], *, model: str) -> str:
-    """Write tables.md, sweep.html, figures and the numbers of all into a sweep's folder; the headline is given back."""
-    lead = headline(found.done, f"sixteen filters of relevance of {model}")
+def deliver_sweep(
+    found: Swept, out: Path, recipe: Mapping[str, object], *, model: str, beside: Sequence[Swept] = ()
+) -> str:
+    """Write tables.md, sweep.html, figures and the numbers of all into a sweep's folder; the headline is given back.
+
+    Sweeps `beside` it are in the figures and tables, too, in groups of one size of slices.
+    """
+    lead = headline(found.done, f"{len(found.words)} filters of relevance of {model}")
     failed = _failures(found.done)
-    tables = [_means("Filters", sweep.MEASURES, found.summary, "map"), *failed]
-    pictures = [] if not any(each.numbers for each in found.done) else _pictures(found, model)
+    others = [_means(f"Beside it: {each.size} pixels", sweep.MEASURES, each.summary, "map") for each in beside]
+    tables = [_means("Filters", sweep.MEASURES, found.summary, "map"), *others, *failed]
+    pictures = [] if not any(each.numbers for each in found.done) else _pictures([found, *beside])
     for picture in pictures:
         (out / f"{picture.title}.png").write_bytes(picture.png)
     _write(out, lead, tables, pictures, sweep.MARKER, {"recipe": recipe, "summary": _plain(found.summary)})
@@ -104,21 +109,29 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %" if isfinite(value) else "–"
 
 
-def _pictures(found: Swept, model: str) -> list[Picture]:
+def _pictures(sweeps: Sequence[Swept]) -> list[Picture]:
     """The ancestor's statistics, and what each filter is worth beside maps that know nothing."""
-    words = [str(each) for each in GRID]
-    group = Group(model, {word: np.array(found.pooled(word), float) for word in words})
+    found = sweeps[0]
+    words = found.words
+    sizes = sorted({each.size for each in sweeps})
+    groups = [_group([each for each in sweeps if each.size == size], words) for size in sizes]
     count = sum(each.numbers is not None for each in found.done)
     note = f"{count} cases, all channels. {RESEARCH_USE}"
     axis = "mean of the map, of its largest amplitude"
     shown = ("inclusivity", "precision", "iou", "in_truth")
     measured = [_curve(found, measure, words) for measure in shown]
     figures = {
-        "scatter": (scattered([group], "The mean of each map", axis, note), "Each map of each case and channel."),
-        "boxes": (boxes([group], "The mean of each map", axis, note), "The same by quartiles."),
+        "scatter": (scattered(groups, "The mean of each map", axis, note), "Each map of each case and channel."),
+        "boxes": (boxes(groups, "The mean of each map", axis, note), "The same by quartiles."),
         "worth": (curves(measured, "What filters are worth", f"{count} cases. {RESEARCH_USE}"), "Beside null maps."),
     }
     return [Picture(name, told, figure_png(figure)) for name, (figure, told) in figures.items()]
+
+
+def _group(sweeps: Sequence[Swept], words: Sequence[str]) -> Group:
+    """What sweeps of one size have pooled, of each filter that any has."""
+    values = {word: [value for each in sweeps if word in each.words for value in each.pooled(word)] for word in words}
+    return Group(f"{sweeps[0].size} pixels", {word: np.array(each, float) for word, each in values.items()})
 
 
 def _curve(found: Swept, measure: str, words: Sequence[str]) -> Curve:
