@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d
 
 _TILE, _SIDE = 4, 6
 _AT_ONCE: Final = 2**22
-"""Values of tiles at a time: some megabytes, which a processor keeps near itself."""
+"""Values of transformed tiles at a time: some megabytes, which a processor keeps near itself."""
 
 _OF_KERNEL: Final = (
     (1 / 4, 0.0, 0.0),
