@@ -5,6 +5,7 @@ Bounds are shares of a map's largest amplitude m = max |R|, taken over everythin
 Axes: maps t; whatever follows is of one map.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -63,7 +64,7 @@ class Standard:
 
 
 @dataclass(frozen=True)
-class _Bounded:
+class _Bounded(ABC):
     """An interval of the positive R / m and one of the negative."""
 
     positive: Interval
@@ -85,9 +86,9 @@ class _Bounded:
         return cls((low, high), (-high, -low), legacy)
 
     @classmethod
+    @abstractmethod
     def of_all(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[Self]) -> Float[Tensor, "t *rest"]:
         """Each map filtered by its own one of filters that are alike in `legacy`."""
-        raise NotImplementedError
 
     def __call__(self, relevance: Float[Tensor, "t *rest"]) -> Float[Tensor, "t *rest"]:
         """The filtered maps."""

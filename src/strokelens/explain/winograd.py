@@ -18,16 +18,8 @@ from torch.nn.functional import conv2d
 
 _TILE, _SIDE = 4, 6
 _AT_ONCE: Final = 2**22
-"""Values of tiles at a time: some megabytes, which a processor keeps near itself."""
+"""Values of transformed tiles at a time: some megabytes, which a processor keeps near itself."""
 
-_OF_TILE: Final = (
-    (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
-    (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
-    (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
-    (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
-    (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
-    (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
-)
 _OF_KERNEL: Final = (
     (1 / 4, 0.0, 0.0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -84,11 +76,15 @@ class Flow:
         t, k, i, j, n = relevance.shape
         first = _TILE * rows.start - 1
         begin, end = max(first, 0), min(_TILE * rows.stop + 1, i)
-        wide = relevance.new_zeros(t, k, _TILE * (rows.stop - rows.start) + 2, _TILE * -(-j // _TILE) + 2, n)
+        columns = -(-j // _TILE)
+        wide = relevance.new_zeros(t, k, _TILE * (rows.stop - rows.start) + 2, _TILE * columns + 2, n)
         inside = wide[:, :, begin - first : end - first, 1 : j + 1]
         torch.mul(relevance[:, :, begin:end], self.share[:, begin:end], out=inside)
-        tiles = wide.unfold(2, _SIDE, _TILE).unfold(3, _SIDE, _TILE)  # (t, k, rows, columns, n, 6, 6)
-        return _in_plane(_OF_TILE, tiles.permute(5, 6, 0, 1, 2, 3, 4))
+        down = _six([wide[:, :, row : row + wide.shape[2] - 5 : _TILE] for row in range(_SIDE)])
+        whole = wide.new_empty(_SIDE, _SIDE, *down[0].shape[:3], columns, n)
+        for row, across in zip(whole, down, strict=True):
+            _six([across[:, :, :, column : column + _TILE * columns - 3 : _TILE] for column in range(_SIDE)], list(row))
+        return whole
 
     def _products(self, tiles: Float[Tensor, "6 6 t k rows columns n"]) -> Float[Tensor, "4 4 t k rows columns c"]:
         t, k, rows, columns, n = tiles.shape[2:]
@@ -100,6 +96,21 @@ class Flow:
         for row, across in enumerate(whole):
             _four([column[row] for column in down], list(across))
         return whole.reshape(_TILE, _TILE, t, k, rows, columns, -1)
+
+
+def _six(v: Sequence[Tensor], out: Sequence[Tensor] | None = None) -> Sequence[Tensor]:
+    """The six values of a line of six, times (4 0 −5 0 1 0, 0 ∓4 −4 ±1 1 0, 0 ∓2 −1 ±2 1 0, 0 4 0 −5 0 1)."""
+    y = [torch.empty_like(v[0], memory_format=torch.contiguous_format) for _ in v] if out is None else out
+    near, far = v[3] - v[1], v[4] - v[2]
+    torch.add(far, torch.sub(v[0], v[2], out=y[0]), alpha=4, out=y[0])
+    torch.add(far, near, alpha=2, out=y[3])
+    torch.sub(far, near, alpha=2, out=y[4])
+    torch.sub(torch.sub(v[5], v[3], out=y[5]), near, alpha=4, out=y[5])
+    torch.sub(v[3], v[1], alpha=4, out=near)
+    torch.sub(v[4], v[2], alpha=4, out=far)
+    torch.add(far, near, out=y[1])
+    torch.sub(far, near, out=y[2])
+    return y
 
 
 def _four(v: Sequence[Tensor], out: Sequence[Tensor] | None = None) -> Sequence[Tensor]:
