@@ -44,6 +44,11 @@ def highest(call: Call) -> list[Node]:
     return [Routing(call.name, call.called, call.inputs, call.outputs, call.again, (call.tracked[0].shape,), True)]
 
 
+def converting(call: Call) -> list[Node]:
+    """Another precision, or another device: relevance goes back to that which values had."""
+    return highest(call)
+
+
 def averaging(call: Call) -> list[Node]:
     """A weighted sum of values, with weights of no sign: means, sums, interpolation."""
     call.inputs[0].want(call.numbers[0])
@@ -164,7 +169,7 @@ def _adding(call: Call, sign: float) -> list[Node]:
     """A sum a + α b, or a − α b; what is no tensor that depends on the input is a constant."""
     first, second = call.bound("input", "other")[:2] if len(call.args) < 2 else call.args[:2]
     alpha = float(call.kwargs.get("alpha", 1))
-    if call.called.startswith("__r"):
+    if call.called.startswith(("__r", "rsub")):
         first, second = second, first
     terms, signs = [], [1.0, sign * alpha]
     for term in (first, second):
@@ -209,7 +214,8 @@ def _table() -> dict[str, Recorded]:
         table[f"conv_transpose{axes}d"] = partial(_convolution, axes=axes, transposed=True)
         table |= {f"{kind}max_pool{axes}d": highest for kind in ("", "adaptive_")}
         table |= {f"{kind}avg_pool{axes}d": averaging for kind in ("", "adaptive_")}
-    table |= dict.fromkeys(_PASSING, passing) | dict.fromkeys(_ROUTING, routing) | dict.fromkeys(_AVERAGING, averaging)
+    table |= dict.fromkeys(_CONVERTING, converting) | dict.fromkeys(_PASSING, passing)
+    table |= dict.fromkeys(_ROUTING, routing) | dict.fromkeys(_AVERAGING, averaging)
     table |= dict.fromkeys(("add", "__add__", "__radd__", "__iadd__"), partial(_adding, sign=1.0))
     table |= dict.fromkeys(("sub", "__sub__", "__rsub__", "__isub__", "rsub"), partial(_adding, sign=-1.0))
     table |= dict.fromkeys(("mul", "__mul__", "__rmul__", "__imul__", "multiply", "div", "__truediv__"), _scaling)
@@ -220,15 +226,16 @@ def _table() -> dict[str, Recorded]:
 _PASSING: Final = (
     *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus"),
     *("hardswish", "hardtanh", "tanh", "softsign", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"),
-    *("feature_alpha_dropout", "feature_dropout", "clone", "contiguous", "to", "float", "double", "detach", "alias"),
-    *("neg", "__neg__", "negative", "identity", "cpu", "cuda"),
+    *("feature_alpha_dropout", "feature_dropout", "clone", "contiguous", "detach", "alias", "requires_grad"),
+    *("neg", "__neg__", "negative", "identity", "clamp", "clamp_min", "clip", "threshold"),
 )
+_CONVERTING: Final = ("to", "float", "double", "half", "bfloat16", "type_as", "cpu", "cuda")
 _ROUTING: Final = (
     *("cat", "concat", "concatenate", "stack", "hstack", "vstack", "__getitem__", "chunk", "split", "tensor_split"),
     *("narrow", "select", "index_select", "unbind", "reshape", "view", "view_as", "flatten", "unflatten", "ravel"),
     *("permute", "transpose", "movedim", "moveaxis", "swapaxes", "squeeze", "unsqueeze", "expand", "expand_as"),
     *("repeat", "repeat_interleave", "tile", "broadcast_to", "pad", "constant_pad_nd", "flip", "roll", "t", "where"),
-    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "masked_fill"),
 )
 _AVERAGING: Final = ("interpolate", "upsample", "upsample_bilinear", "upsample_nearest", "mean", "sum")
 

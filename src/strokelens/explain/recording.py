@@ -90,8 +90,12 @@ class Tape(TorchFunctionMode):
         self.values[tensor] = value = Value(near=True, bounds=bounds)
         return value
 
-    def end(self, answer: Tensor) -> Value:
+    def end(self, answer: object) -> Value:
         """What is heard last: the network's answer."""
+        if not isinstance(answer, Tensor):
+            raise RelevanceError(
+                f"the network answers with a {type(answer).__name__}, not a tensor; wrap it, to give the one to explain"
+            )
         value: Value | None = self.values.get(answer)
         if value is None:
             raise RelevanceError("the network's answer does not depend on its input")
