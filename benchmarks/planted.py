@@ -55,7 +55,7 @@ def trained(net: nn.Module, *, steps: int, seed: int = 0, rate: float = 3e-3) ->
     for _ in range(steps):
         pairs = [volume(rng) for _ in range(2)]
         optimizer.zero_grad()
-        loss_of(net(torch.cat([x for x, _ in pairs])), torch.cat([y for _, y in pairs]).long()).mean().backward()
+        loss_of(net(torch.cat([x for x, _ in pairs])), torch.cat([y for _, y in pairs]).long()).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         falling.step()
     return net.eval()

@@ -62,13 +62,13 @@ def answered(
 
 
 def _answered(model: Model, sample: Sample, question: Question, where: Mapping[str, Region], healthy: Region) -> Answer:
-    if question.composite.ancestor is not None:
-        return _by_ancestor(model, sample, question, where)
     wanted = np.any([region.any(axis=(1, 2)) for region in where.values()], axis=0)
     view = View.of(model, sample, wanted)
     masks = [view.masked(region) for region in where.values()]
-    bounds = bounds_of(view, view.masked(healthy), masks[0], question.reference)
-    found = of_view(view, masks, question, bounds)
+    if question.composite.ancestor is not None:
+        found = by_ancestor(view, masks, question)
+    else:
+        found = of_view(view, masks, question, bounds_of(view, view.masked(healthy), masks[0], question.reference))
     return Answer(view.placed(found.maps, len(sample.x)), found.clinical, found.start, found.layers)
 
 
@@ -111,27 +111,28 @@ def _filtered(found: OfView, filters: Sequence[Filter]) -> OfView:
     return OfView(maps, found.clinical.repeat(times, 0), tuple(np.repeat(found.start, times).tolist()), layers)
 
 
-def _by_ancestor(model: Model, sample: Sample, question: Question, where: Mapping[str, Region]) -> Answer:
-    """By the ancestor's rules, with its filters as they were, at all of its places."""
-    if not isinstance(model.net, Unet3d) or model.settings.input.tile is not None:
+def by_ancestor(view: View, masks: Sequence[Bool[Tensor, "z i j"]], question: Question) -> OfView:
+    """By the ancestor's rules, with its filters as they were, at all of its places.
+
+    Raises `RelevanceError` for a network that it had no rules for.
+    """
+    model, first = view.model, question.composite.ancestor
+    if first is None or not isinstance(model.net, Unet3d) or model.settings.input.tile is not None:
         raise RelevanceError(f"{question.composite.name} has rules for unet3d of whole volumes only; take another one")
-    view = View.of(model, sample, np.ones(len(sample.x), np.bool_))
-    first = question.composite.ancestor
-    assert first is not None
     filters = [_old(each) for each in question.filters] or [Raw()]
     found, start = [], []
     with computing(), full_float32(), at_rest(model.net):
         with torch.no_grad():
             logits = view.answered()(view.image[None])
-        for region in where.values():
-            begins = question.logits_of(model.scheme).seed(logits, view.masked(region))
+        for mask in masks:
+            begins = question.logits_of(model.scheme).seed(logits, mask)
             try:
                 found.append(ancestors_relevance(model.net, view.image[None], filters, first=first, starting=begins))
             except ValueError as error:
                 raise RelevanceError(f"{model.name}: {error}") from error
             start += [float(begins.sum())] * len(filters)
-    maps = view.placed(torch.nan_to_num(torch.cat(found)), len(sample.x))
-    return Answer(maps, np.zeros((len(maps), 0)), tuple(start), ())
+    maps = torch.nan_to_num(torch.cat(found))
+    return OfView(maps, np.zeros((len(maps), 0)), tuple(start), ())
 
 
 def _old(one: Filter) -> Filter:

@@ -16,7 +16,7 @@ from strokelens.errors import RelevanceError, hint
 from strokelens.explain import rivals
 from strokelens.explain.composites import COMPOSITES, Bounds
 from strokelens.explain.randomised import constant_map, random_map
-from strokelens.explanation.answering import bounds_of, of_view
+from strokelens.explanation.answering import bounds_of, by_ancestor, of_view
 from strokelens.explanation.case import Explained, healthy
 from strokelens.explanation.question import Region
 from strokelens.explanation.view import View
@@ -91,6 +91,19 @@ def _composite(name: str) -> Method:
     return lambda scene, _: by_composite(name, scene)
 
 
+def _by_ancestor(name: str) -> Method:
+    """The ancestor's rules, from the same answer as all others."""
+
+    def asked(scene: Scene, _: np.random.Generator) -> Image:
+        view, question = scene.view, scene.explained.question
+        found = by_ancestor(
+            view, [view.masked(scene.target)], replace(question, composite=COMPOSITES[name], filters=())
+        )
+        return found.maps[0]
+
+    return asked
+
+
 def _integrated(scene: Scene, _: np.random.Generator) -> Image:
     return rivals.integrated_gradients(scene.answer, scene.view.image, scene.base, steps=STEPS)
 
@@ -104,6 +117,9 @@ def _hiding(scene: Scene, _: np.random.Generator) -> Image:
     return rivals.occlusion(scene.answer, scene.view.image, scene.base, block=block)
 
 
+ANCESTORS: Final = tuple(name for name, each in COMPOSITES.items() if each.ancestor is not None)
+"""The ancestor's own, which only its network has rules for: compared when asked for."""
+
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
         **{name: _composite(name) for name, each in COMPOSITES.items() if each.ancestor is None},
@@ -115,17 +131,22 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "occlusion": _hiding,
         "random": lambda scene, rng: random_map(tuple(scene.view.image.shape), rng).to(scene.view.image),
         "constant": lambda scene, _: constant_map(tuple(scene.view.image.shape)).to(scene.view.image),
+        **{name: _by_ancestor(name) for name in ANCESTORS},
     }
 )
-"""All that can be compared, the null maps last."""
+"""All that can be compared, the null maps and the ancestor's last."""
 
 
 def methods_named(told: str | None) -> dict[str, Method]:
-    """The methods of a list of words, all that are there without one.
+    """The methods of a list of words; without one all that any network has.
 
     Raises `RelevanceError` for a name that there is not, with the nearest.
     """
-    names = list(METHODS) if told is None else [each.strip() for each in told.split(",") if each.strip()]
+    names = (
+        [name for name in METHODS if name not in ANCESTORS]
+        if told is None
+        else [each.strip() for each in told.split(",") if each.strip()]
+    )
     strange = next((name for name in names if name not in METHODS), None)
     if strange is not None or not names:
         raise RelevanceError(f"no method is called {strange!r}; {hint(strange or '', METHODS)}")

@@ -116,14 +116,14 @@ def _pictures(sweeps: Sequence[Swept]) -> list[Picture]:
     sizes = sorted({each.size for each in sweeps})
     groups = [_group([each for each in sweeps if each.size == size], words) for size in sizes]
     count = sum(each.numbers is not None for each in found.done)
-    note = f"{count} cases, all channels. {RESEARCH_USE}"
+    note = f"{count} cases, all channels."
     axis = "mean of the map, of its largest amplitude"
     shown = ("inclusivity", "precision", "iou", "in_truth")
     measured = [_curve(found, measure, words) for measure in shown]
     figures = {
         "scatter": (scattered(groups, "The mean of each map", axis, note), "Each map of each case and channel."),
         "boxes": (boxes(groups, "The mean of each map", axis, note), "The same by quartiles."),
-        "worth": (curves(measured, "What filters are worth", f"{count} cases. {RESEARCH_USE}"), "Beside null maps."),
+        "worth": (curves(measured, "What filters are worth", f"{count} cases."), "Beside null maps."),
     }
     return [Picture(name, told, figure_png(figure)) for name, (figure, told) in figures.items()]
 
