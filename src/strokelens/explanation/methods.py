@@ -120,6 +120,9 @@ def _hiding(scene: Scene, _: np.random.Generator) -> Image:
 ANCESTORS: Final = tuple(name for name, each in COMPOSITES.items() if each.ancestor is not None)
 """The ancestor's own, which only its network has rules for: compared when asked for."""
 
+SLOW: Final = ("occlusion",)
+"""Of hundreds of forward passes: compared when asked for."""
+
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
         **{name: _composite(name) for name, each in COMPOSITES.items() if each.ancestor is None},
@@ -138,12 +141,12 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
 
 
 def methods_named(told: str | None) -> dict[str, Method]:
-    """The methods of a list of words; without one all that any network has.
+    """The methods of a list of words; without one all that any network has, and that take no hour.
 
     Raises `RelevanceError` for a name that there is not, with the nearest.
     """
     names = (
-        [name for name in METHODS if name not in ANCESTORS]
+        [name for name in METHODS if name not in (*ANCESTORS, *SLOW)]
         if told is None
         else [each.strip() for each in told.split(",") if each.strip()]
     )
