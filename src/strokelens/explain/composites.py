@@ -55,14 +55,15 @@ _NUMBERS: Final = {
 _WITHOUT_BIAS: Final = ("box", "flat", "w2", "reference")
 """Rules that have no bias to drop, or say themselves what becomes of it."""
 
+_OF_INPUT: Final = ("reference", "box")
+"""Rules that are about the input itself."""
+
 _LRP_0: Final = 1e-14
 
 
 @dataclass(frozen=True)
 class Composite:
     """Rules by place: the first that a layer is at counts. A place is one of `PLACES`, or a pattern of module names.
-
-    `filtered` filters relevance at every layer, not only the final map.
 
     >>> Composite("mine", (("first", "reference"), ("decoders.*", "gamma:0.1"), ("any", "epsilon:1e-6"))).name
     'mine'
@@ -91,10 +92,11 @@ class Composite:
     def word_of(self, layer: Linear, place: "Place") -> str:
         """The rule of a layer, as a word."""
         for where, word in self.rules:
-            if where in PLACES:
-                if place.is_at(where, layer):
-                    return word
-            elif fnmatchcase(layer.name, where):
+            if place.is_at(where, layer) if where in PLACES else fnmatchcase(layer.name, where):
+                if word.startswith(_OF_INPUT) and not layer.near:
+                    raise RelevanceError(
+                        f"{layer.name} does not see the input, which {word!r} is about; give it to `first` alone"
+                    )
                 return word
         raise RelevanceError(f"the composite {self.name} has no rule for {layer.name}; give one for `any`")
 
