@@ -450,6 +450,13 @@ def test_a_composite_without_a_rule_for_a_layer_names_it() -> None:
         relevance(nn.Sequential(nn.Linear(2, 2)), [torch.rand(1, 2)], lambda y: [y], Asked(Composite.of({"1": "z+"})))
 
 
+@pytest.mark.parametrize("word", ["reference:0.1", "box"])
+def test_a_rule_about_the_input_is_refused_where_a_layer_does_not_see_it(word: str) -> None:
+    asked = Asked(Composite.of({"any": word}), Bounds(*[torch.zeros(1)] * 3))
+    with pytest.raises(RelevanceError, match=f"last does not see the input, which '{word}' is about; give it to `firs"):
+        relevance(Everywhere(), [torch.rand(1, 1, 4, 4)], lambda y: [y], asked)
+
+
 @pytest.mark.parametrize(
     ("name", "needs"),
     [

@@ -12,6 +12,7 @@ import pytest
 from strokelens.errors import SettingsError
 from strokelens.losses import LOSSES
 from strokelens.settings.explaining import explained_text, schema_text, settings_text
+from strokelens.settings.losses import LossName
 from strokelens.settings.reading import (
     PUBLISHED,
     VOLUMES,
@@ -20,7 +21,7 @@ from strokelens.settings.reading import (
     published_names,
     read_settings,
 )
-from strokelens.settings.schema import LossName, Settings
+from strokelens.settings.schema import Settings
 from tests.commands import Run
 
 ROOT = Path(__file__).parents[1]

@@ -110,7 +110,7 @@ def _batch_norm(call: Call) -> list[Node]:
     x, mean, variance, weight, bias, training, _, epsilon = call.bound(
         "input", "running_mean", "running_var", weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
     )
-    if training or mean is None:
+    if training:
         variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
     return _norm(call, x, mean, variance, weight, bias, epsilon)
 

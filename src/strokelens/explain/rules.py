@@ -274,13 +274,16 @@ class _Parts:
 
 
 def _positive(seen: Seen, *, dropped: bool) -> Back | None:
-    """z⁺ where no input is below 0: then only weights of the right sign count. None where that is not so."""
+    """z⁺ where no input is below 0: then only weights of the right sign count. None where that is not so.
+
+    The signs of a norm's scale are those of its weights, the same in each instance.
+    """
     if bool((seen.x < 0).any()):
         return None
     weight = seen.operator.weight
     if seen.scale is not None:
         sign = seen.scale.sign()
-        if isinstance(seen.operator, Dense) or sign.ndim < 2 or bool((sign != sign[:1]).any()):
+        if isinstance(seen.operator, Dense):
             return None
         weight = seen.operator.by_feature(sign[0].flatten())
     weight = weight.clamp(min=0)

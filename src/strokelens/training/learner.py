@@ -24,6 +24,7 @@ from strokelens.networks.network import Network
 from strokelens.networks.regular import limit_norms, penalty
 from strokelens.networks.stages import set_stage
 from strokelens.settings.schema import Settings, Stage
+from strokelens.training.guiding import guided
 from strokelens.training.optimizers import optimizer_of
 from strokelens.training.samples import Balanced, Batch, Collated, Draw, Pieces, in_order
 
@@ -177,14 +178,29 @@ class Learner(LightningModule):
     ) -> Float[Tensor, "b"]:
         """The loss of each sample of a batch; volumes that are not computed together are computed one by one."""
         if not self.settings.volumes or self._whole:
-            scales, box = self._answered(images, batch.values, batch.known)
-            return self._loss_of_scales(scales, box, labels)
+            return self._lost_together(images, labels, batch.values, batch.known)
         losses = []
         for at, index in enumerate(batch.index):
             one, depth = slice(at, at + 1), self.train_pieces.shape_of(index)[0]
-            scales, box = self._answered(images[one, :, :depth], batch.values[one], batch.known[one])
-            losses.append(self._loss_of_scales(scales, box, labels[one, :depth]))
+            told = (batch.values[one], batch.known[one])
+            losses.append(self._lost_together(images[one, :, :depth], labels[one, :depth], *told))
         return torch.cat(losses)
+
+    def _lost_together(
+        self,
+        images: Float[Tensor, "b c *space"],
+        labels: Int[Tensor, "b *space"],
+        values: Float[Tensor, "b v"],
+        known: Bool[Tensor, "b v"],
+    ) -> Float[Tensor, "b"]:
+        """The loss of each sample; with that of the network's relevance, where settings ask for it."""
+        scales, box = self._answered(images, values, known)
+        losses, wanted = self._loss_of_scales(scales, box, labels), self.settings.loss.relevance
+        if wanted is None:
+            return losses
+        seen, told, corner = self._seen(images, values, known)
+        inner = labels if box is None else labels[..., box.i, box.j]
+        return losses + guided(self.net, seen, told, inner, wanted, corner=corner)
 
     def _answered(
         self, images: Float[Tensor, "b c *space"], values: Float[Tensor, "b v"], known: Bool[Tensor, "b v"]
@@ -193,17 +209,23 @@ class Learner(LightningModule):
 
         Without a box they are of the whole slices.
         """
+        seen, told, corner = self._seen(images, values, known)
+        if seen.ndim == 5:
+            answers = self.run_scales(seen, *told) if self._deep else [self.run(seen, *told)]
+        else:
+            answers = [self.run(seen.contiguous(memory_format=torch.channels_last), *told, corner=corner)]
+        return [each.float() for each in answers], self._box(images)
+
+    def _seen(
+        self, images: Float[Tensor, "b c *space"], values: Float[Tensor, "b v"], known: Bool[Tensor, "b v"]
+    ) -> tuple[Float[Tensor, "b c *part"], tuple[Tensor | None, Tensor | None], tuple[int, int] | None]:
+        """What the network is given: images of the box as it expects them, clinical values, where the box begins."""
         side, box = images.shape[-1], self._box(images)
         if box is not None:
             images = images[..., box.i, box.j]
         images = standardised(images, form=self.settings.input.form, legacy=self.settings.legacy)
         told = (values, known) if self.settings.input.clinical else (None, None)
-        if images.ndim == 5:
-            answers = self.run_scales(images, *told) if self._deep else [self.run(images, *told)]
-        else:
-            corner = None if box is None else box.corner(side)
-            answers = [self.run(images.contiguous(memory_format=torch.channels_last), *told, corner=corner)]
-        return [each.float() for each in answers], box
+        return images, told, box.corner(side) if box is not None and images.ndim == 4 else None
 
     def _box(self, images: Float[Tensor, "b c *space"]) -> Box | None:
         """The part of the slices that is computed; None for all of it."""
