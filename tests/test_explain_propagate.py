@@ -354,6 +354,16 @@ def test_a_gate_gives_its_relevance_to_the_signal(gate: nn.Module, first: bool) 
     torch.testing.assert_close(found, alone, rtol=1e-12, atol=1e-12)
 
 
+def test_a_signal_that_a_gate_broadcasts_gets_the_sum() -> None:
+    net, x = Aliased(lambda y: y[:, :1] * y.sigmoid()).double(), normal(1, 2, 3, 3)
+    plain = Aliased(lambda y: y[:, :1]).double()
+    plain.load_state_dict(net.state_dict())
+    seed = normal(1, 3, 3, 3)
+    found = relevance(net, [x], lambda _: [seed], EPSILON).inputs
+    wanted = relevance(plain, [x], lambda _: [seed.sum(1, keepdim=True)], EPSILON).inputs
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
 # The ledger.
 
 
