@@ -65,7 +65,7 @@ def test_gradients_pass_through_relevance_to_the_weights(rule: str) -> None:
 
     loss().backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None
-    told, at, step = weight.grad.flatten().clone(), int(weight.grad.abs().argmax()), 1e-6
+    told, at, step = weight.grad.flatten().clone(), int(weight.grad.abs().argmax()), 1e-8
     with torch.no_grad():
         ends = []
         for sign in (1, -1):
