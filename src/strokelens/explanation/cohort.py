@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,15 +57,28 @@ def worked(
         done = _attempted(entry, work)
         if done.numbers is not None:
             part = path.with_name(f".{path.name}")
-            write_json(part, {"key": key, "numbers": done.numbers})
+            write_json(part, {"key": key, "numbers": plain(done.numbers)})
             part.replace(path)
-        yield done
+        yield done if done.numbers is None else replace(done, numbers=plain(done.numbers))
 
 
 def begin_anew(out: Path, marker: str) -> None:
     """Remove what this verb wrote in a folder; another folder is left alone."""
     if (out / marker).is_file():
         clear(out)
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON: null in place of what is no number, lists in place of tuples.
+
+    >>> plain({"a": float("nan"), "b": (1.0,)})
+    {'a': None, 'b': [1.0]}
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _check(out: Path, recipe: object, marker: str) -> None:

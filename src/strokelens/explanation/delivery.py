@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from strokelens import __version__
 from strokelens.cohorts.encode import write_image, write_json
 from strokelens.cohorts.folder import new_folder
 from strokelens.explanation.case import Explained
+from strokelens.explanation.cohort import plain
 from strokelens.explanation.measures import Worth, worth
 from strokelens.flags import RESEARCH_USE
 from strokelens.report.figures import figure_png
@@ -160,7 +161,7 @@ def record(explained: Explained, worths: Mapping[Key, Worth], sha256: tuple[str,
                 "rule": layer.rule,
                 "went": list(layer.went),
                 "absorbed": {name: list(each) for name, each in layer.absorbed.items()},
-                "spikes": [_plain(asdict(each)) for each in layer.spikes],
+                "spikes": [plain(asdict(each)) for each in layer.spikes],
             }
             for layer in answer.layers
         ],
@@ -181,16 +182,8 @@ def worth_record(found: Worth, names: tuple[str, ...]) -> dict[str, object]:
         "inclusivity_truth": {name: asdict(one) for name, one in zip(names, found.with_truth, strict=False)},
         "inclusivity_input": {name: asdict(one) for name, one in zip(names, found.with_input, strict=True)},
     }
-    plain = _plain(told)
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    """Null in place of what is no number."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return None if isinstance(value, float) and not isfinite(value) else value
+    found: dict[str, object] = plain(told)
+    return found
 
 
 def _tables(explained: Explained, worths: Mapping[Key, Worth]) -> list[Table]:

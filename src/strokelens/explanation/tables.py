@@ -11,7 +11,7 @@ import numpy as np
 from strokelens import __version__
 from strokelens.cohorts.encode import write_json
 from strokelens.explanation import contest, sweep
-from strokelens.explanation.cohort import Done
+from strokelens.explanation.cohort import Done, plain
 from strokelens.explanation.contest import Compared
 from strokelens.explanation.sweep import NULLS, Swept
 from strokelens.flags import RESEARCH_USE
@@ -141,12 +141,6 @@ def _curve(found: Swept, measure: str, words: Sequence[str]) -> Curve:
     return Curve(measure.replace("_", " "), tuple(words), mean, low, high, nulls)
 
 
-def _plain(summary: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """Plain values, null for what is no number."""
-    return {
-        name: {
-            measure: {key: value if isfinite(value) else None for key, value in asdict(found).items()}
-            for measure, found in by.items()
-        }
-        for name, by in summary.items()
-    }
+def _plain(summary: Mapping[str, Mapping[str, Interval]]) -> object:
+    """For JSON."""
+    return plain({name: {each: asdict(found) for each, found in by.items()} for name, by in summary.items()})
