@@ -182,8 +182,8 @@ def worth_record(found: Worth, names: tuple[str, ...]) -> dict[str, object]:
         "inclusivity_truth": {name: asdict(one) for name, one in zip(names, found.with_truth, strict=False)},
         "inclusivity_input": {name: asdict(one) for name, one in zip(names, found.with_input, strict=True)},
     }
-    found: dict[str, object] = plain(told)
-    return found
+    numbers: dict[str, object] = plain(told)
+    return numbers
 
 
 def _tables(explained: Explained, worths: Mapping[Key, Worth]) -> list[Table]:
