@@ -11,13 +11,13 @@ from typing import Any, Final
 ABOUT_1: Final = """Publication 1: Tjoa et al. 2019, arXiv 1911.08136: layer-wise relevance propagation, ISLES 2017.
 
   main.py --mode results_publication_1 --submode example_process_get_main_figure
-      figures 1 and 4A-D: trains on 48x48x19, scores every epoch, draws each case
+      figures 1 and 4A-D: trains on 48x48x19, scores every epoch, sweeps filters, draws the six panels
   main.py --mode results_publication_1 --submode example_process_get_filters_comparison_figure
-      figure 4E: the same for two models on 48x48x19 and one on 96x96x19
+      figure 4E: the same for two models on 48x48x19 and one on 96x96x19, sweeps beside each other
 
 Its Dice of 0.3 to 0.6 was of the cases that it was trained on; ours tells who was trained on, and
-`strokelens crossvalidate` predicts each patient by a network that did not see it. Relevance comes with
-`strokelens explain`."""
+`strokelens crossvalidate` predicts each patient by a network that did not see it. Relevance is
+`strokelens explain` by its own rules, as it was filtered."""
 
 ABOUT_2: Final = """Publication 2: random textures with lesions mixed into the training ("diffgen"), never published.
 

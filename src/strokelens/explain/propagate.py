@@ -126,19 +126,14 @@ def relevance(
         starts = [tape.begin(each, asked.bounds.of(each, first=at == 0)) for at, each in enumerate(own)]
         with tape.named(), tape:
             answer = (run or net)(*own, **more)
-        end = tape.end(answer)
-        begun = list(seeds(answer))
-        copies = len(asked.filters) if asked.everywhere and asked.filters else 1
-        seeded = [seed for seed in begun for _ in range(copies)]
+        end, begun = tape.end(answer), list(seeds(answer))
         way = _Way(asked, tape.nodes, own[0][0, 0].numel(), targets=len(begun))
         del tape
-        found, layers = way.back(end, seeded, starts)
-        shaped = tuple(_stacked(each, x, len(seeded)) for each, x in zip(found, own, strict=True))
-        made = Relevance(shaped, answer, tuple(float(seed.detach().sum()) for seed in seeded), tuple(layers))
+        made = way.answered(answer, (end, begun), list(zip(starts, own, strict=True)))
         if not asked.filters:
             return made
-        inputs, layer = filtered_at_last(made.inputs, asked.filters, each_its_own=asked.everywhere)
-        return made.repeated(1 if asked.everywhere else len(asked.filters)).with_last(inputs, layer)
+        inner, layer = filtered_at_last(made.inputs, asked.filters, each_its_own=asked.everywhere)
+        return made.repeated(1 if asked.everywhere else len(asked.filters)).with_last(inner, layer)
 
 
 def filtered_at_last(
@@ -178,6 +173,16 @@ class _Way:
         self.asked, self.nodes, self.voxels = asked, nodes, voxels
         self.filters = [each for _ in range(targets) for each in asked.filters] if asked.everywhere else []
         self.waiting: dict[Value, list[Tensor]] = {}
+
+    def answered(
+        self, answer: Tensor, end: tuple[Value, list[Tensor]], starts: list[tuple[Value, Tensor]]
+    ) -> Relevance:
+        """The relevance of each start from each seed, so many times as relevance is filtered on the way."""
+        copies = len(self.asked.filters) if self.filters else 1
+        seeded = [seed for seed in end[1] for _ in range(copies)]
+        found, layers = self.back(end[0], seeded, [value for value, _ in starts])
+        shaped = [_stacked(each, x, len(seeded)) for each, (_, x) in zip(found, starts, strict=True)]
+        return Relevance(tuple(shaped), answer, tuple(float(seed.detach().sum()) for seed in seeded), tuple(layers))
 
     def back(
         self, end: Value, seeds: list[Tensor], starts: Sequence[Value]

@@ -11,6 +11,7 @@ import numpy as np
 from strokelens import __version__
 from strokelens.cohorts.encode import write_image, write_json
 from strokelens.cohorts.folder import new_folder
+from strokelens.explain.propagate import Layer
 from strokelens.explanation.case import Explained
 from strokelens.explanation.cohort import plain
 from strokelens.explanation.measures import Worth, worth
@@ -141,30 +142,35 @@ def record(explained: Explained, worths: Mapping[Key, Worth], sha256: tuple[str,
         "channels": list(names),
         "flags": [asdict(flag) for flag in explained.flags],
         "seconds": round(explained.seconds, 3),
-        "maps": [
-            {
-                "target": key[0],
-                "filter": key[1],
-                "voxels": int(explained.targets[key[0]].sum()),
-                "start": answer.start[at],
-                "reached": float(answer.maps[at].sum(dtype=np.float64)),
-                "clinical": dict(zip(explained.models[0].recipe.clinical, answer.clinical[at].tolist(), strict=True)),
-                "absorbed": {name: each[at] for name, each in answer.absorbed.items()},
-                "worth": worth_record(worths[key], names),
-            }
-            for at, key in _keys(explained)
-        ],
-        "layers": [
-            {
-                "name": layer.name,
-                "function": layer.called,
-                "rule": layer.rule,
-                "went": list(layer.went),
-                "absorbed": {name: list(each) for name, each in layer.absorbed.items()},
-                "spikes": [plain(asdict(each)) for each in layer.spikes],
-            }
-            for layer in answer.layers
-        ],
+        "maps": [_map_record(explained, at, key, worths[key]) for at, key in _keys(explained)],
+        "layers": [_layer_record(layer) for layer in answer.layers],
+    }
+
+
+def _map_record(explained: Explained, at: int, key: Key, found: Worth) -> dict[str, object]:
+    """What a map is of, how much of the relevance reached it, and what it is worth."""
+    answer, recipe = explained.answer, explained.models[0].recipe
+    return {
+        "target": key[0],
+        "filter": key[1],
+        "voxels": int(explained.targets[key[0]].sum()),
+        "start": answer.start[at],
+        "reached": float(answer.maps[at].sum(dtype=np.float64)),
+        "clinical": dict(zip(recipe.clinical, answer.clinical[at].tolist(), strict=True)),
+        "absorbed": {name: each[at] for name, each in answer.absorbed.items()},
+        "worth": worth_record(found, recipe.maps),
+    }
+
+
+def _layer_record(layer: Layer) -> dict[str, object]:
+    """What became of each map's relevance in a layer."""
+    return {
+        "name": layer.name,
+        "function": layer.called,
+        "rule": layer.rule,
+        "went": list(layer.went),
+        "absorbed": {name: list(each) for name, each in layer.absorbed.items()},
+        "spikes": [plain(asdict(each)) for each in layer.spikes],
     }
 
 
