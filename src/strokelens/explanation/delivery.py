@@ -50,7 +50,7 @@ def write_explanation(explained: Explained, folder: Path, *, sha256: tuple[str, 
         for name, figure in drawn.items():
             png = figure_png(figure)
             (folder / name).write_bytes(png)
-            pictures.append(Picture(name.removesuffix(".png").replace("_", " "), reasons.asked, png))
+            pictures.append(Picture(_PICTURES["panels" in name].format(best), reasons.asked, png))
     for at, key in _keys(explained):
         _write_maps(explained, at, folder / _folder_of(explained, key))
     for name, region in explained.targets.items():
@@ -59,9 +59,11 @@ def write_explanation(explained: Explained, folder: Path, *, sha256: tuple[str, 
         write_image(folder / f"target_{name}.nii.gz", mask, explained.case.grid, description=described)
     lead = _lead(explained)
     tables = [*_tables(explained, worths)]
-    (folder / "report.html").write_text(html(lead, tables, pictures), encoding="utf-8")
+    (folder / "report.html").write_text(html(lead, tables, pictures, title="Explanation"), encoding="utf-8")
     write_json(folder / MARKER, record(explained, worths, sha256))
 
+
+_PICTURES: Final = ("Which voxels of which map", "{} raw and filtered")
 
 Key = tuple[str, str]
 """A target and the word of a filter, `raw` for none."""

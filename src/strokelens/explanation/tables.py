@@ -77,7 +77,9 @@ def _write(
     told = {"software": f"strokelens {__version__}", "disclaimer": RESEARCH_USE, "headline": lead, **content}
     writes: dict[str, Callable[[Path], object]] = {
         "tables.md": lambda path: path.write_text(markdown(lead, tables, title=stem.capitalize()), encoding="utf-8"),
-        f"{stem}.html": lambda path: path.write_text(html(lead, tables, pictures), encoding="utf-8"),
+        f"{stem}.html": lambda path: path.write_text(
+            html(lead, tables, pictures, title=stem.capitalize()), encoding="utf-8"
+        ),
         marker: lambda path: write_json(path, told),
     }
     for name, write in writes.items():

@@ -74,7 +74,7 @@ def markdown(lead: str, tables: Sequence[Table], *, title: str = "Evaluation") -
     return "\n".join(parts)
 
 
-def html(lead: str, tables: Sequence[Table], pictures: Sequence[Picture] = ()) -> str:
+def html(lead: str, tables: Sequence[Table], pictures: Sequence[Picture] = (), *, title: str = "Evaluation") -> str:
     """The tables, and pictures below them, as one HTML page."""
     environment = Environment(
         loader=PackageLoader("strokelens.report"),
@@ -84,6 +84,7 @@ def html(lead: str, tables: Sequence[Table], pictures: Sequence[Picture] = ()) -
         lstrip_blocks=True,
     )
     return environment.get_template("tables.html").render(
+        title=title,
         lead=lead,
         tables=tables,
         pictures=[(picture, data_uri(picture.png, "png")) for picture in pictures],
