@@ -12,11 +12,11 @@ Run: .venv/bin/python benchmarks/bench_relevance.py [--no-write]
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from time import process_time
 from typing import Any, Final
 
@@ -155,20 +155,29 @@ def memory_of(what: str) -> None:
     torch.set_num_threads(1)
     net, x = network(), torch.randn(1, CHANNELS, *MEMORY_AT)
     relevance(net, [torch.randn(1, CHANNELS, 8, 8, 8)], seeds(1), asked("epsilon"))
-    before = getrusage(RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = status("VmRSS")
     if what == "training":
         net.train()
         net(x)[:, 1].sum().backward()
     else:
         ours(frozen(net), x, what)()
-    print(json.dumps((getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024))
+    print(json.dumps((status("VmHWM") - before) / 1024))
+
+
+def status(name: str) -> int:
+    """A number of KiB that Linux tells of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def memory() -> dict[str, float]:
     """The peaks as parts of a training step's."""
     peaks = {}
     for what in ("training", *MEMORY_DEMANDS, "stroke"):
-        told = subprocess.run([sys.executable, __file__, "--memory", what], capture_output=True, text=True, check=True)
+        command = [sys.executable, __file__, "--memory", what]
+        alone = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is let go of is given back
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=alone)
         peaks[what] = float(told.stdout.splitlines()[-1])
     return {what: round(peak / peaks["training"], 2) for what, peak in peaks.items()} | {
         "training_mib": round(peaks["training"])

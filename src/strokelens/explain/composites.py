@@ -55,6 +55,9 @@ _NUMBERS: Final = {
 _WITHOUT_BIAS: Final = ("box", "flat", "w2", "reference")
 """Rules that have no bias to drop, or say themselves what becomes of it."""
 
+_OF_INPUT: Final = ("reference", "box")
+"""Rules that are about the input itself."""
+
 _LRP_0: Final = 1e-14
 
 
@@ -92,10 +95,11 @@ class Composite:
     def word_of(self, layer: Linear, place: "Place") -> str:
         """The rule of a layer, as a word."""
         for where, word in self.rules:
-            if where in PLACES:
-                if place.is_at(where, layer):
-                    return word
-            elif fnmatchcase(layer.name, where):
+            if place.is_at(where, layer) if where in PLACES else fnmatchcase(layer.name, where):
+                if word.startswith(_OF_INPUT) and not layer.near:
+                    raise RelevanceError(
+                        f"{layer.name} does not see the input, which {word!r} is about; give it to `first` alone"
+                    )
                 return word
         raise RelevanceError(f"the composite {self.name} has no rule for {layer.name}; give one for `any`")
 

@@ -45,6 +45,10 @@ class Seen:
         """What the input alone makes of the output."""
         return self.y if self.bias is None else self.y - self.bias
 
+    def scaled(self, s: Tensor) -> Tensor:
+        """a s."""
+        return s if self.scale is None else s * self.scale
+
     def adjoint(self, s: Tensor, weight: Tensor | None = None) -> Tensor:
         """(a W)ᵀ s; with |W| for weights, that of its magnitudes."""
         if self.scale is not None:
@@ -83,10 +87,11 @@ class Epsilon(Rule):
         y = seen.z if self.dropped else seen.y
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-            small = torch.copysign(torch.full_like(y, self.epsilon), y)
-            s = relevance / (y + small)
+            s, epsilon = _stabilised(relevance, y, self.epsilon)
             stayed = {} if self.dropped else seen.stayed(s)
-            return seen.x * seen.adjoint(s), {**stayed, "epsilon": _dot(small, s)}
+            s = seen.scaled(s)  # what it was is let go of
+            found = seen.operator.adjoint(s, seen.operator.weight, seen.x)
+            return _times(found, seen.x), {**stayed, "epsilon": epsilon}
 
         return back
 
@@ -157,10 +162,10 @@ class AlphaBeta(Rule):
             high, low = high + bias.clamp(min=0), low + bias.clamp(max=0)
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-            up, dead = _divided(self.alpha * relevance, high, tiny)
-            down, less = _divided(-self.beta * relevance, low, tiny) if self.beta else (None, 0)
-            u, v = (up / 2, up / 2) if down is None else ((up + down) / 2, (up - down) / 2)
-            absorbed: dict[str, Tensor] = {"dead": dead + less}
+            up, dead = _divided(self.alpha / 2 * relevance, high, tiny)
+            down, less = _divided(-self.beta / 2 * relevance, low, tiny) if self.beta else (None, 0)
+            u, v = (up, up) if down is None else (up + down, up - down)
+            absorbed: dict[str, Tensor] = {"dead": 2 * (dead + less)}
             if bias is not None:
                 absorbed[seen.absorber] = _dot(bias, u) + _dot(bias.abs(), v)
             return parts.shared(u, v), absorbed
@@ -194,7 +199,7 @@ class Box(Rule):
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
             s, dead = _divided(relevance, below, tiny)
-            return middle * seen.adjoint(s) + half * seen.adjoint(s, size), {"dead": dead}
+            return _times(seen.adjoint(s), middle) + _times(seen.adjoint(s, size), half), {"dead": dead}
 
         return back
 
@@ -241,10 +246,9 @@ class Reference(Rule):
         """One pass back."""
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-            small = torch.copysign(torch.full_like(seen.y, self.epsilon), seen.y)
-            s = relevance / (seen.y + small)
+            s, epsilon = _stabilised(relevance, seen.y, self.epsilon)
             slope = seen.adjoint(s)
-            stayed = {**seen.stayed(s), "epsilon": _dot(small, s), "reference": (self.reference * slope).sum()}
+            stayed = {**seen.stayed(s), "epsilon": epsilon, "reference": _dot(self.reference, slope)}
             return (seen.x - self.reference) * slope, stayed
 
         return back
@@ -270,7 +274,8 @@ class _Parts:
 
     def shared(self, u: Tensor, v: Tensor) -> Tensor:
         """Σ x w u + |x||w| v: what positive terms get, u + v, and negative ones, u − v."""
-        return self.seen.x * self.seen.adjoint(u) + self.size * self.seen.adjoint(v, self.weights)
+        signed = _times(self.seen.adjoint(u), self.seen.x)
+        return signed + _times(self.seen.adjoint(v, self.weights), self.size)
 
 
 def _positive(seen: Seen, *, dropped: bool) -> Back | None:
@@ -298,7 +303,7 @@ def _positive(seen: Seen, *, dropped: bool) -> Back | None:
         absorbed: dict[str, Tensor] = {"dead": dead}
         if bias is not None:
             absorbed[seen.absorber] = _dot(bias, s)
-        return seen.x * seen.adjoint(s, weight), absorbed
+        return _times(seen.adjoint(s, weight), seen.x), absorbed
 
     return back
 
@@ -316,9 +321,23 @@ def _weighed(seen: Seen, weight: Tensor) -> Back:
 
 def _divided(relevance: Tensor, below: Tensor, tiny: Tensor) -> tuple[Tensor, Tensor]:
     """R / below, 0 where that is not more than `tiny` of either sign; and the sum of the R that are lost so."""
-    there = below.abs() > tiny
-    s = torch.where(there, relevance / torch.where(there, below, 1), 0)
-    return s, relevance.sum() - torch.where(there, relevance, 0).sum()
+    lost = below.abs() <= tiny
+    dead = relevance[lost].sum()
+    if torch.is_grad_enabled():  # whose slope is NaN where it is divided by 0
+        return torch.where(lost, 0, relevance / torch.where(lost, 1, below)), dead
+    return (relevance / below).masked_fill_(lost, 0), dead
+
+
+def _stabilised(relevance: Tensor, y: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """R / (y + ε sign y), and Σ of what ε takes of it."""
+    small = torch.copysign(y.new_tensor(epsilon), y)
+    s = relevance / (y + small)
+    return s, _dot(small, s)
+
+
+def _times(found: Tensor, x: Tensor) -> Tensor:
+    """What an adjoint gave, times the input: in its place, unless gradients need it."""
+    return found * x if torch.is_grad_enabled() or found.shape != x.shape else found.mul_(x)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
