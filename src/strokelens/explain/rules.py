@@ -46,7 +46,7 @@ class Seen:
         return self.y if self.bias is None else self.y - self.bias
 
     def scaled(self, s: Tensor) -> Tensor:
-        """a s."""
+        """A s."""
         return s if self.scale is None else s * self.scale
 
     def adjoint(self, s: Tensor, weight: Tensor | None = None) -> Tensor:
