@@ -21,7 +21,7 @@ STRAIGHT = {
     *(
         f"cli/{verb}.py:{verb}"
         for verb in (
-            *("atlas", "compare", "crossvalidate", "evaluate", "maps", "phantom", "predict"),
+            *("atlas", "compare", "crossvalidate", "evaluate", "explain", "maps", "phantom", "predict"),
             *("robustness", "segment", "split", "submit", "train"),
         )
     ),  # mostly options
@@ -152,12 +152,12 @@ def test_main_py_gives_the_usage(arguments: tuple[str, ...]) -> None:
         ),
         (
             ("--mode", "lrp", "--config_dir", "config.json"),
-            "relevance is not in this version",
+            "config.json: no such file; `main.py --mode create_config_file` writes one",
         ),
         (("--mode", "trian"), "no mode 'trian'; did you mean 'train'?"),
     ],
 )
-def test_main_py_says_what_it_cannot_do_yet(arguments: tuple[str, ...], message: str) -> None:
+def test_main_py_says_what_it_cannot_do(arguments: tuple[str, ...], message: str) -> None:
     finished = main_py(*arguments)
     assert finished.returncode == 2
     assert message in finished.stderr.splitlines()[-1]

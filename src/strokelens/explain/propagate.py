@@ -135,10 +135,13 @@ def relevance(
         found, layers = way.back(end, seeded, starts)
         shaped = tuple(_stacked(each, x, len(seeded)) for each, x in zip(found, own, strict=True))
         made = Relevance(shaped, answer, tuple(float(seed.detach().sum()) for seed in seeded), tuple(layers))
-        if not asked.filters:
-            return made
-        inputs, layer = filtered_at_last(made.inputs, asked.filters, each_its_own=asked.everywhere)
-        return made.repeated(1 if asked.everywhere else len(asked.filters)).with_last(inputs, layer)
+        return _filtered_at_last(made, asked) if asked.filters else made
+
+
+def _filtered_at_last(made: Relevance, asked: Asked) -> Relevance:
+    """What was found with its final maps filtered."""
+    inputs, layer = filtered_at_last(made.inputs, asked.filters, each_its_own=asked.everywhere)
+    return made.repeated(1 if asked.everywhere else len(asked.filters)).with_last(inputs, layer)
 
 
 def filtered_at_last(

@@ -211,9 +211,7 @@ def _mean_layers(models: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:
 def _joined(layers: Sequence[Layer], how: Any) -> Layer:
     first = layers[0]
     absorbed = {name: tuple(how([each.absorbed[name] for each in layers], axis=0).tolist()) for name in first.absorbed}
-    spikes: tuple[Spikes, ...] = max(
-        (each.spikes for each in layers), key=lambda some: max((s.peak for s in some), default=0)
-    )
+    spikes: tuple[Spikes, ...] = max((each.spikes for each in layers), key=_peak)
     went = tuple(how([each.went for each in layers], axis=0).tolist())
     return Layer(first.name, first.called, first.rule, went, absorbed, spikes)
 

@@ -11,8 +11,10 @@ import numpy as np
 from strokelens import __version__
 from strokelens.cohorts.encode import write_image, write_json
 from strokelens.cohorts.folder import new_folder
+from strokelens.explain.propagate import Layer
 from strokelens.explanation.case import Explained
 from strokelens.explanation.measures import Worth, worth
+from strokelens.explanation.question import Question
 from strokelens.flags import RESEARCH_USE
 from strokelens.report.figures import figure_png
 from strokelens.report.relevance import Reasons, sheet, six_panels
@@ -127,15 +129,7 @@ def record(explained: Explained, worths: Mapping[Key, Worth], sha256: tuple[str,
         "models": [model.name for model in explained.models],
         "trained_on": list(dict.fromkeys(model.card.trained_on for model in explained.models)),
         "weights_sha256": list(sha256),
-        "asked": {
-            "class": explained.name,
-            "against": question.against,
-            "target": question.target,
-            "composite": {"name": question.composite.name, "rules": dict(question.composite.rules)},
-            "reference": question.reference,
-            "filters": [str(each) for each in question.filters],
-            "everywhere": question.everywhere,
-        },
+        "asked": _asked_record(question, explained.name),
         "volume_ml": explained.segmentation.volume_ml(explained.name),
         "channels": list(names),
         "flags": [asdict(flag) for flag in explained.flags],
@@ -153,17 +147,32 @@ def record(explained: Explained, worths: Mapping[Key, Worth], sha256: tuple[str,
             }
             for at, key in _keys(explained)
         ],
-        "layers": [
-            {
-                "name": layer.name,
-                "function": layer.called,
-                "rule": layer.rule,
-                "went": list(layer.went),
-                "absorbed": {name: list(each) for name, each in layer.absorbed.items()},
-                "spikes": [_plain(asdict(each)) for each in layer.spikes],
-            }
-            for layer in answer.layers
-        ],
+        "layers": [_layer_record(layer) for layer in answer.layers],
+    }
+
+
+def _asked_record(question: Question, name: str) -> dict[str, object]:
+    """What was asked of the class `name`, as plain values."""
+    return {
+        "class": name,
+        "against": question.against,
+        "target": question.target,
+        "composite": {"name": question.composite.name, "rules": dict(question.composite.rules)},
+        "reference": question.reference,
+        "filters": [str(each) for each in question.filters],
+        "everywhere": question.everywhere,
+    }
+
+
+def _layer_record(layer: Layer) -> dict[str, object]:
+    """What became of relevance in a layer, as plain values."""
+    return {
+        "name": layer.name,
+        "function": layer.called,
+        "rule": layer.rule,
+        "went": list(layer.went),
+        "absorbed": {name: list(each) for name, each in layer.absorbed.items()},
+        "spikes": [_plain(asdict(each)) for each in layer.spikes],
     }
 
 
