@@ -221,13 +221,15 @@ def _placed(question: "Question", grid: "Grid") -> "tuple[Question, Bool[np.ndar
     from dataclasses import replace
 
     from strokelens.explanation.places import mask_of, voxel_of
+    from strokelens.explanation.question import TARGETS
 
     told = question.target
     if told.count(",") == 2:
         return replace(question, target=f"voxel_{told.replace(',', '_')}"), voxel_of(told, grid)
     path = Path(told)
     if path.suffix in (".gz", ".nii", ".mha") or path.is_file():
-        return replace(question, target=path.name.split(".")[0]), mask_of(path, grid)
+        name = path.name.split(".")[0]
+        return replace(question, target=f"mask_{name}" if name in TARGETS else name), mask_of(path, grid)
     return question, None
 
 

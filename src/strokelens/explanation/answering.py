@@ -85,7 +85,10 @@ class OfView:
 def of_view(
     view: View, masks: Sequence[Bool[Tensor, "z i j"]], question: Question, bounds: Bounds, *, spread: bool = True
 ) -> OfView:
-    """The relevance of an image, from its pieces, for targets at each of some masks."""
+    """The relevance of an image, from its pieces, for targets at each of some masks.
+
+    Raises `RelevanceError` where no piece has any of a target, which lies in air.
+    """
     inside = question.filters if question.everywhere else ()
     maps = len(masks) * max(1, len(inside))
     total = view.image.new_zeros(maps, *view.image.shape)
@@ -98,6 +101,9 @@ def of_view(
                 total[(..., *piece.place)] += part.inputs[0][:, 0]
                 clinical += part.inputs[1][:, 0].cpu().numpy() if len(part.inputs) > 1 else 0
                 done.append(part)
+    if not done:
+        name = view.model.name
+        raise RelevanceError(f"{name} computes nothing at the target, as no map shows anything there; take another")
     start = tuple(np.sum([each.start for each in done], axis=0).tolist())
     found = OfView(total, clinical, start, _summed_layers([each.layers for each in done]))
     return found if question.everywhere or not question.filters else _filtered(found, question.filters)
