@@ -23,6 +23,7 @@ from strokelens.explain.rivals import gradient
 from strokelens.explain.spikes import gini, spikes
 from strokelens.explanation.case import explain_case
 from strokelens.explanation.cohort import Done, Numbers
+from strokelens.explanation.delivery import plain
 from strokelens.explanation.methods import Image, Method, Scene
 from strokelens.explanation.question import Question
 from strokelens.explanation.sweep import by_person
@@ -79,7 +80,11 @@ class Contest:
         for name, method in self.methods.items():
             rng = np.random.default_rng([self.seed, *entry.id.encode(), *name.encode()])
             found[name] = _measures(scene, method, rng, unit, drops)
-        return {"simulated": explained.case.simulated, "methods": found}
+        return {"simulated": explained.case.simulated, "methods": plain(found)}
+
+    def lacks(self, entry: Entry) -> bool:
+        """Whether a case whose numbers are there has to be done again: never, as nothing else is kept of it."""
+        return False
 
 
 def _measures(scene: Scene, method: Method, rng: np.random.Generator, unit: float, drops: Tensor) -> Numbers:

@@ -172,7 +172,7 @@ def _layer_record(layer: Layer) -> dict[str, object]:
         "rule": layer.rule,
         "went": list(layer.went),
         "absorbed": {name: list(each) for name, each in layer.absorbed.items()},
-        "spikes": [_plain(asdict(each)) for each in layer.spikes],
+        "spikes": [plain(asdict(each)) for each in layer.spikes],
     }
 
 
@@ -190,15 +190,15 @@ def worth_record(found: Worth, names: tuple[str, ...]) -> dict[str, object]:
         "inclusivity_truth": {name: asdict(one) for name, one in zip(names, found.with_truth, strict=False)},
         "inclusivity_input": {name: asdict(one) for name, one in zip(names, found.with_input, strict=True)},
     }
-    plain = _plain(told)
-    assert isinstance(plain, dict)
-    return plain
+    record = plain(told)
+    assert isinstance(record, dict)
+    return record
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Null in place of what is no number."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: plain(each) for key, each in value.items()}
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
