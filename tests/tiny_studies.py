@@ -11,9 +11,9 @@ from tests.tiny_models import tiny
 from tests.tiny_volumes import tiny_model
 
 
-def study(*names: str, side: int = 32, depth: int = 5, truth: bool = True) -> Case:
+def study(*names: str, side: int = 32, depth: int = 5, truth: bool = True, seed: int = 5) -> Case:
     """A round head in air, the first slice of which shows nothing; its lesion has higher values in each map."""
-    grid, rng = radiological_grid((side, side, depth), (2.0, 2.0, 5.0)), np.random.default_rng(5)
+    grid, rng = radiological_grid((side, side, depth), (2.0, 2.0, 5.0)), np.random.default_rng(seed)
     i, j, k = np.indices(grid.shape)
     head = ((i - side / 2 + 0.5) ** 2 + (j - side / 2 + 0.5) ** 2 < (side * 0.4) ** 2) & (k > 0)
     labels = np.zeros(grid.shape, np.uint8)
