@@ -78,8 +78,12 @@ def told(out: Path, name: str = "explanation") -> Any:
     return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def image_of(path: Path) -> Any:
+    return nibabel.load(path)
+
+
 def values(path: Path) -> np.ndarray:
-    return np.asarray(nibabel.load(path).get_fdata())  # type: ignore[attr-defined]
+    return np.asarray(image_of(path).get_fdata())
 
 
 def tree(folder: Path) -> list[str]:
@@ -105,9 +109,9 @@ def test_one_case_is_maps_a_picture_a_page_and_numbers(
     names = {"explanation.json", "explanation.png", "report.html", f"panels_{best}.png", "target_prediction.nii.gz"}
     names |= {f"relevance_{name}.nii.gz" for name in NAMES}
     assert {path.name for path in out.iterdir() if path.suffix != ".json"} | {"explanation.json"} == names
-    source = nibabel.load(next(cohort.rglob("training_1/*Tmax*/*.nii")))  # type: ignore[attr-defined]
+    source = image_of(next(cohort.rglob("training_1/*Tmax*/*.nii")))
     for path in out.glob("*.nii.gz"):
-        image = nibabel.load(path)  # type: ignore[attr-defined]
+        image = image_of(path)
         assert image.shape == source.shape
         assert np.allclose(image.affine, source.affine)
     assert answer.out.splitlines()[0].startswith("training_1: lesion in the prediction, by the composite stroke: ")
@@ -313,18 +317,20 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert computed == []
 
 
+@pytest.mark.parametrize("name", ["Tmax", "OT"])
 def test_a_case_whose_numbers_are_torn_or_whose_files_changed_is_done_again(
-    run: Run, model: Path, cohort: Path, tmp_path: Path, computed: list[str]
+    run: Run, model: Path, cohort: Path, tmp_path: Path, computed: list[str], name: str
 ) -> None:
+    """Its truth is one of its files, which measures are of."""
     copy, out = tmp_path / "isles", tmp_path / "out"
     shutil.copytree(cohort, copy)
     assert run("explain", model, copy, "-o", out, *FEW).code == 0
     path = out / CASES / f"{IDS[0]}.json"
     path.write_text(path.read_text()[:50])
-    (tmax,) = (copy / IDS[2]).rglob("*Tmax*.nii")
-    image = nibabel.load(tmax)  # type: ignore[attr-defined]
-    changed = nibabel.Nifti1Image(np.asarray(image.dataobj) * 2, image.affine)  # type: ignore[attr-defined]
-    nibabel.save(changed, tmax)  # type: ignore[attr-defined]
+    (file,) = (copy / IDS[2]).rglob(f"*{name}*.nii")
+    array = values(file)
+    array[20, 20, 2] = 1 - array[20, 20, 2]
+    write_image(file, array.astype(np.uint8 if name == "OT" else np.float32), study().grid)
     computed.clear()
     assert run("explain", model, copy, "-o", out, *FEW).code == 0
     assert computed == [IDS[0], IDS[2]]

@@ -345,6 +345,18 @@ def test_relevance_begins_with_the_logits_that_were_asked_for(
     assert explanation.answer.start[0] == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_relevance_of_the_volume_is_how_its_probabilities_change_with_logits(volume: Model) -> None:
+    """Begins with Σ z ∂V/∂z, V = Σ p over all that shows anything."""
+    explanation = explained(volume, Question(target="volume"))
+    view = View.of(volume, explanation.sample, np.ones(5, bool))
+    with torch.no_grad():
+        logits = view.answered()(view.image[None])[0].double()
+    logits.requires_grad_()
+    likely = torch.softmax(logits, 0)[1][view.masked(explanation.targets["volume"])].sum()
+    (slope,) = torch.autograd.grad(likely, logits)
+    assert explanation.answer.start[0] == pytest.approx(float((logits * slope).sum().detach()), rel=1e-4)
+
+
 def test_each_component_is_explained_by_itself(volume: Model) -> None:
     parts = explained(volume, Question(target="components"))
     whole = explained(volume, Question())

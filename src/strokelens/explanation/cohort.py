@@ -13,6 +13,7 @@ from strokelens.cohorts.folder import clear, make_folder
 from strokelens.crashes import Crash, attempt
 from strokelens.errors import OutputError, StrokelensError
 from strokelens.prediction.batch import Plan
+from strokelens.prediction.done import key_of
 
 CASES: Final = "cases"
 """The folder of the cases' numbers."""
@@ -64,7 +65,7 @@ def worked(
         write_json(out / marker, {"recipe": recipe})
     for entry in entries:
         path = out / CASES / f"{entry.id}.json"
-        key = plan.key_of(entry)
+        key = _key(entry, plan)
         numbers = _earlier(path, key)
         if numbers is not None and not job.lacks(entry):
             yield Done(entry.id, entry.person, numbers, kept=True)
@@ -75,6 +76,14 @@ def worked(
             write_json(part, {"key": key, "numbers": done.numbers})
             part.replace(path)
         yield done
+
+
+def _key(entry: Entry, plan: Plan) -> str:
+    """The SHA-256 of all that has a part in the numbers, the truth too; empty where a file cannot be read."""
+    try:
+        return key_of(entry, plan.models[0].recipe)
+    except OSError:
+        return ""
 
 
 def begin_anew(out: Path, marker: str) -> None:
