@@ -153,7 +153,7 @@ LINES = [
     (("0,0", "Baseline"), "no device '0,0'"),
     (("cpu",), "no SNAME after GPU 'cpu'; give a setting, as in: main.py cpu Baseline"),
     (("cpu", "Baseline", "-x"), "unrecognized arguments: -x"),
-    (("--mode", "lrp"), "relevance is not in this version"),
+    (("--mode", "lrp"), "config.json: no such file; `main.py --mode create_config_file` writes one"),
     (("--mode", "trian"), "no mode 'trian'; did you mean 'train'?"),
 ]
 

@@ -157,7 +157,7 @@ def test_main_py_gives_the_usage(arguments: tuple[str, ...]) -> None:
         (("--mode", "trian"), "no mode 'trian'; did you mean 'train'?"),
     ],
 )
-def test_main_py_says_what_it_cannot_do_yet(arguments: tuple[str, ...], message: str) -> None:
+def test_main_py_says_what_it_cannot_do(arguments: tuple[str, ...], message: str) -> None:
     finished = main_py(*arguments)
     assert finished.returncode == 2
     assert message in finished.stderr.splitlines()[-1]

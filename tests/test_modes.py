@@ -1,5 +1,6 @@
 """The second ancestor's modes as data: which verbs each stands for; and what main.py says of what there is not."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 
 from strokelens.case import Case
-from strokelens.cli import ancestors, modes
+from strokelens.cli import ancestors, lrp, modes
 from strokelens.cli.asked import Asked, Command
 from strokelens.cli.modes import commands
 from strokelens.cohorts.isles2017 import write_case, write_tables
 from strokelens.cohorts.splits import read_split
 from strokelens.errors import SettingsError
+from strokelens.explain.filters import Clamp, Pass, Standard, filter_named
 from strokelens.settings.reading import convert_settings, read_settings
 from tests.test_submission import GRID, NAMES, lesion  # the same cases
 
@@ -78,14 +80,29 @@ def test_a_cycle_goes_on_for_as_many_epochs_as_the_config_has(asked: Asked) -> N
         ),
         ({"mode": "shortcut_sequence", "shortcut": "diff_gen_shortcut", "submode": "0002.S"}, ["robustness"]),
         ({"mode": "shortcut_sequence", "shortcut": "diff_gen_shortcut", "submode": "0003.X"}, ["robustness"]),
-        ({"mode": "shortcut_sequence", "shortcut": "full_sequence_0002", "submode": "BS3"}, ["train", "epochs"]),
+        (
+            {"mode": "shortcut_sequence", "shortcut": "full_sequence_0002", "submode": "BS3"},
+            ["train", "epochs", "explain"],
+        ),
+        (
+            {"mode": "shortcut_sequence", "shortcut": "full_sequence_0000"},
+            ["train"] * 2 + ["epochs"] + ["predict", "submit"] * 2 + ["explain"],
+        ),
+        (
+            {"mode": "shortcut_sequence", "shortcut": "full_sequence_0001", "submode": "AYp1"},
+            ["train"] * 2 + ["epochs", "explain"],
+        ),
+        ({"mode": "shortcut_sequence", "shortcut": "full_sequence_0003"}, ["explain"] * 2),
+        ({"mode": "lrp"}, ["explain"]),
+        ({"mode": "visual", "submode": "lrp_UNet3D_overfit_visualizer"}, ["explain"]),
+        ({"mode": "visual", "submode": "lrp_UNet3D_filter_sweep_0003_visualizer"}, ["explain"]),
         (
             {"mode": "results_publication_1", "submode": "example_process_get_main_figure"},
-            ["train", "epochs", "predict", "evaluate"],
+            ["train", "epochs", "predict", "evaluate", "explain", "explain"],
         ),
         (
             {"mode": "results_publication_1", "submode": "example_process_get_filters_comparison_figure"},
-            ["train", "epochs", "predict", "evaluate"] * 3,
+            ["train", "epochs", "predict", "evaluate", "explain"] * 3,
         ),
         ({"mode": "results_publication_2"}, ["train", "train", "epochs", "predict", "evaluate", "robustness"] * 2),
     ],
@@ -122,8 +139,7 @@ def test_who_is_submitted_is_told_by_a_split_of_those_with_and_without_truth(ask
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"mode": "lrp"}, "relevance is not in this version"),
-        ({"mode": "visual", "submode": "lrp_UNet3D_overfit_visualizer"}, "relevance is not in this version"),
+        ({"mode": "visual", "submode": "lrp_UNet3D_overfit"}, "did you mean 'lrp_UNet3D_overfit_visualizer'"),
         ({"mode": "evaluation", "submode": "UNet3D_overfitt"}, "did you mean 'UNet3D_overfit'"),
         (
             {"mode": "evaluation", "submode": "UNet3D_test_dilution"},
@@ -132,7 +148,12 @@ def test_who_is_submitted_is_told_by_a_split_of_those_with_and_without_truth(ask
         ({"mode": "visual", "submode": "diffgen_0002", "subsubmode": "9"}, "give 0001, 0002 or 0003"),
         ({"mode": "shortcut_sequence", "shortcut": "diff_gen_shortcut", "submode": "0001.Q021"}, "give size X or S"),
         ({"mode": "shortcut_sequence", "shortcut": "diff_gen_shortcut", "submode": "0004.X"}, "give 0001.ABCD such as"),
-        ({"mode": "shortcut_sequence", "shortcut": "full_sequence_0001"}, "need relevance"),
+        ({"mode": "shortcut_sequence", "shortcut": "full_sequence_0001"}, "give size A, B, C or X, a filter"),
+        (
+            {"mode": "shortcut_sequence", "shortcut": "full_sequence_0001", "submode": "AQp1"},
+            "a filter of XX, Yp, Zp, Lp, Hp, Yc, Zc, Lc, Hc, a number",
+        ),
+        ({"mode": "shortcut_sequence", "shortcut": "full_sequence_0004"}, "full_sequence_000"),
         ({"mode": "shortcut_sequence", "shortcut": "full_sequence_0002", "submode": "Q"}, "give size A, B, C or X"),
         ({"mode": "results_publication_1"}, "example_process_get_main_figure"),
     ],
@@ -141,6 +162,174 @@ def test_what_there_is_not_is_one_line(asked: Asked, told: dict[str, str], messa
     with pytest.raises(SettingsError, match=message) as caught:
         verbs(asked, **told)
     assert "\n" not in str(caught.value)
+
+
+def changed_config(asked: Asked, **told: Any) -> Asked:
+    """The same with other values at the top of its config, in `LRP` and in `misc`, whose sections are joined."""
+    config = json.loads(asked.config.read_text())
+    for name, value in told.items():
+        config[name] = config[name] | value if isinstance(value, dict) else value
+    path = asked.config.with_name("changed.json")
+    path.write_text(json.dumps(config))
+    return replace(asked, config=path)
+
+
+def test_relevance_is_asked_by_the_ancestors_rules_of_the_cases_with_truth(asked: Asked) -> None:
+    (explain,) = run_of(asked, mode="lrp", device="cpu")
+    place = asked.out / "UNet3D_AYXXX2"
+    assert explain[:3] == ("explain", str(place / "run"), str(asked.data))
+    assert option(explain, "-o") == [str(place / "lrp_raw")]
+    assert option(explain, "--split") == [str(place / "kinds.json")]
+    assert option(explain, "--part") == ["train"]
+    assert option(explain, "--composite") == ["legacy-head"]
+    assert option(explain, "--target") == ["output"]
+    assert option(explain, "--device") == ["cpu"]
+    assert option(explain, "--filter") == ["raw"]
+    assert option(explain, "--keep") == ["all"]
+    assert {"--everywhere", "--sweep"} <= set(explain)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"normalization": "standard"}, "standard"),
+        (
+            {
+                "normalization": "fraction_pass_filter",
+                "fraction_pass_filter": {"positive": [0, 0.6], "negative": [-0.6, 0]},
+            },
+            "pass:0:0.6:-0.6:0",
+        ),
+        (
+            {
+                "normalization": "fraction_clamp_filter",
+                "fraction_clamp_filter": {"positive": [0.2, 1], "negative": [-0.5, -0.1]},
+            },
+            "clamp:0.2:1:-0.5:-0.1",
+        ),
+    ],
+)
+def test_the_normalization_of_the_config_is_a_filter(asked: Asked, settings: dict[str, Any], word: str) -> None:
+    (explain,) = run_of(changed_config(asked, LRP={"relprop_config": settings}), mode="lrp")
+    assert option(explain, "--filter") == [word]
+    assert filter_named(word) in (Standard(), Pass.mirrored(0, 0.6), Clamp((0.2, 1), (-0.5, -0.1)))
+    assert option(explain, "-o")[0].endswith("lrp_" + word.replace(":", "_"))
+
+
+@pytest.mark.parametrize("submode", ["0001", "0002", "0003"])
+def test_each_submode_of_the_filter_sweeper_is_the_sweep_whose_maps_the_config_keeps(
+    asked: Asked, submode: str
+) -> None:
+    sweeping = changed_config(asked, lrp_mode="lrp_UNet3D_filter_sweeper")
+    (explain,) = run_of(sweeping, mode="lrp", submode=submode)
+    assert option(explain, "-o") == [str(asked.out / "UNet3D_AYXXX2" / "lrp_filter_sweep")]
+    assert option(explain, "--keep") == ["training_4", "training_27"]
+    assert "--filter" not in explain
+    assert "--sweep" in explain
+
+
+def test_without_a_submode_the_configs_sweep_is_made(asked: Asked) -> None:
+    told = {"filter_sweeper": {"submode": "0002"}}
+    (explain,) = run_of(changed_config(asked, lrp_mode="lrp_UNet3D_filter_sweeper", LRP=told), mode="lrp")
+    assert option(explain, "--keep") == [f"training_{number}" for number in lrp.KEPT]
+
+
+@pytest.mark.parametrize(
+    ("told", "submode", "message"),
+    [
+        ({"lrp_mode": "lrp_UNet3D_overfitt"}, "", "no lrp_mode 'lrp_UNet3D_overfitt'; did you mean 'lrp_UNet3D_over"),
+        ({"lrp_mode": "lrp_UNet3D_filter_sweeper"}, "0004", "no submode '0004' of the filter sweep; give 0001, 0002, "),
+        ({"LRP": {"relprop_config": {"normalization": "standart"}}}, "", "did you mean 'standard'"),
+        ({"LRP": {"relprop_config": 3}}, "", "relprop_config of the config is no object"),
+        (
+            {"LRP": {"relprop_config": {"normalization": "fraction_pass_filter"}}},
+            "",
+            "fraction_pass_filter needs positive and negative, each as",
+        ),
+        (
+            {
+                "LRP": {
+                    "relprop_config": {
+                        "normalization": "fraction_pass_filter",
+                        "fraction_pass_filter": {"positive": [0], "negative": [-1, 0]},
+                    }
+                }
+            },
+            "",
+            "each as",
+        ),
+    ],
+)
+def test_what_the_config_says_wrong_of_relevance_is_one_line(
+    asked: Asked, told: dict[str, Any], submode: str, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        run_of(changed_config(asked, **told), mode="lrp", submode=submode)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_viewer_of_one_case_is_its_figures_without_a_filter(asked: Asked) -> None:
+    (explain,) = run_of(asked, mode="visual", submode="lrp_UNet3D_overfit_visualizer", case_number="2")
+    assert option(explain, "--case") == ["training_2"]
+    assert option(explain, "-o") == [str(asked.out / "UNet3D_AYXXX2" / "figures" / "lrp_training_2")]
+    assert option(explain, "--filter") == []
+    assert "--overwrite" in explain
+    assert "--sweep" not in explain
+
+
+def test_the_viewer_of_filters_shows_the_configs_case_with_those_of_the_publication(asked: Asked) -> None:
+    changed = changed_config(asked, misc={"case_number": 7})
+    (explain,) = run_of(changed, mode="visual", submode="lrp_UNet3D_filter_sweep_visualizer")
+    assert option(explain, "--case") == ["training_7"]
+    assert option(explain, "--filter") == ["pass:0:0.4", "clamp:0:0.2"]
+
+
+def test_the_viewers_of_statistics_are_the_sweep_that_is_there(asked: Asked) -> None:
+    sweeping = changed_config(asked, lrp_mode="lrp_UNet3D_filter_sweeper")
+    (sweep,) = run_of(sweeping, mode="lrp")
+    for name in ("lrp_UNet3D_filter_sweep_0002_visualizer", "lrp_UNet3D_filter_sweep_0003_visualizer"):
+        (viewed,) = run_of(sweeping, mode="visual", submode=name)
+        assert option(viewed, "-o") == option(sweep, "-o")
+        assert option(viewed, "--keep") == []
+
+
+@pytest.mark.parametrize(("letters", "word"), lrp.CODES.items())
+def test_the_letters_of_the_second_sequence_are_filters(asked: Asked, letters: str, word: str) -> None:
+    told = {"mode": "shortcut_sequence", "shortcut": "full_sequence_0001", "submode": f"B{letters}3"}
+    train, *_, explain = run_of(asked, **told)
+    assert option(train, "--set")[:2] == [f"name=UNet3D_B{letters}XX3", "input.size=96"]
+    assert option(explain, "--filter") == [word]
+    assert explain[1] == str(asked.out / f"UNet3D_B{letters}XX3" / "run")
+
+
+def test_the_third_sequence_keeps_maps_where_its_code_says_so(asked: Asked) -> None:
+    told = {"mode": "shortcut_sequence", "shortcut": "full_sequence_0002"}
+    kept, lost = (option(run_of(asked, **told, submode=code)[-1], "--keep") for code in ("BS3", "BX3"))
+    assert kept == [f"training_{number}" for number in lrp.KEPT]
+    assert lost == []
+
+
+def test_the_fourth_sequence_sweeps_two_models_that_are_there(asked: Asked) -> None:
+    first, second = run_of(asked, mode="shortcut_sequence", shortcut="full_sequence_0003")
+    assert [explain[1] for explain in (first, second)] == [
+        str(asked.out / f"UNet3D_XXXXS{number}" / "run") for number in (5, 6)
+    ]
+
+
+def test_the_first_publication_ends_with_the_panels_of_its_case(asked: Asked) -> None:
+    told = {"mode": "results_publication_1", "submode": "example_process_get_main_figure"}
+    *_, sweep, viewed = run_of(asked, **told)
+    assert "--sweep" in sweep
+    assert option(viewed, "--case") == ["training_27"]
+    assert option(viewed, "--filter") == list(lrp.FIGURE)
+    assert option(run_of(asked, **told, case_number="2")[-1], "--case") == ["training_2"]
+
+
+def test_its_comparison_of_filters_has_the_sweeps_beside_each_other(asked: Asked) -> None:
+    told = {"mode": "results_publication_1", "submode": "example_process_get_filters_comparison_figure"}
+    sweeps = [command for command in run_of(asked, **told) if command[0] == "explain"]
+    places = [option(each, "-o")[0] for each in sweeps]
+    assert [option(each, "--beside") for each in sweeps] == [[], places[:1], places[:2]]
 
 
 def test_without_a_config_the_way_to_one_is_told(asked: Asked, tmp_path: Path) -> None:

@@ -221,13 +221,15 @@ def _placed(question: "Question", grid: "Grid") -> "tuple[Question, Bool[np.ndar
     from dataclasses import replace
 
     from strokelens.explanation.places import mask_of, voxel_of
+    from strokelens.explanation.question import TARGETS
 
     told = question.target
     if told.count(",") == 2:
         return replace(question, target=f"voxel_{told.replace(',', '_')}"), voxel_of(told, grid)
     path = Path(told)
     if path.suffix in (".gz", ".nii", ".mha") or path.is_file():
-        return replace(question, target=path.name.split(".")[0]), mask_of(path, grid)
+        name = path.name.split(".")[0]
+        return replace(question, target=f"mask_{name}" if name in TARGETS else name), mask_of(path, grid)
     return question, None
 
 
@@ -261,7 +263,7 @@ class _Batch:
 def _cohort(plan: "Plan", entries: "tuple[Entry, ...]", out: Path, question: "Question", batch: _Batch) -> None:
     """Every case, then the tables of all."""
     from strokelens.explanation import contest, sweep, tables
-    from strokelens.explanation.cohort import begin_anew, worked
+    from strokelens.explanation.cohort import begin_anew, recipe_of, worked
     from strokelens.explanation.methods import methods_named
     from strokelens.flags import RESEARCH_USE
 
@@ -272,10 +274,10 @@ def _cohort(plan: "Plan", entries: "tuple[Entry, ...]", out: Path, question: "Qu
         job, marker = contest.Contest(plan.models, question, methods_named(batch.methods), batch.seed), contest.MARKER
     if batch.overwrite:
         begin_anew(out, marker)
-    recipe = {**job.recipe, "part": batch.part}
+    recipe = recipe_of(plan, {**job.recipe, "part": batch.part})
     others = [sweep.Swept.read(path) for path in batch.beside]
     mine = [each for each in entries if not each.mirrored]
-    cases = worked(mine, plan, job.of, out, recipe=recipe, marker=marker)
+    cases = worked(mine, plan, job, out, recipe=recipe, marker=marker)
     done = list(counted(f"explaining {len(mine)} cases", cases, total=len(mine)))
     name = ", ".join(dict.fromkeys(model.name for model in plan.models))
     if isinstance(job, sweep.Sweep):
@@ -286,9 +288,10 @@ def _cohort(plan: "Plan", entries: "tuple[Entry, ...]", out: Path, question: "Qu
         lead = tables.deliver_comparison(found, out, recipe, model=name)
     if batch.json:
         typer.echo((out / marker).read_text(encoding="utf-8"), nl=False)
-    for each in done:
-        if each.failure is not None:
-            say(f"{each.case_id}: {each.failure}")
-    say(f"{out / 'tables.md'}: {lead} {RESEARCH_USE}")
+    else:
+        for each in done:
+            if each.failure is not None:
+                say(f"{each.case_id}: {each.failure}")
+        say(f"{out / 'tables.md'}: {lead} {RESEARCH_USE}")
     if any(each.failure is not None for each in done):
         raise typer.Exit(1)

@@ -85,7 +85,10 @@ class OfView:
 def of_view(
     view: View, masks: Sequence[Bool[Tensor, "z i j"]], question: Question, bounds: Bounds, *, spread: bool = True
 ) -> OfView:
-    """The relevance of an image, from its pieces, for targets at each of some masks."""
+    """The relevance of an image, from its pieces, for targets at each of some masks.
+
+    Raises `RelevanceError` where no piece has any of a target, which lies in air.
+    """
     inside = question.filters if question.everywhere else ()
     maps = len(masks) * max(1, len(inside))
     total = view.image.new_zeros(maps, *view.image.shape)
@@ -98,6 +101,9 @@ def of_view(
                 total[(..., *piece.place)] += part.inputs[0][:, 0]
                 clinical += part.inputs[1][:, 0].cpu().numpy() if len(part.inputs) > 1 else 0
                 done.append(part)
+    if not done:
+        name = view.model.name
+        raise RelevanceError(f"{name} computes nothing at the target, as no map shows anything there; take another")
     start = tuple(np.sum([each.start for each in done], axis=0).tolist())
     found = OfView(total, clinical, start, _summed_layers([each.layers for each in done]))
     return found if question.everywhere or not question.filters else _filtered(found, question.filters)
@@ -211,9 +217,7 @@ def _mean_layers(models: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:
 def _joined(layers: Sequence[Layer], how: Any) -> Layer:
     first = layers[0]
     absorbed = {name: tuple(how([each.absorbed[name] for each in layers], axis=0).tolist()) for name in first.absorbed}
-    spikes: tuple[Spikes, ...] = max(
-        (each.spikes for each in layers), key=lambda some: max((s.peak for s in some), default=0)
-    )
+    spikes: tuple[Spikes, ...] = max((each.spikes for each in layers), key=_peak)
     went = tuple(how([each.went for each in layers], axis=0).tolist())
     return Layer(first.name, first.called, first.rule, went, absorbed, spikes)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from strokelens import __version__
 from strokelens.cohorts.cohort import Entry
@@ -14,6 +14,7 @@ from strokelens.cohorts.folder import clear, make_folder
 from strokelens.crashes import Crash, attempt
 from strokelens.errors import OutputError, StrokelensError
 from strokelens.prediction.batch import Plan
+from strokelens.prediction.done import key_of
 
 CASES: Final = "cases"
 """The folder of the cases' numbers."""
@@ -22,6 +23,16 @@ Numbers = Mapping[str, Any]
 """What is told of a case, plain values."""
 
 Work = Callable[[Entry], Numbers]
+
+
+class Job(Protocol):
+    """What is done with each case."""
+
+    def of(self, entry: Entry) -> Numbers:
+        """The numbers of a case."""
+
+    def lacks(self, entry: Entry) -> bool:
+        """Whether a case whose numbers are there has to be done again."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +46,45 @@ class Done:
     kept: bool = False
 
 
+def recipe_of(plan: Plan, recipe: Mapping[str, object]) -> dict[str, Any]:
+    """All that must be the same for a folder to be gone on with, as JSON has it."""
+    told: dict[str, Any] = {"software": f"strokelens {__version__}", "models": plan.sha256, **recipe}
+    found: dict[str, Any] = json.loads(json.dumps(told))
+    return found
+
+
 def worked(
-    entries: Sequence[Entry], plan: Plan, work: Work, out: Path, *, recipe: Mapping[str, object], marker: str
+    entries: Sequence[Entry], plan: Plan, job: Job, out: Path, *, recipe: Mapping[str, object], marker: str
 ) -> Iterator[Done]:
     """The numbers of each case, in order; those on disk that the same recipe and files gave are kept.
 
-    Raises `OutputError` where `out` is of another recipe, or no folder of this verb.
+    Raises `OutputError` where `out` is of another recipe, of `recipe_of`, or no folder of this verb.
     """
-    told = json.loads(json.dumps({"software": f"strokelens {__version__}", "models": plan.sha256, **recipe}))
-    _check(out, told, marker)
+    _check(out, recipe, marker)
     make_folder(out / CASES)
     if not (out / marker).is_file():
-        write_json(out / marker, {"recipe": told})
+        write_json(out / marker, {"recipe": recipe})
     for entry in entries:
         path = out / CASES / f"{entry.id}.json"
-        key = plan.key_of(entry)
+        key = _key(entry, plan)
         numbers = _earlier(path, key)
-        if numbers is not None:
+        if numbers is not None and not job.lacks(entry):
             yield Done(entry.id, entry.person, numbers, kept=True)
             continue
-        done = _attempted(entry, work)
+        done = _attempted(entry, job.of)
         if done.numbers is not None:
             part = path.with_name(f".{path.name}")
             write_json(part, {"key": key, "numbers": plain(done.numbers)})
             part.replace(path)
         yield done if done.numbers is None else replace(done, numbers=plain(done.numbers))
+
+
+def _key(entry: Entry, plan: Plan) -> str:
+    """The SHA-256 of all that has a part in the numbers, the truth too; empty where a file cannot be read."""
+    try:
+        return key_of(entry, plan.models[0].recipe)
+    except OSError:
+        return ""
 
 
 def begin_anew(out: Path, marker: str) -> None:

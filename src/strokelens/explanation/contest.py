@@ -81,6 +81,10 @@ class Contest:
             found[name] = _measures(scene, method, rng, unit, drops)
         return {"simulated": explained.case.simulated, "methods": found}
 
+    def lacks(self, entry: Entry) -> bool:
+        """Whether a case whose numbers are there has to be done again: never, as nothing else is kept of it."""
+        return False
+
 
 def _measures(scene: Scene, method: Method, rng: np.random.Generator, unit: float, drops: Tensor) -> Numbers:
     """The measures of a method on a case."""

@@ -15,6 +15,7 @@ from strokelens.explain.propagate import Layer
 from strokelens.explanation.case import Explained
 from strokelens.explanation.cohort import plain
 from strokelens.explanation.measures import Worth, worth
+from strokelens.explanation.question import Question
 from strokelens.flags import RESEARCH_USE
 from strokelens.report.figures import figure_png
 from strokelens.report.relevance import Reasons, sheet, six_panels
@@ -131,15 +132,7 @@ def record(explained: Explained, worths: Mapping[Key, Worth], sha256: tuple[str,
         "models": [model.name for model in explained.models],
         "trained_on": list(dict.fromkeys(model.card.trained_on for model in explained.models)),
         "weights_sha256": list(sha256),
-        "asked": {
-            "class": explained.name,
-            "against": question.against,
-            "target": question.target,
-            "composite": {"name": question.composite.name, "rules": dict(question.composite.rules)},
-            "reference": question.reference,
-            "filters": [str(each) for each in question.filters],
-            "everywhere": question.everywhere,
-        },
+        "asked": _asked_record(question, explained.name),
         "volume_ml": explained.segmentation.volume_ml(explained.name),
         "channels": list(names),
         "flags": [asdict(flag) for flag in explained.flags],
@@ -161,6 +154,19 @@ def _map_record(explained: Explained, at: int, key: Key, found: Worth) -> dict[s
         "clinical": dict(zip(recipe.clinical, answer.clinical[at].tolist(), strict=True)),
         "absorbed": {name: each[at] for name, each in answer.absorbed.items()},
         "worth": worth_record(found, recipe.maps),
+    }
+
+
+def _asked_record(question: Question, name: str) -> dict[str, object]:
+    """What was asked of the class `name`, as plain values."""
+    return {
+        "class": name,
+        "against": question.against,
+        "target": question.target,
+        "composite": {"name": question.composite.name, "rules": dict(question.composite.rules)},
+        "reference": question.reference,
+        "filters": [str(each) for each in question.filters],
+        "everywhere": question.everywhere,
     }
 
 

@@ -19,7 +19,7 @@ from strokelens.explain.randomised import constant_map, random_map
 from strokelens.explanation.answering import bounds_of, by_ancestor, of_view
 from strokelens.explanation.case import Explained, healthy
 from strokelens.explanation.question import Region
-from strokelens.explanation.view import View
+from strokelens.explanation.view import Piece, View
 
 STEPS: Final = 20
 """Of integrated gradients, and samples of SmoothGrad."""
@@ -60,15 +60,21 @@ class Scene:
 
     def answer(self, images: Float[Tensor, "b c z i j"]) -> Float[Tensor, "b"]:
         """What is explained, of each image: the logits of the class, over the target."""
-        view, target = self.view, self.explained.question.logits_of(self.explained.models[0].scheme)
-        mask, total = view.masked(self.target), images.new_zeros(len(images))
-        for piece in view.pieces():
-            share = 1.0 if piece.share is None else piece.share
-            where = mask[piece.place] * share
-            if bool(mask[piece.place].any()):
-                logits = view.answered()(view.cut(piece, images))
-                total = total + target.seed(logits, where).flatten(1).sum(1)
+        total = images.new_zeros(len(images))
+        for piece in self.pieces():
+            total = total + self.of_piece(piece, self.view.cut(piece, images))
         return total
+
+    def pieces(self) -> list[Piece]:
+        """The pieces of the image that have any of the target."""
+        mask = self.view.masked(self.target)
+        return [piece for piece in self.view.pieces() if bool(mask[piece.place].any())]
+
+    def of_piece(self, piece: Piece, images: Float[Tensor, "b c z i j"]) -> Float[Tensor, "b"]:
+        """What a piece of each image adds to the answer."""
+        view, target = self.view, self.explained.question.logits_of(self.explained.models[0].scheme)
+        where = view.masked(self.target)[piece.place] * (1.0 if piece.share is None else piece.share)
+        return target.seed(view.answered()(images), where).flatten(1).sum(1)
 
     def placed(self, relevance: Image) -> Float32[np.ndarray, "m z s s"]:
         """A map in the sample's pixels."""
@@ -117,6 +123,21 @@ def _hiding(scene: Scene, _: np.random.Generator) -> Image:
     return rivals.occlusion(scene.answer, scene.view.image, scene.base, block=block)
 
 
+def _cam(scene: Scene, _: np.random.Generator) -> Image:
+    """Of each piece by itself; a network of slices has features in the plane."""
+    view, layer = scene.view, deepest(scene)
+    found, flat = torch.zeros_like(view.image), not view.model.settings.volumes
+    for piece in scene.pieces():
+        part = view.cut(piece)
+
+        def answer(images: Tensor, piece: Piece = piece) -> Tensor:
+            return scene.of_piece(piece, images[:, :, None] if flat else images)
+
+        cam = rivals.grad_cam(answer, part[:, 0] if flat else part, layer)
+        found[(..., *piece.place)] += cam[:, None] if flat else cam
+    return found
+
+
 ANCESTORS: Final = tuple(name for name, each in COMPOSITES.items() if each.ancestor is not None)
 """The ancestor's own, which only its network has rules for: compared when asked for."""
 
@@ -130,7 +151,7 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "input-x-gradient": lambda scene, _: rivals.input_x_gradient(scene.answer, scene.view.image, scene.base),
         "integrated-gradients": _integrated,
         "smoothgrad": _smooth,
-        "grad-cam": lambda scene, _: rivals.grad_cam(scene.answer, scene.view.image, deepest(scene)),
+        "grad-cam": _cam,
         "occlusion": _hiding,
         "random": lambda scene, rng: random_map(tuple(scene.view.image.shape), rng).to(scene.view.image),
         "constant": lambda scene, _: constant_map(tuple(scene.view.image.shape)).to(scene.view.image),
@@ -166,7 +187,7 @@ def deepest(scene: Scene) -> nn.Module:
             found.append(module)
 
     piece = next(iter(view.pieces()))
-    voxels = prod(view.cut(piece).shape[-2:])
+    voxels = prod(view.cut(piece).shape[1:])
     kinds = (nn.Conv2d, nn.Conv3d)
     hooks = [each.register_forward_hook(seen) for each in net.modules() if isinstance(each, kinds)]
     try:

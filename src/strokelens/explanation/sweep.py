@@ -20,6 +20,7 @@ from strokelens.explain.filters import GRID, Filter
 from strokelens.explain.randomised import constant_map, random_map
 from strokelens.explanation.case import Explained, explain_case
 from strokelens.explanation.cohort import CASES, Done, Numbers
+from strokelens.explanation.delivery import MARKER as EXPLANATION
 from strokelens.explanation.delivery import worth_record, write_explanation
 from strokelens.explanation.measures import worth
 from strokelens.explanation.question import Question
@@ -80,6 +81,14 @@ class Sweep:
             "size": self.size,
         }
 
+    def keeps(self, entry: Entry) -> bool:
+        """Whether the case's maps are kept."""
+        return entry.id in self.keep or ALL in self.keep
+
+    def lacks(self, entry: Entry) -> bool:
+        """Whether a case whose numbers are there has to be done again, for maps that are not."""
+        return self.keeps(entry) and not (self.out / "maps" / entry.id / EXPLANATION).is_file()
+
     def of(self, entry: Entry) -> Numbers:
         """The numbers of a case: of each filter and null map its worth."""
         question = replace(self.question, filters=self.filters)
@@ -89,7 +98,7 @@ class Sweep:
         rng = np.random.default_rng([self.seed, *entry.id.encode()])
         shape = explained.answer.maps.shape[1:]
         maps |= {"random": random_map(shape, rng).numpy(), "constant": constant_map(shape).numpy()}
-        if entry.id in self.keep or ALL in self.keep:
+        if self.keeps(entry):
             folder = self.out / "maps" / entry.id
             folder.mkdir(parents=True, exist_ok=True)
             write_explanation(explained, folder)

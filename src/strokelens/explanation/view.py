@@ -115,11 +115,11 @@ class View:
 
         return asked
 
-    def cut(self, piece: Piece, images: Float[Tensor, "*b c z i j"] | None = None) -> Float[Tensor, "*b c z i j"]:
+    def cut(self, piece: Piece, images: Float[Tensor, "*b c z i j"] | None = None) -> Float[Tensor, "*b c _ _ _"]:
         """A piece of the image, or of others like it."""
         return (self.image if images is None else images)[(..., *piece.place)]
 
-    def placed(self, relevance: Float[Tensor, "t c z i j"], depth: int) -> Float32[np.ndarray, "t m z s s"]:
+    def placed(self, relevance: Float[Tensor, "t c z i j"], depth: int) -> Float32[np.ndarray, "t m d s s"]:
         """Relevance of the image in the sample's pixels: of each map, over its colours and the slices around."""
         maps, around = len(self.model.settings.input.maps), self.model.settings.input.slices
         t, _, z, i, j = relevance.shape
@@ -132,7 +132,7 @@ class View:
             part[:, :, at[inside]] += each[:, :, distance][:, :, inside]
         return whole
 
-    def masked(self, mask: Bool[np.ndarray, "z s s"]) -> Bool[Tensor, "z i j"]:
+    def masked(self, mask: Bool[np.ndarray, "d s s"]) -> Bool[Tensor, "z i j"]:
         """A mask of the sample's pixels in the image."""
         part = np.ascontiguousarray(mask[self.chosen][:, self.box.i, self.box.j])
         return torch.from_numpy(part).to(self.image.device)
