@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from strokelens.prediction.networks import predicted
 from strokelens.prediction.samples import Seen
 from strokelens.prepare import Sample
 from tests.tiny_studies import seen_by, slice_model, study, volume_model
+
+pytestmark = pytest.mark.xdist_group("explanation")
 
 FILTERS = (Raw(), filter_named("pass:0:0.4"), filter_named("clamp:0:0.2"))
 PLAIN = {"form": "values"}
@@ -58,6 +61,12 @@ def explained(model: Model, question: Question, **told: Any) -> Explained:
     return explain_case([model], seen_by(model, **told), question)
 
 
+@cache
+def explained_once(kind: str) -> Explained:
+    """What several tests look at."""
+    return explained(model_of(kind), Question(), depth=2)
+
+
 @pytest.fixture
 def volume() -> Model:
     return volume_model()
@@ -73,8 +82,7 @@ def found(volume: Model) -> Region:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_relevance_that_began_reached_the_inputs_or_stayed_in_a_layer(kind: str) -> None:
-    model = model_of(kind)
-    answer = explained(model, Question(), depth=3).answer
+    answer = explained_once(kind).answer
     stayed = [each[0] for each in answer.absorbed.values()]
     ends = float(answer.maps.sum(dtype=np.float64)) + float(answer.clinical.sum()) + sum(stayed)
     passed = sum(abs(each) for each in stayed) + float(np.abs(answer.maps).sum(dtype=np.float64))
@@ -83,8 +91,8 @@ def test_all_relevance_that_began_reached_the_inputs_or_stayed_in_a_layer(kind: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_relevance_has_a_map_of_the_samples_pixels_for_each_of_the_models_maps(kind: str) -> None:
-    model = model_of(kind)
-    explanation = explained(model, Question(), depth=3)
+    explanation = explained_once(kind)
+    (model,) = explanation.models
     z, side = explanation.found.shape[:2]
     assert explanation.answer.maps.shape == (1, len(model.recipe.maps), z, side, side)
     assert list(explanation.maps(0)) == list(model.recipe.maps)

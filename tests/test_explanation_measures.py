@@ -19,7 +19,7 @@ from strokelens.explanation.cohort import CASES, Done
 from strokelens.explanation.contest import Compared, _measures
 from strokelens.explanation.delivery import worth_record
 from strokelens.explanation.measures import bright, regions_of, worth
-from strokelens.explanation.methods import ANCESTORS, METHODS, Scene, deepest, methods_named
+from strokelens.explanation.methods import ANCESTORS, METHODS, SLOW, Scene, deepest, methods_named
 from strokelens.explanation.question import Question
 from strokelens.explanation.sweep import NULLS, Swept, by_person, measured
 from strokelens.explanation.tables import deliver_comparison, deliver_sweep, headline
@@ -299,7 +299,7 @@ def test_a_comparison_of_which_nothing_is_known_is_written_all_the_same(tmp_path
 
 def test_methods_are_named_in_order_and_the_ancestors_are_compared_when_asked_for() -> None:
     assert list(methods_named("random, gradient,,legacy-head")) == ["random", "gradient", "legacy-head"]
-    assert set(methods_named(None)) == set(METHODS) - set(ANCESTORS)
+    assert set(methods_named(None)) == set(METHODS) - set(ANCESTORS) - set(SLOW)
 
 
 @pytest.mark.parametrize(
