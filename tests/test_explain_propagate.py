@@ -24,6 +24,9 @@ from strokelens.explain.spikes import spikes
 from strokelens.networks.fusion import Fusion, FusionDesign
 from strokelens.networks.unet3d import SMALLEST, Unet3d, Unet3dDesign
 
+OURS = [name for name, each in COMPOSITES.items() if each.ancestor is None]
+"""Those that any network is explained by."""
+
 LRP_0 = Asked(Composite.of("lrp-0"))
 EPSILON = Asked(Composite.of("epsilon"))
 
@@ -418,7 +421,7 @@ def check_ledger(found: Relevance) -> None:
         assert sum(arrived) + sum(stayed) == pytest.approx(start, abs=1e-10 * size)
 
 
-@pytest.mark.parametrize("composite", COMPOSITES)
+@pytest.mark.parametrize("composite", OURS)
 @pytest.mark.parametrize("name", NETS)
 def test_relevance_arrives_or_is_told_where_it_stayed(name: str, composite: str) -> None:
     asked = Asked(Composite.of(composite), BOUNDS)
@@ -459,7 +462,7 @@ def test_a_filter_that_changes_nothing_changes_nothing() -> None:
 
 
 @settings(max_examples=6)
-@given(composite=st.sampled_from(sorted(COMPOSITES)), a=st.floats(-2, 2), b=st.floats(-2, 2))
+@given(composite=st.sampled_from(sorted(OURS)), a=st.floats(-2, 2), b=st.floats(-2, 2))
 def test_relevance_is_linear_in_what_starts(composite: str, a: float, b: float) -> None:
     net, x = biased("all kinds of norm"), normal(2, 2, 6, 5)
     one, two = normal(2, 2, seed=3), normal(2, 2, seed=4)
@@ -900,7 +903,7 @@ def test_a_buffer_that_all_is_added_to_is_a_sum() -> None:
 
 @pytest.mark.parametrize(
     ("name", "composite"),
-    [("ours, 3d, legacy", "stroke"), *[("all kinds of norm", composite) for composite in COMPOSITES]],
+    [("ours, 3d, legacy", "stroke"), *[("all kinds of norm", composite) for composite in OURS]],
 )
 def test_single_precision_agrees_with_double(composite: str, name: str) -> None:
     """Of networks that are well conditioned: ε near 0 divides by what may nearly cancel."""
@@ -1125,3 +1128,10 @@ def test_layers_are_told_from_the_answer_to_the_input() -> None:
 def test_a_network_without_a_told_bound_is_asked_for_it() -> None:
     with pytest.raises(RelevanceError, match="this composite needs the reference of each channel"):
         relevance(volumes(), [torch.rand(1, 2, 3, 3, 3)], lambda y: [y], Asked(Composite.of("stroke"), UNTOLD))
+
+
+@pytest.mark.parametrize("composite", sorted(COMPOSITES.keys() - set(OURS)))
+def test_the_ancestors_rules_are_not_for_any_network(composite: str) -> None:
+    net = nn.Sequential(nn.Conv2d(2, 1, 1))
+    with pytest.raises(RelevanceError, match=f"{composite} are the ancestor's rules, for its network only; take anoth"):
+        relevance(net, [torch.rand(1, 2, 3, 3)], lambda answer: [answer], Asked(Composite.of(composite)))
