@@ -399,7 +399,7 @@ def test_without_such_a_layer_grad_cam_is_left_out(volume: Scene) -> None:
 
 def measures_of(scene: Scene, name: str, unit: float = 1.0) -> Any:
     drops = torch.ones(len(scene.view.image))
-    return _measures(scene, METHODS[name], np.random.default_rng(0), unit, drops)
+    return _measures(scene, name, np.random.default_rng(0), unit, drops)
 
 
 def test_each_method_has_every_measure_and_its_shares(volume: Scene) -> None:

@@ -33,6 +33,15 @@ class ReferenceName(StrEnum):
     ZERO = "zero"
 
 
+_NEEDS = {
+    "--methods": "names those of --compare",
+    "--beside": "is of --sweep",
+    "--keep": "is of --sweep",
+    "--everywhere": "is about --filter, or --sweep",
+}
+"""What some options are about."""
+
+
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The folder of a model, or of the run that made it.")],
     case: Annotated[
@@ -108,6 +117,11 @@ def explain(
         check_apart(out, source)
     if sweep and compare:
         raise RelevanceError("--sweep and --compare are two tables; ask for one after the other")
+    idle = {"--methods": methods and not compare, "--beside": beside and not sweep, "--keep": keep and not sweep}
+    idle["--everywhere"] = everywhere and not (filters or sweep)
+    told = next((option for option, idles in idle.items() if idles), None)
+    if told is not None:
+        raise RelevanceError(f"{told} {_NEEDS[told]}, without which it does nothing; give both, or neither")
     question = _question(name, against, target, composite, reference.value, filters, everywhere=everywhere)
     if not (sweep or compare):
         _one(model, case, out, question, one, device=device, overwrite=overwrite, json=json)
@@ -152,6 +166,7 @@ def _question(
 
 def _composite(told: str) -> "Composite":
     """A composite by name, or from a JSON file of places and rules."""
+    from dataclasses import replace
     from json import loads
 
     from strokelens.errors import RelevanceError
@@ -166,7 +181,7 @@ def _composite(told: str) -> "Composite":
         raise RelevanceError(f"{path} is no JSON ({error}); write places and rules") from error
     if not isinstance(rules, dict) or not all(isinstance(each, str) for each in rules.values()):
         raise RelevanceError(f"{path} has no places with rules; as {{'any': 'gamma:0.1'}}")
-    return Composite.of(rules)
+    return replace(Composite.of(rules), name=path.stem)
 
 
 def _one(
@@ -221,15 +236,14 @@ def _placed(question: "Question", grid: "Grid") -> "tuple[Question, Bool[np.ndar
     from dataclasses import replace
 
     from strokelens.explanation.places import mask_of, voxel_of
-    from strokelens.explanation.question import TARGETS
+    from strokelens.explanation.question import PLACE
 
     told = question.target
     if told.count(",") == 2:
-        return replace(question, target=f"voxel_{told.replace(',', '_')}"), voxel_of(told, grid)
+        return replace(question, target=PLACE, place=f"voxel {told}"), voxel_of(told, grid)
     path = Path(told)
     if path.suffix in (".gz", ".nii", ".mha") or path.is_file():
-        name = path.name.split(".")[0]
-        return replace(question, target=f"mask_{name}" if name in TARGETS else name), mask_of(path, grid)
+        return replace(question, target=PLACE, place=path.name), mask_of(path, grid)
     return question, None
 
 
@@ -238,10 +252,12 @@ def _tell(explained: "Explained") -> None:
     from strokelens.explain.places import shares
 
     asked = explained.question.in_words(explained.models[0].scheme)
-    names = explained.models[0].recipe.maps
-    found = shares(explained.answer.maps[0]).positive
-    told = sorted(zip(names, found, strict=True), key=lambda each: -each[1])
-    say(f"{explained.case.id}: {asked}: {', '.join(f'{name} {100 * share:.0f} %' for name, share in told)}")
+    names, many = explained.models[0].recipe.maps, len(explained.question.words)
+    for number, target in enumerate(explained.targets):
+        found = shares(explained.answer.maps[number * many]).positive
+        told = sorted(zip(names, found, strict=True), key=lambda each: -each[1])
+        which = f": {target.replace('_', ' ')}" if len(explained.targets) > 1 else ""
+        say(f"{explained.case.id}: {asked}{which}: {', '.join(f'{name} {100 * each:.0f} %' for name, each in told)}")
     for flag in explained.flags:
         say(f"{'WARNING' if flag.grave else 'note'}: {flag.message}")
 

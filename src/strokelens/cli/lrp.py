@@ -49,7 +49,7 @@ class Place:
 
 def by_mode(place: Place, told: Mapping[str, Any], submode: str) -> Iterator[Command]:
     """What `lrp_mode` asks for: one filter for all cases with truth, or a sweep of sixteen."""
-    mode = str(told.get("lrp_mode", MODES[0]))
+    mode = MODES[1] if submode else str(told.get("lrp_mode", MODES[0]))  # which is of the sweeper alone
     if mode not in MODES:
         raise SettingsError(f"no lrp_mode {mode!r}; {hint(mode, MODES)}")
     settings = _section(told, "LRP")

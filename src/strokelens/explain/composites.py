@@ -1,6 +1,6 @@
 """Which rule where: named composites, and those that a setting tells, by a layer's place, kind or name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import inf
@@ -91,6 +91,14 @@ class Composite:
                 raise RelevanceError(f"no composite is called {told!r}; {hint(told, COMPOSITES)}")
             return COMPOSITES[told]
         return cls("told", tuple(told.items()))
+
+    def check(self, names: Collection[str]) -> None:
+        """Raise `RelevanceError` for a pattern that no module has, which may be a place misspelt."""
+        patterns = [where for where, _ in self.rules if where not in PLACES]
+        strange = next((each for each in patterns if not any(fnmatchcase(name, each) for name in names)), None)
+        if strange is not None:
+            told = f"the composite {self.name} is about {strange!r}, no place, nor the name of any module"
+            raise RelevanceError(f"{told}; {hint(strange, PLACES)}")
 
     def word_of(self, layer: Linear, place: "Place") -> str:
         """The rule of a layer, as a word."""
@@ -195,6 +203,8 @@ def _read(word: str) -> tuple[str, list[float], bool]:
     numbers = [_number(each, word) for each in (rest[:-1] if dropped else rest)]
     if len(numbers) not in _NUMBERS.get(name, ()) or (dropped and name in _WITHOUT_BIAS):
         raise RelevanceError(f"no rule {word!r}; {hint(word, RULES)}")
+    if name in ("epsilon", "reference") and 0 in numbers:
+        raise RelevanceError(f"no rule {word!r}: an ε of 0 divides by 0; take lrp-0")
     return name, numbers, dropped
 
 

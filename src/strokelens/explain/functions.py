@@ -169,9 +169,9 @@ def _adding(call: Call, sign: float) -> list[Node]:
     """A sum a + α b, or a − α b; what is no tensor that depends on the input is a constant."""
     first, second = call.bound("input", "other")[:2] if len(call.args) < 2 else call.args[:2]
     alpha = float(call.kwargs.get("alpha", 1))
-    if call.called.startswith(("__r", "rsub")):
-        first, second = second, first
     terms, signs = [], [1.0, sign * alpha]
+    if call.called in ("rsub", "__rsub__"):  # the other less this one
+        signs = signs[::-1]
     for term in (first, second):
         mine = any(term is tensor for tensor in call.tracked)
         terms.append(None if mine else torch.as_tensor(term, dtype=call.made[0].dtype, device=call.made[0].device))

@@ -120,6 +120,7 @@ def relevance(
     """
     if asked.composite.ancestor is not None:
         raise RelevanceError(f"{asked.composite.name} are the ancestor's rules, for its network only; take another")
+    asked.composite.check([name for name, _ in net.named_modules()])
     with torch.set_grad_enabled(asked.differentiable), at_rest(net):
         tape = Tape({**FUNCTIONS, **(asked.known or {})}, net)
         own = [each.clone() for each in inputs]  # a network may overwrite what it is given

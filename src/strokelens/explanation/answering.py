@@ -68,7 +68,9 @@ def _answered(model: Model, sample: Sample, question: Question, where: Mapping[s
     if question.composite.ancestor is not None:
         found = by_ancestor(view, masks, question)
     else:
-        found = of_view(view, masks, question, bounds_of(view, view.masked(healthy), masks[0], question.reference))
+        found = of_view(
+            view, masks, question, bounds_of(view, view.masked(healthy), torch.stack(masks).any(0), question.reference)
+        )
     return Answer(view.placed(found.maps, len(sample.x)), found.clinical, found.start, found.layers)
 
 
@@ -104,6 +106,8 @@ def of_view(
     if not done:
         name = view.model.name
         raise RelevanceError(f"{name} computes nothing at the target, as no map shows anything there; take another")
+    if not done:
+        raise RelevanceError("nothing of what is to be explained lies where the model computes; take another --target")
     start = tuple(np.sum([each.start for each in done], axis=0).tolist())
     found = OfView(total, clinical, start, _summed_layers([each.layers for each in done]))
     return found if question.everywhere or not question.filters else _filtered(found, question.filters)
@@ -137,8 +141,11 @@ def by_ancestor(view: View, masks: Sequence[Bool[Tensor, "z i j"]], question: Qu
             except ValueError as error:
                 raise RelevanceError(f"{model.name}: {error}") from error
             start += [float(begins.sum())] * len(filters)
-    maps = torch.nan_to_num(torch.cat(found))
-    return OfView(maps, np.zeros((len(maps), 0)), tuple(start), ())
+    maps = torch.nan_to_num(torch.cat(found), nan=0.0, posinf=0.0, neginf=0.0)  # as zero maps became NaN
+    went = tuple(maps.flatten(1).sum(1).tolist())
+    lost = {"the ancestor's rules": tuple(a - b for a, b in zip(start, went, strict=True))}
+    layers = (Layer("", "all layers", question.composite.name, went, lost),)
+    return OfView(maps, np.zeros((len(maps), 0)), tuple(start), layers)
 
 
 def _old(one: Filter) -> Filter:
@@ -182,7 +189,7 @@ def bounds_of(
     """
     image, shown = view.image, view.shown
     low, high = image.flatten(1).amin(1), image.flatten(1).amax(1)
-    where = healthy if reference == "healthy" else _opposite(target, shown.any(0))
+    where = healthy if reference == "healthy" else _opposite(target, shown.any(0)) & healthy
     middle = torch.zeros_like(low)
     if reference != "zero":
         for channel in range(len(image)):
@@ -216,7 +223,10 @@ def _mean_layers(models: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:
 
 def _joined(layers: Sequence[Layer], how: Any) -> Layer:
     first = layers[0]
-    absorbed = {name: tuple(how([each.absorbed[name] for each in layers], axis=0).tolist()) for name in first.absorbed}
+    names, zeros = sorted({name for each in layers for name in each.absorbed}), [0.0] * len(first.went)
+    absorbed = {
+        name: tuple(how([each.absorbed.get(name, zeros) for each in layers], axis=0).tolist()) for name in names
+    }
     spikes: tuple[Spikes, ...] = max((each.spikes for each in layers), key=_peak)
     went = tuple(how([each.went for each in layers], axis=0).tolist())
     return Layer(first.name, first.called, first.rule, went, absorbed, spikes)

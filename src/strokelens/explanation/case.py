@@ -23,7 +23,12 @@ _SMALL_SHARE = 0.05
 
 LOST = Flag(
     "relevance-lost",
-    "less than a twentieth of the relevance reached the maps; biases and norms kept the rest, so shares say little",
+    "less than a twentieth of the relevance reached the maps, or it turned its sign: biases and norms kept the rest, "
+    "so shares say little",
+)
+UNSAID = Flag(
+    "not-said",
+    "the network spoke against what is explained, its logits add up to less than 0: red spoke for it all the same",
 )
 EMPTY = Flag("no-relevance", "no relevance reached any map: the network would say the same of any input", grave=True)
 
@@ -110,14 +115,17 @@ def healthy(sample: Sample, found: UInt8[np.ndarray, "z s s"], model: Model) -> 
     """Where all maps have a value and the model found nothing; the truth is not looked at."""
     sick = [at for at, label in enumerate(model.scheme) if label not in (BACKGROUND, BRAIN)]
     z, _, i, j = sample.x.shape
-    there = (sample.x != 0).reshape(z, len(model.recipe.maps), model.recipe.colours, i, j).any(axis=2).all(axis=1)
+    each = (sample.x != 0).reshape(z, len(model.recipe.maps), model.recipe.colours, i, j).any(axis=2)
+    there = each[:, each.any(axis=(0, 2, 3))].all(axis=1)  # a map that the case lacks has no value anywhere
     region: Region = there & ~np.isin(found, sick)
     return region
 
 
 def _flags(answer: Answer) -> tuple[Flag, ...]:
-    """What is doubtful about the first map, as about them all."""
-    reached = float(np.abs(answer.maps[0], dtype=np.float64).sum())
-    if reached == 0:
+    """What is doubtful about any of the maps."""
+    reached = answer.maps.sum(axis=(1, 2, 3, 4), dtype=np.float64) + answer.clinical.sum(axis=1)
+    start = np.array(answer.start)
+    if not answer.maps.any():
         return (EMPTY,)
-    return (LOST,) if reached < _SMALL_SHARE * abs(answer.start[0]) else ()
+    unsaid = (UNSAID,) if (start < 0).any() else ()
+    return (*unsaid, LOST) if (reached * start < _SMALL_SHARE * start**2).any() else unsaid

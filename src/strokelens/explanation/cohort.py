@@ -63,7 +63,9 @@ def worked(
     _check(out, recipe, marker)
     make_folder(out / CASES)
     if not (out / marker).is_file():
-        write_json(out / marker, {"recipe": recipe})
+        part = out / f".{marker}"
+        write_json(part, {"recipe": recipe})
+        part.replace(out / marker)
     for entry in entries:
         path = out / CASES / f"{entry.id}.json"
         key = _key(entry, plan)

@@ -3,6 +3,7 @@
 Measures that need the truth are not known of cases without one; all others are of what the network says.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
@@ -16,6 +17,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from strokelens.cohorts.cohort import Entry
+from strokelens.errors import RelevanceError
 from strokelens.explain.faithful import ablation, agreement, perturbation
 from strokelens.explain.places import mass_accuracy, pointing_hit, rank_accuracy, shares
 from strokelens.explain.randomised import cascade, outermost
@@ -23,7 +25,7 @@ from strokelens.explain.rivals import gradient
 from strokelens.explain.spikes import gini, spikes
 from strokelens.explanation.case import explain_case
 from strokelens.explanation.cohort import Done, Numbers
-from strokelens.explanation.methods import Image, Method, Scene
+from strokelens.explanation.methods import COSTLY, METHODS, Image, Method, Scene
 from strokelens.explanation.question import Question
 from strokelens.explanation.sweep import by_person
 from strokelens.metrics.agreement import Interval, bootstrap_means
@@ -46,11 +48,11 @@ MEASURES: Final[Mapping[str, str]] = {
 }
 """What each method is measured by."""
 
+_log = logging.getLogger(__name__)
+
 _STEPS: Final = 10
 _BLOCK: Final = (2, 4, 4)
 _LAYERS: Final = 4
-_CHEAP: Final = 5.0
-"""Methods of more cost are not asked five times more, for `randomised`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,10 @@ class Contest:
     question: Question
     methods: Mapping[str, Method]
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.models) > 1:
+            raise RelevanceError(f"methods are compared on one network, not on {len(self.models)}; give one fold's run")
 
     @property
     def recipe(self) -> dict[str, object]:
@@ -76,9 +82,14 @@ class Contest:
         unit = _seconds(lambda: gradient(scene.answer, scene.view.image))
         drops = ablation(scene.answer, scene.view.image, scene.base)
         found = {}
-        for name, method in self.methods.items():
+        for name in self.methods:
             rng = np.random.default_rng([self.seed, *entry.id.encode(), *name.encode()])
-            found[name] = _measures(scene, method, rng, unit, drops)
+            try:
+                found[name] = _measures(scene, name, rng, unit, drops)
+            except RelevanceError as error:  # this network has no rules for it; the others are measured
+                _log.warning("%s: %s", entry.id, error)
+                unknown = dict.fromkeys(self.models[0].recipe.maps, nan)
+                found[name] = {**dict.fromkeys(MEASURES, nan), "shares": unknown}
         return {"simulated": explained.case.simulated, "methods": found}
 
     def lacks(self, entry: Entry) -> bool:
@@ -86,8 +97,9 @@ class Contest:
         return False
 
 
-def _measures(scene: Scene, method: Method, rng: np.random.Generator, unit: float, drops: Tensor) -> Numbers:
+def _measures(scene: Scene, name: str, rng: np.random.Generator, unit: float, drops: Tensor) -> Numbers:
     """The measures of a method on a case."""
+    method = METHODS[name]
     made: list[Image] = []
     cost = _seconds(lambda: made.append(method(scene, rng))) / unit
     relevance = made[0]
@@ -103,7 +115,7 @@ def _measures(scene: Scene, method: Method, rng: np.random.Generator, unit: floa
         "pointing": pointing_hit(maps, truth) if known and truth is not None else nan,
         "gap": told.gap,
         "ablation": agreement(drops, share).cosine,
-        "randomised": _randomised(scene, method, rng) if cost < _CHEAP else nan,
+        "randomised": _randomised(scene, method, rng) if name not in COSTLY else nan,
         "top_share": spikes(relevance).top_share,
         "gini": gini(relevance),
         "cost": cost,
@@ -128,7 +140,7 @@ def _randomised(scene: Scene, method: Method, rng: np.random.Generator) -> float
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Processor time; on a GPU it is that of the processor, which waits for it."""
+    """Processor time; of a GPU's work only what it takes to begin it."""
     started = process_time()
     work()
     return process_time() - started

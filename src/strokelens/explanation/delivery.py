@@ -1,7 +1,7 @@
 """What is written of an explanation: relevance of each channel as NIfTI, figures, a page, and all numbers as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from strokelens.cohorts.folder import new_folder
 from strokelens.explain.propagate import Layer
 from strokelens.explanation.case import Explained
 from strokelens.explanation.cohort import plain
-from strokelens.explanation.measures import Worth, worth
+from strokelens.explanation.measures import Worth, mass_on_grid, worth
 from strokelens.explanation.question import Question
 from strokelens.flags import RESEARCH_USE
 from strokelens.report.figures import figure_png
@@ -41,13 +41,16 @@ def write_explanation(explained: Explained, folder: Path, *, sha256: tuple[str, 
     worths = {
         key: worth(explained, explained.answer.maps[at], explained.targets[key[0]]) for at, key in _keys(explained)
     }
+    worths = {key: replace(worths[key], mass=mass_on_grid(explained, at)) for at, key in _keys(explained)}
     pictures = []
     for target in explained.targets:
         first = next(at for at, key in _keys(explained) if key[0] == target)
         reasons = reasons_of(explained, target, first, worths)
         stem = "" if len(explained.targets) == 1 else f"{target}_"
         best = max(reasons.shares, key=lambda name: reasons.shares[name])
-        drawn = {f"{stem}explanation.png": sheet(reasons), f"{stem}panels_{best}.png": six_panels(reasons, best)}
+        drawn = {f"{stem}explanation.png": sheet(reasons)}
+        if reasons.filtered:
+            drawn[f"{stem}panels_{best}.png"] = six_panels(reasons, best)
         for name, figure in drawn.items():
             png = figure_png(figure)
             (folder / name).write_bytes(png)
@@ -96,6 +99,7 @@ def reasons_of(explained: Explained, target: str, number: int, worths: Mapping[K
     others = {key[1]: explained.maps(at) for at, key in keys if key[0] == target and at != number}
     case = explained.case
     truth = None if explained.truth is None else explained.placed(explained.truth)
+    many = f": {target.replace('_', ' ')}" if len(explained.targets) > 1 else ""
     shown = type(case)(case.id, case.grid, explained.backdrop(), simulated=case.simulated)
     return Reasons(
         shown,
@@ -104,7 +108,7 @@ def reasons_of(explained: Explained, target: str, number: int, worths: Mapping[K
         truth,
         explained.segmentation.mask(explained.name),
         explained.placed(explained.targets[target]),
-        explained.question.in_words(explained.models[0].scheme),
+        f"{explained.question.in_words(explained.models[0].scheme)}{many}",
         ", ".join(dict.fromkeys(model.name for model in explained.models)),
         {name: float(np.nan_to_num(share)) for name, share in zip(names, positive, strict=True)},
     )
@@ -133,7 +137,7 @@ def record(explained: Explained, worths: Mapping[Key, Worth], sha256: tuple[str,
         "trained_on": list(dict.fromkeys(model.card.trained_on for model in explained.models)),
         "weights_sha256": list(sha256),
         "asked": _asked_record(question, explained.name),
-        "volume_ml": explained.segmentation.volume_ml(explained.name),
+        "predicted_volume_ml": explained.segmentation.volume_ml(explained.name),
         "channels": list(names),
         "flags": [asdict(flag) for flag in explained.flags],
         "seconds": round(explained.seconds, 3),
@@ -162,7 +166,7 @@ def _asked_record(question: Question, name: str) -> dict[str, object]:
     return {
         "class": name,
         "against": question.against,
-        "target": question.target,
+        "target": question.place or question.target,
         "composite": {"name": question.composite.name, "rules": dict(question.composite.rules)},
         "reference": question.reference,
         "filters": [str(each) for each in question.filters],

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from strokelens.arrays import Mask
 from strokelens.explain.places import (
     Inclusivity,
     Mass,
@@ -67,7 +68,7 @@ def worth(explained: Explained, maps: Float32[np.ndarray, "m z s s"], target: Re
 def regions_of(explained: Explained) -> dict[str, Region]:
     """The classes that were found, the rest of both hemispheres of the head, and air; none overlap.
 
-    The middle is that of the head from left to right. `same side` is that of the most of what was found.
+    The middle is that of the head from left to right. `same side` is that of the most of what is explained.
     """
     scheme, found = explained.models[0].scheme, explained.found
     head: Region = (explained.sample.x != 0).any(axis=1)
@@ -76,9 +77,25 @@ def regions_of(explained: Explained) -> dict[str, Region]:
     columns = np.flatnonzero(head.any(axis=(0, 2)))
     middle = (columns[0] + columns[-1] + 1) / 2 if columns.size else head.shape[1] / 2
     left: Region = np.broadcast_to((np.arange(head.shape[1]) < middle)[None, :, None], head.shape)
-    side = left if np.count_nonzero(sick & left) * 2 >= np.count_nonzero(sick) else ~left
+    asked: Region = np.any(list(explained.targets.values()), axis=0)
+    side = left if np.count_nonzero(asked & left) * 2 >= np.count_nonzero(asked) else ~left
     rest = head & ~sick
     return {**parts, "same side": rest & side, "other side": rest & ~side, "air": ~head & ~sick}
+
+
+def mass_on_grid(explained: Explained, number: int) -> dict[str, Mass]:
+    """Where a map lies on the case's grid: `air` is there what no map of the case shows, as in the pictures.
+
+    In the network's pixels, which are larger, the rim of the head and the air beside it are one.
+    """
+    scheme, found = explained.models[0].scheme, explained.segmentation
+    parts = {label.name: found.mask(label.name) for label in scheme if label not in (BACKGROUND, BRAIN)}
+    sick: Mask = np.any(list(parts.values()), axis=0)
+    head: Mask = np.any([np.isfinite(each) & (each != 0) for each in explained.backdrop().values()], axis=0)
+    far = explained.placed(regions_of(explained)["other side"])
+    well = head & ~sick
+    regions = {**parts, "same side": well & ~far, "other side": well & far, "air": ~head & ~sick}
+    return mass_by_region(np.stack(list(explained.maps(number).values())), regions)
 
 
 def bright(explained: Explained) -> list[Region]:

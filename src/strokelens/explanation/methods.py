@@ -141,6 +141,9 @@ def _cam(scene: Scene, _: np.random.Generator) -> Image:
 ANCESTORS: Final = tuple(name for name, each in COMPOSITES.items() if each.ancestor is not None)
 """The ancestor's own, which only its network has rules for: compared when asked for."""
 
+COSTLY: Final = ("integrated-gradients", "smoothgrad", "occlusion")
+"""Of twenty passes and more: not asked anew of networks with random layers."""
+
 SLOW: Final = ("occlusion",)
 """Of hundreds of forward passes: compared when asked for."""
 

@@ -31,10 +31,13 @@ TARGETS: Final[Mapping[str, str]] = {
 
 _MOST_COMPONENTS: Final = 8
 
+PLACE: Final = "place"
+"""The target that is no name, but voxels that a user points at."""
+
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: `name` is a class, the gravest where it is None; `target` one of `TARGETS`, or a `place`.
+    """What is asked: `name` is a class, the gravest where it is None; `target` one of `TARGETS`, or a `place` in words.
 
     `filters` are of the final map, or with `everywhere` of each layer's relevance.
     """
@@ -46,6 +49,7 @@ class Question:
     reference: Reference = "healthy"
     filters: tuple[Filter, ...] = ()
     everywhere: bool = False
+    place: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -61,9 +65,16 @@ class Question:
         for told in (self.name, self.against):
             if told is not None and told not in scheme.names:
                 raise RelevanceError(f"the model tells no {told!r}; {hint(told, scheme.names)}")
-        if self.name is not None and self.name == self.against:
-            raise RelevanceError(f"{self.name} against itself is nothing; give another class to --against")
-        return known[-1] if self.name is None else self.name
+        name = known[-1] if self.name is None else self.name
+        if self.against is not None and self.target in ("volume", "output"):
+            raise RelevanceError(f"--target {self.target} is of one class or of all; leave --against out")
+        if name == self.against:
+            raise RelevanceError(f"{name} against itself is nothing; give another class to --against")
+        return name
+
+    def beside(self, scheme: LabelScheme) -> str | None:
+        """The class that it is told against: of what was missed the background, which the network took it for."""
+        return scheme.names[0] if self.against is None and self.target == "missed" else self.against
 
     def logits_of(self, scheme: LabelScheme) -> Target | Volume | Output:
         """Which logits are explained."""
@@ -72,16 +83,21 @@ class Question:
             return Output()
         if self.target == "volume":
             return Volume(value)
-        return Target(value, None if self.against is None else scheme.value(self.against))
+        beside = self.beside(scheme)
+        return Target(value, None if beside is None else scheme.value(beside))
 
     def in_words(self, scheme: LabelScheme) -> str:
         """For people."""
-        rather = "" if self.against is None else f" rather than {self.against}"
+        beside = self.beside(scheme)
+        rather = "" if beside is None else f" rather than {beside}"
         where = {"prediction": "in the prediction", "truth": "in the truth", "volume": "by volume"}.get(self.target)
         if self.target == "output":
             return f"all that it says of every class, by the composite {self.composite.name}"
-        told = where or {"missed": "that was missed", "false": "found wrongly"}.get(self.target, f"({self.target})")
-        return f"{self.class_in(scheme)}{rather} {told}, by the composite {self.composite.name}"
+        told = where or {"missed": "that was missed", "false": "found wrongly", PLACE: f"at {self.place}"}.get(
+            self.target, f"({self.target})"
+        )
+        filtered = ", filtered at every layer" if self.everywhere and self.filters else ""
+        return f"{self.class_in(scheme)}{rather} {told}, by the composite {self.composite.name}{filtered}"
 
 
 def regions(
@@ -99,17 +115,19 @@ def regions(
     prediction: Region = found == scheme.value(name)
     if place is not None:
         there: Region = sample.frame.reduced_labels(place.astype(np.uint8), 2) == 1
-        return _there({question.target: there}, f"no voxel of {question.target} is in what the model sees")
+        there &= (sample.x != 0).any(axis=1)
+        return _there({PLACE: there}, f"no voxel of {question.place} is where the model sees any map")
     if question.target == "output":
         return {"output": np.ones_like(prediction)}
     if question.target == "volume":
-        return {"volume": (sample.x != 0).any(axis=1)}
+        return _there({"volume": (sample.x != 0).any(axis=1)}, "no map of the case has a value; look at its files")
     if question.target in ("prediction", "components"):
         parts = {"prediction": prediction} if question.target == "prediction" else _components(prediction)
         return _there(parts, f"the model found no {name}; ask for another --class, or for --target truth")
     if question.target not in TARGETS:
         raise RelevanceError(
-            f"no target is called {question.target!r}; {hint(question.target, TARGETS)}, or give a mask or voxel"
+            f"no target is called {question.target!r}, and it is no file or voxel i,j,k; "
+            f"{hint(question.target, TARGETS)}"
         )
     if sample.y is None:
         raise RelevanceError(f"--target {question.target} needs a truth, and the case has none; ask for prediction")
