@@ -172,7 +172,7 @@ def test_a_target_in_air_is_nothing_to_explain_where_nothing_is_computed() -> No
     x[:, :, 32:] = 0
     place = np.zeros((64, 64, 2), bool)
     place[60, 60, 1] = True
-    with pytest.raises(RelevanceError, match="computes nothing at the target, as no map shows anything there"):
+    with pytest.raises(RelevanceError, match="no map shows anything at place, so the model computes nothing there"):
         explain_case([model], Seen(replace(sample, x=x), study("CBF", "Tmax", side=64)), Question(), place=place)
 
 
@@ -306,7 +306,7 @@ def test_a_place_on_the_cases_grid_is_the_target_by_its_name(volume: Model) -> N
     place[20, 9, 2] = True
     (name, region), *others = labelled(volume, "mine", place).items()
     assert not others
-    assert (name, int(region.sum())) == ("mine", 1)
+    assert (name, int(region.sum())) == ("place", 1)
     back = seen_by(volume).sample.frame.restored(region[:, None].astype(np.float32))[0] > 0.5
     assert np.array_equal(back, place)
 
@@ -321,15 +321,15 @@ def test_parts_that_touch_by_a_corner_are_one_and_of_many_the_eight_largest_are_
 
 
 def test_every_target_has_its_words(volume: Model) -> None:
-    told = [Question(target=target).in_words(volume.scheme) for target in (*TARGETS, "voxel_1_2_3")]
+    told = [Question(target=target, place="voxel 1,2,3").in_words(volume.scheme) for target in (*TARGETS, "place")]
     assert told[:4] == [
         "lesion in the prediction, by the composite stroke",
         "lesion in the truth, by the composite stroke",
-        "lesion that was missed, by the composite stroke",
+        "lesion rather than background that was missed, by the composite stroke",
         "lesion found wrongly, by the composite stroke",
     ]
     assert "every class" in told[6]
-    assert told[7] == "lesion (voxel_1_2_3), by the composite stroke"
+    assert told[7] == "lesion at voxel 1,2,3, by the composite stroke"
     assert Question(against="background").in_words(volume.scheme).startswith("lesion rather than background in")
 
 
@@ -467,7 +467,10 @@ def test_the_ancestors_rules_give_a_map_of_each_filter() -> None:
     explanation = explained(model, question)
     assert explanation.answer.maps.shape == (3, 2, 11, 32, 32)
     assert np.isfinite(explanation.answer.maps).all()
-    assert explanation.answer.layers == ()
+    (layer,) = explanation.answer.layers
+    went = explanation.answer.maps.sum(axis=(1, 2, 3, 4))
+    assert layer.went == pytest.approx(went, rel=1e-3, abs=1e-3)
+    assert layer.absorbed["the ancestor's rules"] == pytest.approx(np.array(explanation.answer.start) - went, rel=1e-3)
     assert explanation.maps(2)["Tmax"].shape == explanation.case.grid.shape
 
 
@@ -494,7 +497,10 @@ def test_the_ancestors_rules_are_for_its_network_only() -> None:
         (Question("lesoin"), "the model tells no 'lesoin'; did you mean 'lesion'"),
         (Question(against="core"), "the model tells no 'core'"),
         (Question("lesion", "lesion"), "lesion against itself is nothing; give another class to --against"),
-        (Question(target="truht"), "no target is called 'truht'; did you mean 'truth'?, or give a mask or voxel"),
+        (
+            Question(target="truht"),
+            "no target is called 'truht', and it is no file or voxel i,j,k; did you mean 'truth'",
+        ),
     ],
 )
 def test_what_there_is_not_is_told_with_the_nearest(volume: Model, question: Question, message: str) -> None:
@@ -532,7 +538,7 @@ def test_where_nothing_was_missed_there_is_nothing_to_explain(volume: Model) -> 
 
 
 def test_a_place_outside_of_what_the_model_sees_is_nothing_to_explain(volume: Model) -> None:
-    with pytest.raises(RelevanceError, match="no voxel of mine is in what the model sees"):
+    with pytest.raises(RelevanceError, match="no map shows anything at place, so the model computes nothing there"):
         labelled(volume, "mine", np.zeros(study().grid.shape, bool))
 
 

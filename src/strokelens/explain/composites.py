@@ -203,7 +203,7 @@ def _read(word: str) -> tuple[str, list[float], bool]:
     numbers = [_number(each, word) for each in (rest[:-1] if dropped else rest)]
     if len(numbers) not in _NUMBERS.get(name, ()) or (dropped and name in _WITHOUT_BIAS):
         raise RelevanceError(f"no rule {word!r}; {hint(word, RULES)}")
-    if name in ("epsilon", "reference") and 0 in numbers:
+    if name == "epsilon" and 0 in numbers:
         raise RelevanceError(f"no rule {word!r}: an ε of 0 divides by 0; take lrp-0")
     return name, numbers, dropped
 

@@ -189,7 +189,10 @@ def bounds_of(
     """
     image, shown = view.image, view.shown
     low, high = image.flatten(1).amin(1), image.flatten(1).amax(1)
-    where = healthy if reference == "healthy" else _opposite(target, shown.any(0)) & healthy
+    where = healthy
+    if reference == "opposite":
+        there = _opposite(target, shown.any(0))
+        where = there & healthy if bool((there & healthy).any()) else there
     middle = torch.zeros_like(low)
     if reference != "zero":
         for channel in range(len(image)):

@@ -93,7 +93,7 @@ class Question:
         where = {"prediction": "in the prediction", "truth": "in the truth", "volume": "by volume"}.get(self.target)
         if self.target == "output":
             return f"all that it says of every class, by the composite {self.composite.name}"
-        told = where or {"missed": "that was missed", "false": "found wrongly", PLACE: f"at {self.place}"}.get(
+        told = where or {"missed": "that was missed", "false": "found wrongly", PLACE: f"at {self.place or PLACE}"}.get(
             self.target, f"({self.target})"
         )
         filtered = ", filtered at every layer" if self.everywhere and self.filters else ""
@@ -116,7 +116,10 @@ def regions(
     if place is not None:
         there: Region = sample.frame.reduced_labels(place.astype(np.uint8), 2) == 1
         there &= (sample.x != 0).any(axis=1)
-        return _there({PLACE: there}, f"no voxel of {question.place} is where the model sees any map")
+        return _there(
+            {PLACE: there},
+            f"no map shows anything at {question.place or PLACE}, so the model computes nothing there; take another",
+        )
     if question.target == "output":
         return {"output": np.ones_like(prediction)}
     if question.target == "volume":
