@@ -446,15 +446,15 @@ def test_a_composite_of_wrong_rules_is_refused_when_it_is_told(word: str) -> Non
 
 
 def test_a_composite_without_a_rule_for_a_layer_names_it() -> None:
+    net, asked = nn.Sequential(nn.Linear(2, 2), nn.ReLU()), Asked(Composite.of({"1": "z+"}))
     with pytest.raises(RelevanceError, match="the composite told has no rule for 0; give one for `any`"):
-        net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
-        relevance(net, [torch.rand(1, 2)], lambda y: [y], Asked(Composite.of({"1": "z+"})))
+        relevance(net, [torch.rand(1, 2)], lambda y: [y], asked)
 
 
 def test_a_pattern_that_no_module_has_is_refused() -> None:
+    net, asked = nn.Sequential(nn.Linear(2, 2)), Asked(Composite.of({"firts": "w2", "any": "z+"}))
     with pytest.raises(RelevanceError, match="is about 'firts', no place, nor the name of any module; did you mean"):
-        asked = Asked(Composite.of({"firts": "w2", "any": "z+"}))
-        relevance(nn.Sequential(nn.Linear(2, 2)), [torch.rand(1, 2)], lambda y: [y], asked)
+        relevance(net, [torch.rand(1, 2)], lambda y: [y], asked)
 
 
 @pytest.mark.parametrize("word", ["reference:0.1", "box"])

@@ -104,7 +104,6 @@ def test_one_case_is_maps_a_picture_a_page_and_numbers(
     out = tmp_path / "out"
     answer = run(*one, "-o", out)
     assert answer.code == 0, answer.err
-    record = told(out)
     names = {"explanation.json", "explanation.png", "report.html", "target_prediction.nii.gz"}
     names |= {f"relevance_{name}.nii.gz" for name in NAMES}
     assert {path.name for path in out.iterdir() if path.suffix != ".json"} | {"explanation.json"} == names

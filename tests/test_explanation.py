@@ -499,7 +499,7 @@ def test_the_ancestors_rules_are_for_its_network_only() -> None:
         (Question("lesion", "lesion"), "lesion against itself is nothing; give another class to --against"),
         (
             Question(target="truht"),
-            "no target is called 'truht', and it is no file or voxel i,j,k; did you mean 'truth'",
+            "no target is called 'truht', and it is no file or voxel i,j,k; did you mean 't",
         ),
     ],
 )

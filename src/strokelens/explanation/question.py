@@ -116,10 +116,10 @@ def regions(
     if place is not None:
         there: Region = sample.frame.reduced_labels(place.astype(np.uint8), 2) == 1
         there &= (sample.x != 0).any(axis=1)
-        return _there(
-            {PLACE: there},
-            f"no map shows anything at {question.place or PLACE}, so the model computes nothing there; take another",
+        nowhere = (
+            f"no map shows anything at {question.place or PLACE}, so the model computes nothing there; take another"
         )
+        return _there({PLACE: there}, nowhere)
     if question.target == "output":
         return {"output": np.ones_like(prediction)}
     if question.target == "volume":
