@@ -76,6 +76,12 @@ class Scene:
         where = view.masked(self.target)[piece.place] * (1.0 if piece.share is None else piece.share)
         return target.seed(view.answered()(images), where).flatten(1).sum(1)
 
+    def seeing(self, image: Image) -> "Scene":
+        """The same about another image of the same case."""
+        other = Scene(self.explained, self.target)
+        other.__dict__ |= {"view": replace(self.view, image=image), "bounds": self.bounds}
+        return other
+
     def placed(self, relevance: Image) -> Float32[np.ndarray, "m z s s"]:
         """A map in the sample's pixels."""
         found: Float32[np.ndarray, "m z s s"] = self.view.placed(relevance[None], len(self.explained.sample.x))[0]
@@ -86,11 +92,10 @@ Method = Callable[[Scene, np.random.Generator], Image]
 """How an answer is explained; by chance, where it needs any."""
 
 
-def by_composite(name: str, scene: Scene, image: Image | None = None) -> Image:
-    """Relevance by a named composite; of another image where it is told."""
+def by_composite(name: str, scene: Scene) -> Image:
+    """Relevance by a named composite."""
     question = replace(scene.explained.question, composite=COMPOSITES[name], filters=())
-    view = scene.view if image is None else replace(scene.view, image=image)
-    return of_view(view, [scene.view.masked(scene.target)], question, scene.bounds, spread=False).maps[0]
+    return of_view(scene.view, [scene.view.masked(scene.target)], question, scene.bounds, spread=False).maps[0]
 
 
 def _composite(name: str) -> Method:
