@@ -74,7 +74,7 @@ def found(volume: Model) -> Region:
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_relevance_that_began_reached_the_inputs_or_stayed_in_a_layer(kind: str) -> None:
     model = model_of(kind)
-    answer = explained(model, Question(), depth=3).answer
+    answer = explained(model, Question(), depth=2).answer
     stayed = [each[0] for each in answer.absorbed.values()]
     ends = float(answer.maps.sum(dtype=np.float64)) + float(answer.clinical.sum()) + sum(stayed)
     passed = sum(abs(each) for each in stayed) + float(np.abs(answer.maps).sum(dtype=np.float64))
@@ -84,7 +84,7 @@ def test_all_relevance_that_began_reached_the_inputs_or_stayed_in_a_layer(kind: 
 @pytest.mark.parametrize("kind", KINDS)
 def test_relevance_has_a_map_of_the_samples_pixels_for_each_of_the_models_maps(kind: str) -> None:
     model = model_of(kind)
-    explanation = explained(model, Question(), depth=3)
+    explanation = explained(model, Question(), depth=2)
     z, side = explanation.found.shape[:2]
     assert explanation.answer.maps.shape == (1, len(model.recipe.maps), z, side, side)
     assert list(explanation.maps(0)) == list(model.recipe.maps)
@@ -422,7 +422,7 @@ def test_the_network_is_as_it_was_to_the_bit(kind: str) -> None:
     model = model_of(kind)
     before = {name: each.clone() for name, each in model.net.state_dict().items()}
     model.net.train()
-    explained(model, Question(filters=FILTERS, everywhere=True), depth=3)
+    explained(model, Question(filters=FILTERS, everywhere=True), depth=2)
     assert all(torch.equal(each, model.net.state_dict()[name]) for name, each in before.items())
     assert all(module.training for module in model.net.modules())
     assert not any(module._forward_hooks for module in model.net.modules())
