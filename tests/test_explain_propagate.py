@@ -431,8 +431,17 @@ def check_ledger(found: Relevance) -> None:
         assert sum(arrived) + sum(stayed) == pytest.approx(start, abs=1e-10 * size)
 
 
-@pytest.mark.parametrize("composite", OURS)
-@pytest.mark.parametrize("name", NETS)
+BOTH = (("all kinds of norm", "ours, 3d, instance norm"), ("stroke", "epsilon-gamma-box"))
+"""Every composite on these networks, and these composites on every network, always; all others where it is slow."""
+
+PAIRS = [
+    pytest.param(name, composite, marks=[] if name in BOTH[0] or composite in BOTH[1] else [pytest.mark.slow])
+    for name in NETS
+    for composite in OURS
+]
+
+
+@pytest.mark.parametrize(("name", "composite"), PAIRS)
 def test_relevance_arrives_or_is_told_where_it_stayed(name: str, composite: str) -> None:
     asked = Asked(Composite.of(composite), BOUNDS)
     check_ledger(relevance(biased(name), [normal(*NETS[name][1])], lambda y: [y.clamp(min=0)], asked))
