@@ -444,7 +444,7 @@ def test_what_cannot_be_perturbed_is_told(as_a_user: AsAUser) -> None:
         insertion(answer, image, image, base, steps=0)
     with pytest.raises(ValueError, match="12 of 12 blocks have no finite relevance"):
         perturbation(answer, image, image * nan, base)
-    with as_a_user(), pytest.raises(ValueError, match="5 base values for 6 channels; give one for each"):
+    with as_a_user(), pytest.raises(ValueError, match="give one for each channel, or voxel"):
         ablation(answer, image, base[:5])
     with as_a_user(), pytest.raises(ValueError, match=r"relevance of \(1, 4, 5, 3\) for an image of \(6, 4, 5, 3\)"):
         perturbation(answer, image, image[:1], base)

@@ -79,7 +79,7 @@ class Scene:
     def seeing(self, image: Image) -> "Scene":
         """The same about another image of the same case."""
         other = Scene(self.explained, self.target)
-        other.__dict__ |= {"view": replace(self.view, image=image), "bounds": self.bounds}
+        other.__dict__.update(view=replace(self.view, image=image), bounds=self.bounds)
         return other
 
     def placed(self, relevance: Image) -> Float32[np.ndarray, "m z s s"]:
