@@ -40,6 +40,31 @@ def attempt(
         return Crash(_told(case_id, error))
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a case of a batch has no result: the user's to mend, or that it crashed."""
+
+    message: str
+    crashed: bool = False
+
+
+def tried(case_id: str, work: Callable[[], Result]) -> Result | Failure:
+    """What the work gives, or in one line why it gives nothing: no case ends a batch.
+
+    >>> tried("sub-1", lambda: 1), tried("sub-1", lambda: [][1:][0]).crashed
+    (1, True)
+    """
+    try:
+        found = attempt(case_id, work, passing=(StrokelensError, OSError, MemoryError))
+    except StrokelensError as error:
+        return Failure(" ".join(str(error).split()))
+    except OSError as error:
+        return Failure(f"{case_id} cannot be read: {error}; copy it again")
+    except MemoryError:
+        return Failure(f"{case_id} does not fit into memory; take a machine with more")
+    return Failure(found.message, crashed=True) if isinstance(found, Crash) else found
+
+
 def _told(case_id: str, error: Exception) -> str:
     """Its type, its words, and where it happened."""
     words = " ".join(str(error).split())[:200]

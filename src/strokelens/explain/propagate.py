@@ -65,6 +65,15 @@ class Layer:
         return Layer(self.name, self.called, self.rule, _repeated(self.went, times), absorbed, spread)
 
 
+def absorbed_in(layers: Sequence[Layer], maps: int) -> dict[str, tuple[float, ...]]:
+    """What stayed in layers together, by name, of each of so many maps."""
+    total: dict[str, list[float]] = defaultdict(lambda: [0.0] * maps)
+    for layer in layers:
+        for name, each in layer.absorbed.items():
+            total[name] = [a + b for a, b in zip(total[name], each, strict=True)]
+    return {name: tuple(each) for name, each in total.items()}
+
+
 @dataclass(frozen=True, eq=False)
 class Relevance:
     """For each of t maps the relevance of each input; maps are target after target, of each filter after filter.
@@ -90,11 +99,7 @@ class Relevance:
     @property
     def absorbed(self) -> dict[str, tuple[float, ...]]:
         """What stayed in all layers together, by name: start = Σ inputs + Σ absorbed, but for rounding."""
-        total: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(self.start))
-        for layer in self.layers:
-            for name, each in layer.absorbed.items():
-                total[name] = [a + b for a, b in zip(total[name], each, strict=True)]
-        return {name: tuple(each) for name, each in total.items()}
+        return absorbed_in(self.layers, len(self.start))
 
 
 def relevance(

@@ -1,6 +1,5 @@
 """A question answered: the relevance of each voxel of each map, from one forward pass of each piece."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from strokelens.errors import RelevanceError
 from strokelens.explain.ancestor import ancestors_relevance
 from strokelens.explain.composites import Bounds
 from strokelens.explain.filters import Clamp, Filter, Pass, Raw
-from strokelens.explain.propagate import Asked, Layer, Relevance, at_rest, filtered_at_last, relevance
+from strokelens.explain.propagate import Asked, Layer, Relevance, absorbed_in, at_rest, filtered_at_last, relevance
 from strokelens.explain.spikes import Spikes
 from strokelens.explanation.question import Question, Reference, Region
 from strokelens.explanation.view import Piece, View
@@ -40,11 +39,7 @@ class Answer:
     @property
     def absorbed(self) -> dict[str, tuple[float, ...]]:
         """What stayed in all layers together, by name."""
-        total: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(self.start))
-        for layer in self.layers:
-            for name, each in layer.absorbed.items():
-                total[name] = [a + b for a, b in zip(total[name], each, strict=True)]
-        return {name: tuple(each) for name, each in total.items()}
+        return absorbed_in(self.layers, len(self.start))
 
 
 def answered(

@@ -11,8 +11,8 @@ from strokelens import __version__
 from strokelens.cohorts.cohort import Entry
 from strokelens.cohorts.encode import write_json
 from strokelens.cohorts.folder import clear, make_folder
-from strokelens.crashes import Crash, attempt
-from strokelens.errors import OutputError, StrokelensError
+from strokelens.crashes import Failure, tried
+from strokelens.errors import OutputError
 from strokelens.prediction.batch import Plan
 from strokelens.prediction.done import key_of
 
@@ -131,15 +131,7 @@ def _earlier(path: Path, key: str) -> Numbers | None:
 
 def _attempted(entry: Entry, work: Work) -> Done:
     """A case's numbers, or why there are none."""
-    try:
-        found = attempt(entry.id, lambda: work(entry), passing=(StrokelensError, OSError, MemoryError))
-    except StrokelensError as error:
-        return Done(entry.id, entry.person, failure=" ".join(str(error).split()))
-    except OSError as error:
-        return Done(entry.id, entry.person, failure=f"{entry.id} cannot be read: {error}; copy it again")
-    except MemoryError:
-        failure = f"{entry.id} does not fit into memory; take a machine with more"
-        return Done(entry.id, entry.person, failure=failure)
-    if isinstance(found, Crash):
+    found = tried(entry.id, lambda: work(entry))
+    if isinstance(found, Failure):
         return Done(entry.id, entry.person, failure=found.message)
     return Done(entry.id, entry.person, found)

@@ -8,8 +8,8 @@ import numpy as np
 
 from strokelens.arrays import Mask
 from strokelens.cohorts.cohort import Entry
-from strokelens.crashes import Crash, attempt
-from strokelens.errors import CaseError, SettingsError, StrokelensError, hint
+from strokelens.crashes import Failure, tried
+from strokelens.errors import CaseError, SettingsError, hint
 from strokelens.grid import Grid
 from strokelens.labels import BACKGROUND, BRAIN, LabelScheme
 from strokelens.metrics.overlap import dice_isles
@@ -87,19 +87,9 @@ def measured(
 
 def _attempted(entry: Entry, plan: Plan, asking: Asking, told: Callable[[str], None]) -> Measured:
     """The points of a case, or why there are none."""
-    try:
-        found = attempt(
-            entry.id, lambda: _measured(entry, plan, asking, told), passing=(StrokelensError, OSError, MemoryError)
-        )
-    except StrokelensError as error:
-        return Measured(entry.id, entry.person, failure=" ".join(str(error).split()))
-    except OSError as error:
-        return Measured(entry.id, entry.person, failure=f"{entry.id} cannot be read: {error}; copy it again")
-    except MemoryError:
-        failure = f"{entry.id} does not fit into memory; take a machine with more"
-        return Measured(entry.id, entry.person, failure=failure)
-    if isinstance(found, Crash):
-        return Measured(entry.id, entry.person, failure=found.message, crashed=True)
+    found = tried(entry.id, lambda: _measured(entry, plan, asking, told))
+    if isinstance(found, Failure):
+        return Measured(entry.id, entry.person, failure=found.message, crashed=found.crashed)
     return found
 
 
