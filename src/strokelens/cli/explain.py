@@ -75,6 +75,10 @@ def explain(
     everywhere: Annotated[
         bool, typer.Option("--everywhere", help="Filter relevance at every layer, not only the final map.")
     ] = False,
+    tile: Annotated[
+        int | None,
+        typer.Option("--tile", metavar="ROWS", min=1, help="Rows of a layer at a time: less memory, the same relevance."),
+    ] = None,
     sweep: Annotated[
         bool, typer.Option("--sweep", help="The ancestor's 16 filters for every case of a cohort; goes on if stopped.")
     ] = False,
@@ -122,7 +126,7 @@ def explain(
     told = next((option for option, idles in idle.items() if idles), None)
     if told is not None:
         raise RelevanceError(f"{told} {_NEEDS[told]}, without which it does nothing; give both, or neither")
-    question = _question(name, against, target, composite, reference.value, filters, everywhere=everywhere)
+    question = _question(name, against, target, composite, reference.value, filters, everywhere=everywhere, tile=tile)
     if not (sweep or compare):
         _one(model, case, out, question, one, device=device, overwrite=overwrite, json=json)
         return
@@ -149,8 +153,11 @@ def _question(
     filters: list[str] | None,
     *,
     everywhere: bool,
+    tile: int | None,
 ) -> "Question":
     """What is asked, in our terms."""
+    from dataclasses import replace
+
     from strokelens.errors import RelevanceError
     from strokelens.explain.filters import Raw, filter_named
     from strokelens.explanation.question import Question
@@ -161,7 +168,8 @@ def _question(
         raise RelevanceError(str(error)) from error
     if told and Raw() not in told:
         told = (Raw(), *told)  # what the others are seen beside
-    return Question(name, against, target, _composite(composite), reference, tuple(dict.fromkeys(told)), everywhere)
+    asked = Question(name, against, target, _composite(composite), reference, tuple(dict.fromkeys(told)), everywhere)
+    return replace(asked, tile=tile)
 
 
 def _composite(told: str) -> "Composite":

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv3d, conv_transpose3d, max_pool3d, max_unpool3d, pad
 
 from strokelens.explain.filters import Filter, filtered
+from strokelens.explain.operators import convolved
 from strokelens.explain.winograd import Flow
 from strokelens.networks.unet3d import Unet3d, Unet3dDesign
 
@@ -146,7 +147,7 @@ def positive_convolution(
 ) -> Flow:
     """z⁺ of a convolution, R_in = x · W⁺ᵀ (R / (W⁺ x + 1e-9)), for the inputs that are `kept`."""
     positive = weight.clamp(min=0)
-    z = conv3d(inputs, positive, padding=1)
+    z = _convolved(inputs, positive)
     return Flow.of(positive[:, kept], _worth(z), _last(inputs[:, kept])[0])
 
 
@@ -165,11 +166,11 @@ class FirstConvolution:
         """R_in = x · W⁺ᵀ s − Bᵀ s with s = R / (W⁺ x − B 1 + 1e-9) and B the weights of the bound."""
         positive = weight.clamp(min=0)
         if first == "published":
-            z = conv3d(inputs, positive, padding=1) - conv3d(torch.ones_like(inputs), positive, padding=1)
+            z = _convolved(inputs, positive) - _convolved(torch.ones_like(inputs), positive)
             return cls(Flow.of(positive, _worth(z), _last(inputs - 1)[0]), weight.shape[1])
         negative = weight.clamp(max=0)
         both = torch.cat([inputs, -torch.ones_like(inputs)], 1)
-        z = conv3d(inputs, positive, padding=1) - conv3d(torch.ones_like(inputs), negative, padding=1)
+        z = _convolved(inputs, positive) - _convolved(torch.ones_like(inputs), negative)
         return cls(Flow.of(torch.cat([positive, negative], 1), _worth(z), _last(both)[0]), weight.shape[1])
 
     def __call__(self, relevance: Float[Tensor, "t k i j n"]) -> Float[Tensor, "t k i j c"]:
@@ -254,6 +255,12 @@ def cropped(relevance: Float[Tensor, "t _ _ _ c"], shape: Sequence[int]) -> Floa
     for axis in (1, 2, 3):
         relevance = relevance.narrow(axis, (relevance.shape[axis] - shape[axis]) // 2, shape[axis])
     return relevance
+
+
+def _convolved(inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "n c 3 3 3"]) -> Float[Tensor, "1 n k i j"]:
+    """With a border of zeros."""
+    ones = (1, 1, 1)
+    return convolved(inputs, weight, ones, ones, ones)
 
 
 def _worth(z: Float[Tensor, "1 n k i j"]) -> Float[Tensor, "k i j n"]:

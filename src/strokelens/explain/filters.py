@@ -85,6 +85,16 @@ class _Bounded(ABC):
         """The filter that treats negative relevance as it does positive."""
         return cls((low, high), (-high, -low), legacy)
 
+    @property
+    def even(self) -> bool:
+        """Whether negative relevance is treated as positive is."""
+        return self.negative == (-self.positive[1], -self.positive[0])
+
+    @property
+    def gap(self) -> bool:
+        """Whether the intervals leave out what is near 0."""
+        return self.positive[0] != 0 or self.negative[1] != 0
+
     @classmethod
     @abstractmethod
     def of_all(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[Self]) -> Float[Tensor, "t *rest"]:
@@ -96,7 +106,7 @@ class _Bounded(ABC):
 
     def __str__(self) -> str:
         bounds: tuple[float, ...] = self.positive
-        if self.negative != (-bounds[1], -bounds[0]):
+        if not self.even:
             bounds = (*bounds, *self.negative)
         return ":".join([self.word, *(repr(float(each)).removesuffix(".0") for each in bounds)])
 
@@ -116,16 +126,14 @@ class Pass(_Bounded):
     @classmethod
     def of_all(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[Self]) -> Float[Tensor, "t *rest"]:
         """Each map filtered by its own one of filters that are alike in `legacy`."""
-        bounds = _Bounds.of(relevance, filters)
-        values, kept = (
-            relevance.detach(),
-            torch.empty_like(relevance),
-        )  # 1 or 0: torch multiplies faster than it chooses
-        torch.le(values, bounds.highest, out=kept)
-        kept *= torch.ge(values, bounds.lowest, out=torch.empty_like(kept))
+        bounds, values = _Bounds.of(relevance, filters), relevance.detach()
+        low, high, size = bounds.above, bounds.highest, values.abs()
+        if not all(one.even for one in filters):
+            below = values < 0
+            low, high = torch.where(below, -bounds.below, low), torch.where(below, -bounds.lowest, high)
+        kept = torch.le(size, high, out=torch.empty_like(size))  # 1 or 0: torch multiplies faster than it chooses
         if bounds.gap:
-            above = torch.ge(values, bounds.above, out=torch.empty_like(kept))
-            kept *= above.logical_or_(values <= bounds.below)
+            kept *= torch.ge(size, low, out=size)
         return relevance * (kept + 0 * bounds.highest if filters[0].legacy else kept)  # 0 · NaN is NaN
 
 
@@ -145,7 +153,7 @@ class Clamp(_Bounded):
     def of_all(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[Self]) -> Float[Tensor, "t *rest"]:
         """Each map filtered by its own one of filters that are alike in `legacy`."""
         bounds = _Bounds.of(relevance, filters)
-        inside = torch.minimum(torch.maximum(relevance, bounds.lowest), bounds.highest)
+        inside = torch.clamp(relevance, bounds.lowest, bounds.highest)
         if not bounds.gap:
             return inside
         positive = relevance >= 0 if filters[0].legacy else relevance > 0
@@ -171,9 +179,8 @@ class _Bounds:
         if filters[0].legacy:
             largest = torch.where(largest > 0, largest, torch.nan)
         shares = relevance.new_tensor([(*each.negative, *each.positive) for each in filters])
-        gap = bool((shares[:, 1:3] != 0).any())
         lowest, below, above, highest = (_of_each(share * largest, relevance) for share in shares.unbind(1))
-        return cls(lowest, below, above, highest, gap)
+        return cls(lowest, below, above, highest, any(one.gap for one in filters))
 
 
 def _of_each(values: Float[Tensor, "t"], relevance: Float[Tensor, "t *rest"]) -> Float[Tensor, "t *ones"]:
@@ -199,7 +206,7 @@ def filtered(relevance: Float[Tensor, "t *rest"], filters: Sequence[Filter]) -> 
 
 def _kind(one: Filter) -> tuple[object, ...]:
     """The same for filters that are computed together."""
-    return (type(one), one.legacy) if isinstance(one, _Bounded) else (one,)
+    return (type(one), one.legacy, one.gap) if isinstance(one, _Bounded) else (one,)
 
 
 def filter_named(word: str, *, legacy: bool = False) -> Filter:

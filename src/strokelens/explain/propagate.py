@@ -19,6 +19,7 @@ from strokelens.explain.functions import FUNCTIONS
 from strokelens.explain.nodes import Linear, Node, Relevances, Value
 from strokelens.explain.recording import Recorded, Tape
 from strokelens.explain.rules import Epsilon, Rule
+from strokelens.explain.slabs import Slabs
 from strokelens.explain.spikes import Spikes, spikes
 
 Seeds = Callable[[Tensor], Sequence[Tensor]]
@@ -35,7 +36,8 @@ class Asked:
 
     `filters` give a map each of every target: of the final map, or with `everywhere` of the relevance at each layer, as
     it is complete there. `spread` measures how the amplitudes are spread at each layer. `differentiable` keeps what
-    gradients of the relevance need. `known` tells of functions that are not in `FUNCTIONS`.
+    gradients of the relevance need. `known` tells of functions that are not in `FUNCTIONS`. With `tile` convolutions
+    are taken in slabs of so many rows, which needs less memory and gives the same relevance.
     """
 
     composite: Composite
@@ -45,6 +47,7 @@ class Asked:
     spread: bool = False
     differentiable: bool = False
     known: Mapping[str, Recorded] | None = None
+    tile: int | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,7 @@ class _Way:
         if isinstance(node, Linear):
             word = self.asked.composite.word_of(node, Place(self.voxels, last))
             rule = rule_of(word, Bounds(**node.inputs[0].bounds))
+            rule = rule if self.asked.tile is None else Slabs(rule, self.asked.tile)
         back = node.through(rule)
         done = [back([maps if maps is None else maps[at] for maps in coming]) for at in range(_count(coming))]
         for place, value in enumerate(node.inputs):

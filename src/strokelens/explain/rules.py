@@ -59,6 +59,14 @@ class Seen:
         """What the bias takes, Σ B·s."""
         return {} if self.bias is None else {self.absorber: _dot(self.bias, s)}
 
+    def cut(self, axis: int, inputs: tuple[int, int], outputs: tuple[int, int]) -> "Seen":
+        """The layer as it was met at some inputs and outputs along an axis of space, each from here to there."""
+        x, y = _cut(self.x, axis, *inputs), _cut(self.y, axis, *outputs)
+        scale, bias = (
+            None if each is None else _cut(each, axis - y.ndim, *outputs) for each in (self.scale, self.bias)
+        )
+        return Seen(self.operator, x, y, scale, bias, self.absorber)
+
 
 class Rule(ABC):
     """A way to share the relevance of outputs among inputs; `str` gives its word."""
@@ -66,6 +74,10 @@ class Rule(ABC):
     @abstractmethod
     def through(self, seen: Seen) -> Back:
         """What takes relevance through a layer, once for each that there is: what all have in common is done here."""
+
+    def cut(self, axis: int, low: int, high: int) -> "Rule":
+        """The rule for what is from `low` to `high` of an axis of space: where it knows no places, itself."""
+        return self
 
     @abstractmethod
     def __str__(self) -> str:
@@ -203,6 +215,10 @@ class Box(Rule):
 
         return back
 
+    def cut(self, axis: int, low: int, high: int) -> "Box":
+        """The bounds there."""
+        return Box(*(each.narrow(axis, low, high - low) for each in (self.low, self.high)))
+
     def __str__(self) -> str:
         return "box"
 
@@ -252,6 +268,10 @@ class Reference(Rule):
             return (seen.x - self.reference) * slope, stayed
 
         return back
+
+    def cut(self, axis: int, low: int, high: int) -> "Reference":
+        """The reference there."""
+        return Reference(self.reference.narrow(axis, low, high - low), self.epsilon)
 
     def __str__(self) -> str:
         return "reference"
@@ -338,6 +358,12 @@ def _stabilised(relevance: Tensor, y: Tensor, epsilon: float) -> tuple[Tensor, T
 def _times(found: Tensor, x: Tensor) -> Tensor:
     """What an adjoint gave, times the input: in its place, unless gradients need it."""
     return found * x if torch.is_grad_enabled() or found.shape != x.shape else found.mul_(x)
+
+
+def _cut(values: Tensor, axis: int, low: int, high: int) -> Tensor:
+    """From `low` to `high` of an axis; values that are broadcast along it as they are."""
+    along = (axis if axis >= 0 else -axis - 1) < values.ndim and values.shape[axis] != 1
+    return values.narrow(axis, low, high - low) if along else values
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -101,8 +101,6 @@ def of_view(
     if not done:
         name = view.model.name
         raise RelevanceError(f"{name} computes nothing at the target, as no map shows anything there; take another")
-    if not done:
-        raise RelevanceError("nothing of what is to be explained lies where the model computes; take another --target")
     start = tuple(np.sum([each.start for each in done], axis=0).tolist())
     found = OfView(total, clinical, start, _summed_layers([each.layers for each in done]))
     return found if question.everywhere or not question.filters else _filtered(found, question.filters)
@@ -169,7 +167,7 @@ def _of_piece(
 
     here = Bounds(**{name: view.cut(piece, values) for name, values in vars(bounds).items()})
     inside = question.filters if question.everywhere else ()
-    asked = Asked(question.composite, here, inside, question.everywhere, spread)
+    asked = Asked(question.composite, here, inside, question.everywhere, spread, tile=question.tile)
     images = [view.cut(piece)[None], *([view.values] if view.values is not None else [])]
     return relevance(view.model.net, images, seeds, asked, run=view.answered())
 

@@ -39,7 +39,8 @@ PLACE: Final = "place"
 class Question:
     """What is asked: `name` is a class, the gravest where it is None; `target` one of `TARGETS`, or a `place` in words.
 
-    `filters` are of the final map, or with `everywhere` of each layer's relevance.
+    `filters` are of the final map, or with `everywhere` of each layer's relevance. `tile` is how many rows of a layer
+    are computed at a time, all if None: the answer is the same.
     """
 
     name: str | None = None
@@ -50,6 +51,7 @@ class Question:
     filters: tuple[Filter, ...] = ()
     everywhere: bool = False
     place: str = ""
+    tile: int | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
