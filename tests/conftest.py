@@ -9,6 +9,7 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+from strokelens.processes import begin
 from tests.commands import AsAUser, PhantomRun, Run, phantom_runner, runner
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,12 @@ settings.load_profile("strokelens")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="rewrite tests/golden; only `make golden` does")
     parser.addoption("--write-docs", action="store_true", help="rewrite generated pages of docs; only `make docs` does")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processes_that_know_all() -> None:
+    """Processes of all tests are forked from one that has imported what any of them needs: each saves seconds."""
+    begin("strokelens.comparison", "strokelens.evaluation.scoring", "strokelens.phantom.batch")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Each rule at each kind of layer against its definition, row by row of the layer's matrix; limits; words."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from strokelens.errors import RelevanceError
 from strokelens.explain.composites import UNTOLD, Bounds, Composite, rule_of
-from strokelens.explain.operators import Dense, Diagonal, Operator
+from strokelens.explain.operators import Dense, Diagonal, Operator, convolved
 from strokelens.explain.propagate import Asked, Relevance, relevance
 from strokelens.explain.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Reference, Rule, WSquare
 from tests.oracles import relevance as slow
@@ -163,6 +163,50 @@ def test_a_rule_is_its_definition_at_every_layer(word: str, layer: str, signed: 
     sort = LAYERS[layer]
     net = sort.drawn()
     check(word, net, sort.input(signed=signed), [slow.affine_of(net, sort.shape)] * 2)
+
+
+CUT = {
+    **{f"{name}, long": Sort(LAYERS[name].make, shape) for name, shape in (
+        ("conv1d", (2, 11)), ("conv2d, same", (2, 5, 9)), ("conv3d", (2, 3, 8, 4)),
+        ("conv_transpose3d", (3, 2, 7, 2)), ("conv2d of groups", (4, 4, 9)), ("conv_transpose3d, padded", (2, 2, 2, 6)),
+        ("linear of a sequence", (5, 3)),
+    )},
+    **{name: NORMED[name] for name in ("batch norm after conv_transpose2d of groups", "instance norm without weights")},
+}  # fmt: skip
+"""Layers that slabs cut, and some that they leave whole."""
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("layer", CUT)
+@pytest.mark.parametrize("word", WORDS)
+def test_slab_by_slab_relevance_is_the_same(word: str, layer: str, rows: int) -> None:
+    sort = CUT[layer]
+    net, x = unsettled(sort.drawn().eval()), sort.input(signed=True)
+    bounds = bounds_of(net, x)
+    with torch.no_grad():
+        seed = torch.randn(net(x).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    asked = Asked(Composite("one", (("any", word),)), bounds)
+    whole, cut = (relevance(net, [x], lambda _: [seed], replace(asked, tile=tile)) for tile in (None, rows))
+    assert torch.allclose(cut.inputs[0], whole.inputs[0], rtol=CLOSE, atol=CLOSE * float(whole.inputs[0].abs().max()))
+    assert [layer.rule for layer in cut.layers] == [layer.rule for layer in whole.layers]
+    for name, (stayed,) in whole.absorbed.items():
+        assert cut.absorbed[name][0] == pytest.approx(stayed, abs=1e-9 * float(seed.abs().sum()))
+
+
+@pytest.mark.parametrize("layer", ["conv2d of groups", "conv2d, same", "conv3d", "conv3d, strided and dilated"])
+def test_small_convolutions_of_single_precision_are_those_of_torch(layer: str) -> None:
+    sort = LAYERS[layer]
+    net, x = sort.drawn().float(), sort.input(signed=True).float().requires_grad_()
+    weight = net.get_parameter("weight")
+    assert isinstance(net, nn.Conv2d | nn.Conv3d)
+    border = net.padding if isinstance(net.padding, tuple) else net.dilation  # "same" of a kernel of 3
+    ours = convolved(x, weight, net.stride, border, net.dilation, net.groups)
+    bias = 0 if net.bias is None else net.bias.view(-1, *[1] * (x.ndim - 2))
+    theirs = net(x) - bias
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    for of in (x, weight):
+        slope, wanted = (torch.autograd.grad(y.square().sum(), of, retain_graph=True)[0] for y in (ours, theirs))
+        assert torch.allclose(slope, wanted, rtol=1e-3, atol=1e-4)
 
 
 def scales_of(norm: nn.Module, y: Tensor) -> tuple[Tensor, Tensor]:

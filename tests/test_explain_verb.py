@@ -199,6 +199,16 @@ def test_a_composite_in_a_file_gives_its_rules(run: Run, one: tuple[object, ...]
     assert told(tmp_path / "out")["asked"]["composite"] == {"name": "mine", "rules": rules}
 
 
+def test_layers_computed_in_tiles_give_the_same_maps(run: Run, one: tuple[object, ...], tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run(*one, "-o", whole).code == 0
+    assert run(*one, "-o", cut, "--tile", "7").code == 0
+    for name in NAMES:
+        wanted, found = (values(place / f"relevance_{name}.nii.gz") for place in (whole, cut))
+        assert np.allclose(found, wanted, atol=1e-4 * abs(wanted).max())
+    assert run(*one, "-o", tmp_path / "none", "--tile", "0").code == 2
+
+
 def test_json_is_what_is_in_the_file(run: Run, one: tuple[object, ...], tmp_path: Path) -> None:
     answer = run(*one, "-o", tmp_path / "out", "--json")
     assert json.loads(answer.out) == told(tmp_path / "out")

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool
 
 from strokelens.errors import RelevanceError
-from strokelens.explain.composites import COMPOSITES
+from strokelens.explain.composites import COMPOSITES, Composite
 from strokelens.explain.filters import Raw, filter_named
 from strokelens.explanation.answering import Answer, answered, bounds_of
 from strokelens.explanation.case import Explained, explain_case, healthy
@@ -472,6 +472,21 @@ def test_the_ancestors_rules_give_a_map_of_each_filter() -> None:
     assert layer.went == pytest.approx(went, rel=1e-3, abs=1e-3)
     assert layer.absorbed["the ancestor's rules"] == pytest.approx(np.array(explanation.answer.start) - went, rel=1e-3)
     assert explanation.maps(2)["Tmax"].shape == explanation.case.grid.shape
+
+
+def test_the_ancestors_skips_have_the_shares_that_are_told() -> None:
+    model = volume_model(**OLD)
+
+    def maps(name: str) -> np.ndarray:
+        return explained(model, Question(target="output", composite=Composite.of(name))).answer.maps
+
+    assert np.array_equal(maps("legacy-head"), maps("legacy-head:0.5:0.5:0.5"))
+    assert not np.allclose(maps("legacy-head"), maps("legacy-head:0.5:0.5:0.1"))
+    with pytest.raises(RelevanceError, match="2 factors for 3 skips; give one for each, the coarsest first"):
+        maps("legacy-head:0.5:0.5")
+    for name, message in (("legacy-head:2", "give numbers from 0 to 1"), ("stroke:1", "no composite is called")):
+        with pytest.raises(RelevanceError, match=message):
+            Composite.of(name)
 
 
 @pytest.mark.parametrize(

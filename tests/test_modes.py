@@ -1,6 +1,7 @@
 """The second ancestor's modes as data: which verbs each stands for; and what main.py says of what there is not."""
 
 import json
+import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -187,6 +188,29 @@ def test_relevance_is_asked_by_the_ancestors_rules_of_the_cases_with_truth(asked
     assert option(explain, "--filter") == ["raw"]
     assert option(explain, "--keep") == ["all"]
     assert {"--everywhere", "--sweep"} <= set(explain)
+
+
+def with_factors(told: Any) -> dict[str, Any]:
+    return {"LRP": {"relprop_config": {"UNet3D": {"concat_factors": told}}}}
+
+
+def test_the_shares_of_skips_are_those_of_the_config(asked: Asked) -> None:
+    (explain,) = run_of(changed_config(asked, **with_factors([0.2, 0.5, 1])), mode="lrp")
+    assert option(explain, "--composite") == ["legacy-head:0.2:0.5:1"]
+    with pytest.raises(SettingsError, match=r"concat_factors is 0\.5; give a share of each skip"):
+        run_of(changed_config(asked, **with_factors(0.5)), mode="lrp")
+
+
+def test_a_sweep_of_a_model_that_was_trained_since_begins_anew(asked: Asked) -> None:
+    place = asked.out / "UNet3D_AYXXX2"
+    swept, model = place / "lrp_raw" / "sweep.json", place / "run" / "model" / "card.json"
+    for path in (model, swept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    os.utime(model, (1, 1))
+    assert "--overwrite" not in run_of(asked, mode="lrp")[0]
+    os.utime(swept, (0, 0))
+    assert "--overwrite" in run_of(asked, mode="lrp")[0]
 
 
 @pytest.mark.parametrize(

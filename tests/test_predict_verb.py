@@ -154,27 +154,23 @@ def test_it_goes_on_where_it_stopped(run: Run, cohort: Path, model: Path, tmp_pa
     assert after.keys() == before.keys()
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--mirrored"], r"with another option \(mirrored False, now True\)"),
-        (["--probabilities"], r"with another option \(probabilities False, now True\)"),
-        (["--also"], "of another model"),
-    ],
-)
 def test_other_options_or_models_are_refused_unless_it_begins_anew(
-    run: Run, cohort: Path, model: Path, other: Path, tmp_path: Path, more: list[str], message: str
+    run: Run, cohort: Path, model: Path, other: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     assert run("predict", model, cohort, "-o", out).code == 0
-    words = [*more, other] if more == ["--also"] else more
-    answer = run("predict", model, cohort, "-o", out, *words)
-    assert answer.code == 2
-    assert re.search(
-        f"out holds predictions {message}; give another folder, or --overwrite to replace them", answer.err
-    )
-    assert run("predict", model, cohort, "-o", out, *words, "--overwrite").code == 0
-    assert len(told(out)["models"]) == (2 if more == ["--also"] else 1)
+    refusals: dict[str, tuple[object, ...]] = {
+        r"with another option \(mirrored False, now True\)": ("--mirrored",),
+        r"with another option \(probabilities False, now True\)": ("--probabilities",),
+        "of another model": ("--also", other),
+    }
+    for message, more in refusals.items():
+        answer = run("predict", model, cohort, "-o", out, *more)
+        assert answer.code == 2
+        told_of = f"out holds predictions {message}; give another folder, or --overwrite to replace them"
+        assert re.search(told_of, answer.err)
+    assert run("predict", model, cohort, "-o", out, "--also", other, "--overwrite").code == 0
+    assert len(told(out)["models"]) == 2
 
 
 def test_a_folder_of_somebody_else_is_never_touched(run: Run, cohort: Path, model: Path, tmp_path: Path) -> None:

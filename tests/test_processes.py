@@ -1,6 +1,7 @@
 """Work in other processes: in order, a few jobs at a time, with one thread each, and ended at once when left."""
 
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -17,6 +18,10 @@ def threads(_: int) -> list[str | None]:
 
 def squared(number: int) -> int:
     return number * number
+
+
+def knows(module: str) -> bool:
+    return module in sys.modules
 
 
 def refused(number: int) -> int:
@@ -46,6 +51,11 @@ def test_a_process_computes_with_one_thread_and_this_one_as_before(monkeypatch: 
         assert processes.submit(threads, 0).result() == ["1"] * len(ONE_THREAD)
     assert os.environ[ONE_THREAD[0]] == "7"
     assert ONE_THREAD[1] not in os.environ
+
+
+def test_a_process_has_what_its_server_imported() -> None:
+    with pool(1) as processes:
+        assert processes.submit(knows, "strokelens.comparison").result()  # tests/conftest.py began it
 
 
 def test_leaving_early_ends_the_processes() -> None:

@@ -1,5 +1,6 @@
 """Work done side by side in other processes; each computes with one thread, so that no number of them changes a bit.
 
+Where the system can, they are forked from a server that has imported once what all need, and that runs nothing else.
 A script that uses it needs `if __name__ == "__main__":`, as processes start afresh.
 """
 
@@ -10,7 +11,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_all_start_methods, get_context
+from multiprocessing.forkserver import ensure_running, set_forkserver_preload
 from multiprocessing.process import BaseProcess
 from threading import Event
 from time import monotonic, sleep
@@ -24,6 +26,8 @@ _AHEAD = 2
 
 _PATIENCE_S = 5.0
 
+_START = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -36,6 +40,7 @@ class Pool:
 
     def submit(self, work: Callable[[Job], Result], job: Job) -> Future[Result]:
         """Have a job done; processes start as they are needed. Where one was ended, the result is that error."""
+        begin(getattr(work, "func", work).__module__)
         with _one_thread_each():
             try:
                 return self._executor.submit(work, job)
@@ -43,6 +48,14 @@ class Pool:
                 lost: Future[Result] = Future()
                 lost.set_exception(error)
                 return lost
+
+
+def begin(*modules: str) -> None:
+    """Start the server that processes are forked from, with these modules in it; it does so once."""
+    if _START == "forkserver":
+        with _one_thread_each():
+            set_forkserver_preload(list(modules))
+            ensure_running()
 
 
 def how_many(workers: int | None, jobs: int) -> int:
@@ -65,7 +78,7 @@ def _cores() -> int:
 def pool(workers: int) -> Iterator[Pool]:
     """So many processes; leaving early ends them at once."""
     before = set(active_children())
-    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quietly_interrupted)
+    executor = ProcessPoolExecutor(workers, mp_context=get_context(_START), initializer=_quietly_interrupted)
     try:
         yield Pool(executor)
     except BaseException:

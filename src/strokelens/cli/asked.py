@@ -128,10 +128,8 @@ class Model:
     def _outdated(self, part: str) -> bool:
         """Whether predictions are there that are older than the model, which another cycle has trained since."""
         from strokelens.cohorts.folder import PREDICTED
-        from strokelens.model import CARD, MODEL
 
-        model, found = self.folder / "run" / MODEL / CARD, Path(self.predictions(part)) / PREDICTED
-        return model.is_file() and found.is_file() and model.stat().st_mtime_ns > found.stat().st_mtime_ns
+        return lrp.outdated(Path(self.run), Path(self.predictions(part)) / PREDICTED)
 
     def predictions(self, part: str) -> str:
         """Where these are."""
@@ -142,9 +140,8 @@ class Model:
 
     def place(self) -> lrp.Place:
         """Where its relevance is asked."""
-        return lrp.Place(
-            self.run, str(self.asked.data), self.folder, _parts(self.asked, self.folder), self.asked.device
-        )
+        place = (self.run, str(self.asked.data), self.folder, _parts(self.asked, self.folder), self.asked.device)
+        return lrp.Place(*place, lrp.composite_of(self.told))
 
     def robust(self, kinds: Sequence[str]) -> Command:
         """How it stands disturbed images."""

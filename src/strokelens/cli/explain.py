@@ -77,7 +77,9 @@ def explain(
     ] = False,
     tile: Annotated[
         int | None,
-        typer.Option("--tile", metavar="ROWS", min=1, help="Rows of a layer at a time: less memory, the same relevance."),
+        typer.Option(
+            "--tile", metavar="ROWS", min=1, help="Rows of a layer at a time: less memory, the same relevance."
+        ),
     ] = None,
     sweep: Annotated[
         bool, typer.Option("--sweep", help="The ancestor's 16 filters for every case of a cohort; goes on if stopped.")

@@ -33,18 +33,34 @@ CODES: Final[Mapping[str, str]] = {
 }
 """The filters of `full_sequence_0001`, by its letters; its bounds of 6 and 3 were slips for 0.6 and 0.3."""
 
-_RULES: Final = ("--composite", "legacy-head", "--target", "output")
+_COMPOSITE: Final = "legacy-head"
+_FACTORS: Final = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A model's run, the cohort, the folder of all that is made of both, and the split that tells who has a truth."""
+    """A model's run, the cohort, the folder of all that is made of both, and the split that tells who has a truth.
+
+    `composite` are the rules, with the shares of skips that the config tells.
+    """
 
     run: str
     data: str
     folder: Path
     split: str
     device: str
+    composite: str = _COMPOSITE
+
+    @property
+    def rules(self) -> Command:
+        """Of all that the network says."""
+        return ("--composite", self.composite, "--target", "output")
+
+    def anew(self, out: Path) -> Command:
+        """Whether a sweep begins anew, as another cycle has trained the model since."""
+        from strokelens.explanation.sweep import MARKER
+
+        return ("--overwrite",) if outdated(Path(self.run), out / MARKER) else ()
 
 
 def by_mode(place: Place, told: Mapping[str, Any], submode: str) -> Iterator[Command]:
@@ -65,15 +81,14 @@ def by_mode(place: Place, told: Mapping[str, Any], submode: str) -> Iterator[Com
 
 def one_filter(place: Place, word: str) -> Command:
     """Relevance of all cases with truth by one filter, their maps kept."""
-    out = ("-o", str(place.folder / f"lrp_{word.replace(':', '_')}"))
-    return (*_asked(place, out), "--sweep", "--filter", word, "--keep", "all")
+    return (*_asked(place, place.folder / f"lrp_{word.replace(':', '_')}"), "--filter", word, "--keep", "all")
 
 
 def swept(place: Place, kept: Sequence[int], beside: Sequence[Path] = ()) -> Command:
     """The sweep of all cases with truth; it gives the maps of some, the means, and inclusivity of all."""
     keep = [word for number in kept for word in ("--keep", f"training_{number}")]
     others = [word for path in beside for word in ("--beside", str(path))]
-    return (*_asked(place, ("-o", str(sweep_of(place.folder)))), "--sweep", *keep, *others)
+    return (*_asked(place, sweep_of(place.folder)), *keep, *others)
 
 
 def sweep_of(folder: Path) -> Path:
@@ -86,12 +101,31 @@ def viewed(place: Place, case_number: str, filters: Sequence[str] = FIGURE) -> C
     out = str(place.folder / "figures" / f"lrp_training_{case_number}")
     words = [word for each in filters for word in ("--filter", each)]
     told = (place.run, place.data, "-o", out, "--case", f"training_{case_number}", "--everywhere", "--overwrite")
-    return ("explain", *told, *_RULES, *words, "--device", place.device)
+    return ("explain", *told, *place.rules, *words, "--device", place.device)
 
 
-def _asked(place: Place, out: Command) -> Command:
-    which = ("--split", place.split, "--part", "train")
-    return ("explain", place.run, place.data, *out, *which, *_RULES, "--everywhere", "--device", place.device)
+def composite_of(told: Mapping[str, Any]) -> str:
+    """The ancestor's rules with the shares of skips that a config tells, as our word."""
+    settings = _section(_section(_section(told, "LRP"), "relprop_config"), "UNet3D")
+    factors = settings.get("concat_factors", list(_FACTORS))
+    if not isinstance(factors, list) or not all(isinstance(each, int | float) for each in factors):
+        raise SettingsError(f"concat_factors is {factors!r}; give a share of each skip, as {list(_FACTORS)}")
+    same = tuple(factors) == _FACTORS
+    return _COMPOSITE if same else ":".join([_COMPOSITE, *(f"{each:g}" for each in factors)])
+
+
+def outdated(run: Path, made: Path) -> bool:
+    """Whether a file that was made with a run's model is older than that, which another cycle has trained since."""
+    from strokelens.model import CARD, MODEL
+
+    model = run / MODEL / CARD
+    return model.is_file() and made.is_file() and model.stat().st_mtime_ns > made.stat().st_mtime_ns
+
+
+def _asked(place: Place, out: Path) -> Command:
+    which = ("--split", place.split, "--part", "train", "--device", place.device)
+    told = (place.run, place.data, "-o", str(out), *which, *place.rules, *place.anew(out))
+    return ("explain", *told, "--everywhere", "--sweep")
 
 
 def _section(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Which rule where: named composites, and those that a setting tells, by a layer's place, kind or name."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import inf
 from types import MappingProxyType
@@ -65,7 +65,8 @@ _LRP_0: Final = 1e-14
 class Composite:
     """Rules by place: the first that a layer is at counts. A place is one of `PLACES`, or a pattern of module names.
 
-    `ancestor` are the ancestor's own rules, `strokelens.explain.ancestor`, as it published them or as it left them.
+    `ancestor` are the ancestor's own rules, `strokelens.explain.ancestor`, as it published them or as it left them,
+    with `factors` for the shares of its skips, the coarsest first.
 
     >>> Composite("mine", (("first", "reference"), ("decoders.*", "gamma:0.1"), ("any", "epsilon:1e-6"))).name
     'mine'
@@ -74,6 +75,7 @@ class Composite:
     name: str
     rules: tuple[tuple[str, str], ...]
     ancestor: Literal["head", "published"] | None = None
+    factors: tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
         untold = Tensor()
@@ -82,15 +84,20 @@ class Composite:
 
     @classmethod
     def of(cls, told: str | Mapping[str, str]) -> "Composite":
-        """A composite by its name, or from a setting's places and rules.
+        """A composite by its name, or from a setting's places and rules; of the ancestor's with its factors behind.
+
+        >>> Composite.of("legacy-head:0.2:0.5:0.5").factors
+        (0.2, 0.5, 0.5)
 
         Raises `RelevanceError` for a name or a rule that there is not, with the nearest.
         """
-        if isinstance(told, str):
-            if told not in COMPOSITES:
-                raise RelevanceError(f"no composite is called {told!r}; {hint(told, COMPOSITES)}")
-            return COMPOSITES[told]
-        return cls("told", tuple(told.items()))
+        if not isinstance(told, str):
+            return cls("told", tuple(told.items()))
+        name, *rest = told.split(":")
+        found = COMPOSITES.get(name)
+        if found is None or (rest and found.ancestor is None):
+            raise RelevanceError(f"no composite is called {told!r}; {hint(told, COMPOSITES)}")
+        return replace(found, name=told, factors=_shares(rest, told)) if rest else found
 
     def check(self, names: Collection[str]) -> None:
         """Raise `RelevanceError` for a pattern that no module has, which may be a place misspelt."""
@@ -206,6 +213,17 @@ def _read(word: str) -> tuple[str, list[float], bool]:
     if name == "epsilon" and 0 in numbers:
         raise RelevanceError(f"no rule {word!r}: an ε of 0 divides by 0; take lrp-0")
     return name, numbers, dropped
+
+
+def _shares(texts: Sequence[str], word: str) -> tuple[float, ...]:
+    """The factors of the ancestor's skips."""
+    try:
+        shares = tuple(float(each) for each in texts)
+    except ValueError:
+        shares = (inf,)
+    if not all(0 <= share <= 1 for share in shares):
+        raise RelevanceError(f"the factors of {word} are shares of skips; give numbers from 0 to 1")
+    return shares
 
 
 def _number(text: str, word: str) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,8 @@ def by_ancestor(view: View, masks: Sequence[Bool[Tensor, "z i j"]], question: Qu
     if first is None or not isinstance(model.net, Unet3d) or model.settings.input.tile is not None:
         raise RelevanceError(f"{question.composite.name} has rules for unet3d of whole volumes only; take another one")
     filters = [_old(each) for each in question.filters] or [Raw()]
+    shares = question.composite.factors
+    passed = partial(ancestors_relevance, model.net, view.image[None], filters, first=first, factors=shares)
     found, start = [], []
     with computing(), full_float32(), at_rest(model.net):
         with torch.no_grad():
@@ -130,7 +133,7 @@ def by_ancestor(view: View, masks: Sequence[Bool[Tensor, "z i j"]], question: Qu
         for mask in masks:
             begins = question.logits_of(model.scheme).seed(logits, mask)
             try:
-                found.append(ancestors_relevance(model.net, view.image[None], filters, first=first, starting=begins))
+                found.append(passed(starting=begins))
             except ValueError as error:
                 raise RelevanceError(f"{model.name}: {error}") from error
             start += [float(begins.sum())] * len(filters)
