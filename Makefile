@@ -28,11 +28,12 @@ layers: setup
 
 check: lint types layers
 
-# One thread a worker, so that two workers do not fight for two cores. The second line is the gate on branches.
+# One thread a worker, so that two workers do not fight for two cores, and each file by one, which makes what its tests share.
+# The second line is the gate on branches.
 test slow: export OMP_NUM_THREADS := 1
 test slow: export OPENBLAS_NUM_THREADS := 1
 test: setup
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered
 	$(BIN)/coverage report --include='$(GATED)' --fail-under=95
 
 slow: setup

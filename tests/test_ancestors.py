@@ -19,8 +19,6 @@ from strokelens.settings.schema import Settings
 from tests.commands import AsAUser
 from tests.tiny_cohort import SET, write_tiny_cohort
 
-pytestmark = pytest.mark.xdist_group("ancestors")  # one worker makes what its tests share
-
 ROOT = Path(__file__).parents[1]
 
 

@@ -20,8 +20,6 @@ from strokelens.training.machine import Machine
 from tests.commands import Answer, AsAUser, Run, runner
 from tests.tiny_cohort import SET, SMALL, write_tiny_cohort
 
-pytestmark = pytest.mark.xdist_group("comparison")  # one worker makes what its tests share
-
 CPU = Machine("cpu", 1)
 WORDS = ("Baseline", "Mdl_U_PmN", "--rule", "rapid", "--rule", "adc", "--rule", "strokelens", "--devices", "cpu",
          "--workers", "1", *SET)  # fmt: skip

@@ -17,8 +17,6 @@ from strokelens.prediction.samples import sample_of
 from strokelens.training.machine import Machine
 from tests.tiny_volumes import tiny_volume, write_tiny_volumes
 
-pytestmark = pytest.mark.xdist_group("crossvalidation")  # one worker makes what its tests share
-
 CPU = Machine("cpu", 1)
 SETTINGS = tiny_volume(stages=({"encoders": "full", "epochs": 1},))
 

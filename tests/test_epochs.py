@@ -14,8 +14,6 @@ from strokelens.metrics.scores import Scores
 from tests.commands import Run
 from tests.tiny_volumes import trained, write_tiny_volumes
 
-pytestmark = pytest.mark.xdist_group("epochs")  # one worker makes what its tests share
-
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:

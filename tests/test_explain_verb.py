@@ -27,8 +27,6 @@ from tests.tiny_models import saved
 from tests.tiny_studies import study, volume_model
 from tests.tiny_volumes import tiny_volume
 
-pytestmark = pytest.mark.xdist_group("explain_verb")  # one worker makes what its tests share
-
 Run = Callable[..., Answer]
 IDS = ["training_1", "training_2", "training_3"]
 NAMES = ["ADC", "Tmax"]
@@ -427,7 +425,9 @@ def test_maps_of_the_cases_to_keep_are_kept_and_made_up_for(
     run: Run, all_: tuple[object, ...], tmp_path: Path, computed: list[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run(*all_, "-o", out, *FEW, "--keep", IDS[1]).code == 0
+    answer = run(*all_, "-o", out, *FEW, "--keep", IDS[1], "--keep", "training_45")
+    assert answer.code == 0
+    assert "note: --keep: there is no case training_45 in what was swept" in answer.out
     assert [path.name for path in (out / "maps").iterdir()] == [IDS[1]]
     assert (out / "maps" / IDS[1] / "pass_0_0.4" / "relevance_Tmax.nii.gz").is_file()
     assert told(out / "maps" / IDS[1])["case"] == IDS[1]

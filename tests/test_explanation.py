@@ -24,8 +24,6 @@ from strokelens.prediction.samples import Seen
 from strokelens.prepare import Sample
 from tests.tiny_studies import seen_by, slice_model, study, volume_model
 
-pytestmark = pytest.mark.xdist_group("explanation")
-
 FILTERS = (Raw(), filter_named("pass:0:0.4"), filter_named("clamp:0:0.2"))
 PLAIN = {"form": "values"}
 """So that a network sees values as they are."""

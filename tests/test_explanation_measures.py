@@ -27,8 +27,6 @@ from strokelens.model import Model
 from strokelens.networks.fusion import Fusion
 from tests.tiny_studies import seen_by, slice_model, volume_model
 
-pytestmark = pytest.mark.xdist_group("explanation_measures")  # one worker makes what its tests share
-
 NAMES = ("ADC", "Tmax")
 
 

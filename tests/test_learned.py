@@ -11,8 +11,6 @@ from strokelens.cohorts.learned import learned_from
 from tests.commands import Run
 from tests.tiny_volumes import trained, write_tiny_volumes
 
-pytestmark = pytest.mark.xdist_group("learned")  # one worker makes what its tests share
-
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:

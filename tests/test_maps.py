@@ -20,8 +20,6 @@ from strokelens.perfusion.working import Blur
 from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
 
-pytestmark = pytest.mark.xdist_group("maps")  # one worker makes what its tests share
-
 QUICK = MapSettings(still=True)
 
 

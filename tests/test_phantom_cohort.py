@@ -18,8 +18,6 @@ from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
 from tests.commands import PhantomRun
 
-pytestmark = pytest.mark.xdist_group("phantom_cohort")  # one worker makes what its tests share
-
 SMALL = ("--matrix", "32", "--slices", "3", "--frames", "5")
 
 

@@ -27,8 +27,6 @@ from strokelens.prediction.outputs import predict_case
 from tests.commands import Answer
 from tests.tiny_models import saved, tiny
 
-pytestmark = pytest.mark.xdist_group("predict_told")  # one worker makes what its tests share
-
 Run = Callable[..., Answer]
 FIRST, SECOND = "CTP_01_001", "CTP_01_002"
 

@@ -25,8 +25,6 @@ from strokelens.prediction.samples import sample_of
 from tests.commands import Answer
 from tests.tiny_models import saved, tiny
 
-pytestmark = pytest.mark.xdist_group("predict_verb")  # one worker makes what its tests share
-
 Run = Callable[..., Answer]
 
 

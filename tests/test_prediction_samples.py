@@ -21,8 +21,6 @@ from strokelens.prediction.samples import channels_of, modality_of, sample_of
 from strokelens.prepare import TOPS, Recipe
 from strokelens.training.store import key_of
 
-pytestmark = pytest.mark.xdist_group("prediction_samples")  # one worker makes what its tests share
-
 RECIPE = Recipe(("CBF", "MIP"), CORE_PENUMBRA, (), "values", 64)
 
 

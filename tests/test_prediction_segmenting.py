@@ -20,8 +20,6 @@ from strokelens.phantom.patient import Patient, simulate
 from strokelens.phantom.scanner import CtProtocol, DscProtocol
 from strokelens.prediction.segmenting import SegmentSettings, segment
 
-pytestmark = pytest.mark.xdist_group("prediction_segmenting")  # one worker makes what its tests share
-
 SMALL = CtProtocol(slices=6, noise_hu=4.0)
 QUICK = SegmentSettings(maps=MapSettings(still=True))
 

@@ -17,8 +17,6 @@ from strokelens.report import delivery
 from strokelens.report.delivery import deliver, deliver_maps
 from tests.report_examples import CREATED, ct_finding, head_grid
 
-pytestmark = pytest.mark.xdist_group("report_delivery")  # one worker makes what its tests share
-
 GRID = head_grid((24, 26, 4), (7.0, 7.0, 24.0), "LAS")
 
 

@@ -19,8 +19,6 @@ from strokelens.perfusion.mismatch import Mismatch
 from strokelens.report.page import page, write_page
 from tests.report_examples import CREATED, ct_finding, head_grid, mr_finding
 
-pytestmark = pytest.mark.xdist_group("report_page")  # one worker makes what its tests share
-
 CT_GRID = head_grid((40, 44, 3), (4.0, 4.2, 30.0))
 MR_GRID = head_grid((40, 44, 4), (4.0, 4.2, 12.0), "LAS")
 GRAVE = Flag("truncated", "The series ends before the venous peak.", grave=True)

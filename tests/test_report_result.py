@@ -23,8 +23,6 @@ from strokelens.report.result import Result, result_of, result_schema, result_te
 from tests.report_examples import CREATED, ct_finding, head_grid, mr_finding
 from tests.schemas import unexplained
 
-pytestmark = pytest.mark.xdist_group("report_result")  # one worker makes what its tests share
-
 SCHEMA_PATH = Path(__file__).parents[1] / "docs" / "reference" / "result.schema.json"
 SMALL_CT = head_grid((40, 44, 6), (4.0, 4.2, 18.0))
 SMALL_MR = head_grid((40, 44, 12), (4.0, 4.2, 10.0), "LAS")

@@ -46,8 +46,6 @@ from strokelens.settings.schema import Settings
 from tests.commands import Answer
 from tests.tiny_models import CARD, saved, tiny
 
-pytestmark = pytest.mark.xdist_group("robustness")  # one worker makes what its tests share
-
 Run = Callable[..., Answer]
 NAMES = ("CBF", "Tmax")
 SIDE = 64

@@ -38,8 +38,6 @@ from strokelens.training.learner import loss_of
 from strokelens.training.machine import Machine
 from tests.runs import rows, same, weights
 
-pytestmark = pytest.mark.xdist_group("training_course")  # one worker makes what its tests share
-
 CPU = Machine("cpu", 1)
 SMALL = [
     "input.size=64", "network.width=0.03125", "network.pretrained=null", "training.batch=3", "stages.all.epochs=3",

@@ -18,8 +18,6 @@ from strokelens.training.course import train
 from strokelens.training.machine import Machine
 from tests.tiny_cohort import SMALL, write_tiny_cohort
 
-pytestmark = pytest.mark.xdist_group("training_folders")  # one worker makes what its tests share
-
 CPU = Machine("cpu", 1)
 
 

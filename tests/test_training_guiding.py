@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 
@@ -16,8 +15,6 @@ from strokelens.training.guiding import guided
 from strokelens.training.machine import Machine
 from tests.runs import same, weights
 from tests.tiny_volumes import tiny_volume, write_tiny_volumes
-
-pytestmark = pytest.mark.xdist_group("guiding")
 
 NOTHING = (None, None)
 

@@ -29,8 +29,6 @@ from strokelens.training.parts import Parts, data_sha256, parts_of
 from strokelens.training.samples import Balanced, Collated, Draw, Piece, Slices, chances, in_order
 from strokelens.training.store import Prepared, Refused, key_of, prepared
 
-pytestmark = pytest.mark.xdist_group("training_samples")  # one worker makes what its tests share
-
 VALUES = Recipe(("CBF", "Tmax", "MIP"), CORE_PENUMBRA, ("nihss",), "values", 64)
 COLOURS = replace(VALUES, form="colours")
 

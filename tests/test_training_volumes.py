@@ -32,8 +32,6 @@ from tests.runs import rows, same, weights
 from tests.tiny_models import CARD
 from tests.tiny_volumes import tiny_volume, write_tiny_volumes
 
-pytestmark = pytest.mark.xdist_group("training_volumes")  # one worker makes what its tests share
-
 CPU = Machine("cpu", 1)
 
 

@@ -306,6 +306,7 @@ def _cohort(plan: "Plan", entries: "tuple[Entry, ...]", out: Path, question: "Qu
     cases = worked(mine, plan, job, out, recipe=recipe, marker=marker)
     done = list(counted(f"explaining {len(mine)} cases", cases, total=len(mine)))
     name = ", ".join(dict.fromkeys(model.name for model in plan.models))
+    strange = sorted(set(batch.keep) - {sweep.ALL, *(each.id for each in mine)})
     if isinstance(job, sweep.Sweep):
         swept = sweep.Swept.of(done, [str(each) for each in job.filters], size=job.size, seed=batch.seed)
         lead = tables.deliver_sweep(swept, out, recipe, model=name, beside=others)
@@ -318,6 +319,8 @@ def _cohort(plan: "Plan", entries: "tuple[Entry, ...]", out: Path, question: "Qu
         for each in done:
             if each.failure is not None:
                 say(f"{each.case_id}: {each.failure}")
+        if strange:
+            say(f"note: --keep: there is no case {', '.join(strange)} in what was swept")
         say(f"{out / 'tables.md'}: {lead} {RESEARCH_USE}")
     if any(each.failure is not None for each in done):
         raise typer.Exit(1)
