@@ -127,13 +127,13 @@ class Pass(_Bounded):
     def of_all(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[Self]) -> Float[Tensor, "t *rest"]:
         """Each map filtered by its own one of filters that are alike in `legacy`."""
         bounds, values = _Bounds.of(relevance, filters), relevance.detach()
-        low, high, size = bounds.above, bounds.highest, values.abs()
+        low, high, size = bounds.above, bounds.highest, values.abs() if bounds.signed else values
         if not all(one.even for one in filters):
             below = values < 0
             low, high = torch.where(below, -bounds.below, low), torch.where(below, -bounds.lowest, high)
         kept = torch.le(size, high, out=torch.empty_like(size))  # 1 or 0: torch multiplies faster than it chooses
         if bounds.gap:
-            kept *= torch.ge(size, low, out=size)
+            kept *= torch.ge(size, low, out=torch.empty_like(size))
         return relevance * (kept + 0 * bounds.highest if filters[0].legacy else kept)  # 0 · NaN is NaN
 
 
@@ -163,24 +163,30 @@ class Clamp(_Bounded):
 
 @dataclass(frozen=True, eq=False)
 class _Bounds:
-    """The intervals [lowest, below] and [above, highest] of each map's R; is there a gap between them?"""
+    """The intervals [lowest, below] and [above, highest] of each map's R.
+
+    Is there a gap between them, and R of either sign?
+    """
 
     lowest: Float[Tensor, "t *ones"]
     below: Float[Tensor, "t *ones"]
     above: Float[Tensor, "t *ones"]
     highest: Float[Tensor, "t *ones"]
     gap: bool
+    signed: bool
 
     @classmethod
     def of(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[_Bounded]) -> "_Bounds":
         """The bounds of each map; NaN under `legacy` where it has none."""
         axes = tuple(range(1, relevance.ndim))
-        largest = torch.maximum(relevance.amax(axes), -relevance.amin(axes))
+        most, least = relevance.amax(axes), relevance.amin(axes)
+        signed = not bool((least >= 0).all())
+        largest = torch.maximum(most, -least)
         if filters[0].legacy:
             largest = torch.where(largest > 0, largest, torch.nan)
         shares = relevance.new_tensor([(*each.negative, *each.positive) for each in filters])
         lowest, below, above, highest = (_of_each(share * largest, relevance) for share in shares.unbind(1))
-        return cls(lowest, below, above, highest, any(one.gap for one in filters))
+        return cls(lowest, below, above, highest, any(one.gap for one in filters), signed)
 
 
 def _of_each(values: Float[Tensor, "t"], relevance: Float[Tensor, "t *rest"]) -> Float[Tensor, "t *ones"]:

@@ -37,7 +37,7 @@ class Asked:
     `filters` give a map each of every target: of the final map, or with `everywhere` of the relevance at each layer, as
     it is complete there. `spread` measures how the amplitudes are spread at each layer. `differentiable` keeps what
     gradients of the relevance need. `known` tells of functions that are not in `FUNCTIONS`. With `tile` convolutions
-    are taken in slabs of so many rows, which needs less memory and gives the same relevance.
+    are taken in slabs of so many rows, in place of as many as is fast: the relevance is the same.
     """
 
     composite: Composite
@@ -217,7 +217,7 @@ class _Way:
         if isinstance(node, Linear):
             word = self.asked.composite.word_of(node, Place(self.voxels, last))
             rule = rule_of(word, Bounds(**node.inputs[0].bounds))
-            rule = rule if self.asked.tile is None else Slabs(rule, self.asked.tile)
+            rule = Slabs(rule, self.asked.tile, many=_count(coming) > 1)
         back = node.through(rule)
         done = [back([maps if maps is None else maps[at] for maps in coming]) for at in range(_count(coming))]
         for place, value in enumerate(node.inputs):

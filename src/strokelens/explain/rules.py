@@ -128,12 +128,12 @@ class Gamma(Rule):
         parts = _Parts.of(seen)
         bias = None if self.dropped or seen.bias is None else seen.bias
         total = parts.total if bias is None else parts.total + bias.abs()
-        below = torch.add(y.abs() * (1 + half), total, alpha=half)
+        below = torch.add(y.abs() * (1 + half), total, alpha=half).add_(self.epsilon)
         sign = torch.sign(y)
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-            s = relevance / (below + self.epsilon)
-            u, v = (1 + half) * sign * s, half * s
+            s = relevance / below
+            u, v = (sign * s).mul_(1 + half), half * s
             found = parts.shared(u, v)
             absorbed: dict[str, Tensor] = {"epsilon": self.epsilon * s.sum()}
             if bias is not None:
@@ -166,16 +166,16 @@ class AlphaBeta(Rule):
         if self.beta == 0 and (fast := _positive(seen, dropped=self.dropped)) is not None:
             return fast
         parts, z = _Parts.of(seen), seen.z
-        tiny = _TINY.get(z.dtype, _TINY[torch.float32]) * parts.total
         bias = None if self.dropped or seen.bias is None else seen.bias
-        high, low = (parts.total + z) / 2, (z - parts.total) / 2
+        high, low = (parts.total + z).div_(2), (z - parts.total).div_(2)
         if bias is not None:
-            tiny = tiny + tiny.new_tensor(_TINY.get(z.dtype, _TINY[torch.float32])) * bias.abs()
-            high, low = high + bias.clamp(min=0), low + bias.clamp(max=0)
+            high, low = high.add_(bias.clamp(min=0)), low.add_(bias.clamp(max=0))
+        tiny = _TINY.get(z.dtype, _TINY[torch.float32])
+        none_up, none_down = high <= -tiny * low, low >= -tiny * high
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-            up, dead = _divided(self.alpha / 2 * relevance, high, tiny)
-            down, less = _divided(-self.beta / 2 * relevance, low, tiny) if self.beta else (None, 0)
+            up, dead = _divided(self.alpha / 2 * relevance, high, none_up)
+            down, less = _divided(-self.beta / 2 * relevance, low, none_down) if self.beta else (None, 0)
             u, v = (up, up) if down is None else (up + down, up - down)
             absorbed: dict[str, Tensor] = {"dead": 2 * (dead + less)}
             if bias is not None:
@@ -207,10 +207,10 @@ class Box(Rule):
         if seen.scale is not None:
             inner, outer = inner * seen.scale, outer * seen.scale.abs()
         below = inner + outer
-        tiny = _TINY.get(below.dtype, _TINY[torch.float32]) * outer
+        none = below.abs() <= _TINY.get(below.dtype, _TINY[torch.float32]) * outer
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-            s, dead = _divided(relevance, below, tiny)
+            s, dead = _divided(relevance, below, none)
             return _times(seen.adjoint(s), middle) + _times(seen.adjoint(s, size), half), {"dead": dead}
 
         return back
@@ -295,7 +295,7 @@ class _Parts:
     def shared(self, u: Tensor, v: Tensor) -> Tensor:
         """Σ x w u + |x||w| v: what positive terms get, u + v, and negative ones, u − v."""
         signed = _times(self.seen.adjoint(u), self.seen.x)
-        return signed + _times(self.seen.adjoint(v, self.weights), self.size)
+        return signed.add_(_times(self.seen.adjoint(v, self.weights), self.size))
 
 
 def _positive(seen: Seen, *, dropped: bool) -> Back | None:
@@ -317,9 +317,10 @@ def _positive(seen: Seen, *, dropped: bool) -> Back | None:
         high = high * seen.scale.abs()
     bias = None if dropped or seen.bias is None else seen.bias.clamp(min=0)
     high = high if bias is None else high + bias
+    none = high == 0
 
     def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-        s, dead = _divided(relevance, high, torch.zeros(()))
+        s, dead = _divided(relevance, high, none)
         absorbed: dict[str, Tensor] = {"dead": dead}
         if bias is not None:
             absorbed[seen.absorber] = _dot(bias, s)
@@ -331,21 +332,20 @@ def _positive(seen: Seen, *, dropped: bool) -> Back | None:
 def _weighed(seen: Seen, weight: Tensor) -> Back:
     """Shares that do not depend on the input: Wᵀ (R / W 1)."""
     below = seen.operator.applied(torch.ones_like(seen.x), weight)
+    none = below == 0
 
     def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-        s, dead = _divided(relevance, below, torch.zeros(()))
+        s, dead = _divided(relevance, below, none)
         return seen.operator.adjoint(s, weight, seen.x), {"dead": dead}
 
     return back
 
 
-def _divided(relevance: Tensor, below: Tensor, tiny: Tensor) -> tuple[Tensor, Tensor]:
-    """R / below, 0 where that is not more than `tiny` of either sign; and the sum of the R that are lost so."""
-    lost = below.abs() <= tiny
-    dead = relevance[lost].sum()
-    if torch.is_grad_enabled():  # whose slope is NaN where it is divided by 0
-        return torch.where(lost, 0, relevance / torch.where(lost, 1, below)), dead
-    return (relevance / below).masked_fill_(lost, 0), dead
+def _divided(relevance: Tensor, below: Tensor, none: Tensor) -> tuple[Tensor, Tensor]:
+    """R / below, 0 where there is `none`; and the sum of the R that are lost so."""
+    if not bool(none.any()):  # what is masked takes longer than all else
+        return relevance / below, relevance.new_zeros(())
+    return torch.where(none, 0, relevance / torch.where(none, 1, below)), relevance[none].sum()
 
 
 def _stabilised(relevance: Tensor, y: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:

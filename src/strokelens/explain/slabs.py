@@ -1,8 +1,9 @@
 """A rule's way through a convolution slab by slab, so that what it needs on the way is of one slab at a time."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,33 +14,40 @@ from strokelens.explain.rules import Absorbed, Back, Rule, Seen
 Ends = tuple[int, int]
 """From where to where along an axis."""
 
+Cut = Callable[[Ends, int], tuple[Ends, Ends, Ends]]
+"""From a slab's ends, and the size, to those of its inputs, its outputs, and of these of the ones that are its own."""
+
+
+_AT_ONCE: Final = 2**21
+"""Values of an input at a time, where nobody tells: some megabytes, which a processor keeps near itself."""
+
 
 @dataclass(frozen=True)
 class Slabs(Rule):
     """The same relevance as by `rule`: each output shares its own, and is in one slab of `rows` along the longest axis.
 
     Cut are convolutions that keep the size, whose slabs' inputs reach as far beyond as the kernel does, and transposed
-    ones whose kernel is as large as their step. Others are computed whole.
+    ones whose kernel is as large as their step. Others are computed whole. Where `rows` are not told they are as many
+    as is fast. `many` keeps what each slab needs for one relevance after the other.
     """
 
     rule: Rule
-    rows: int
+    rows: int | None = None
+    many: bool = False
 
     def through(self, seen: Seen) -> Back:
-        """Slab after slab, for each relevance anew."""
+        """Slab after slab."""
         axis = max(range(2, seen.x.ndim), key=lambda each: seen.x.shape[each], default=-1)
-        cut = _cutter(seen.operator, axis)
-        if cut is None or seen.x.shape[axis] <= self.rows:
+        cut, size = _cutter(seen.operator, axis), seen.x.shape[axis]
+        rows = max(1, _AT_ONCE * size // seen.x.numel()) if self.rows is None else self.rows
+        if cut is None or size <= rows:
             return self.rule.through(seen)
-        size = seen.x.shape[axis]
+        kept = list(self._slabs(seen, axis, rows, cut)) if self.many else None
 
         def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
             found, absorbed = torch.zeros_like(seen.x), defaultdict[str, Tensor](lambda: relevance.new_zeros(()))
-            for begin in range(0, size, self.rows):
-                inputs, outputs, own = cut((begin, min(begin + self.rows, size)), size)
-                coming = _alone(relevance.narrow(axis, outputs[0], outputs[1] - outputs[0]), axis, own)
-                rule = self.rule.cut(axis, *inputs)
-                given, stayed = rule.through(seen.cut(axis, inputs, outputs))(coming)
+            for (inputs, outputs, own), one in self._slabs(seen, axis, rows, cut) if kept is None else kept:
+                given, stayed = one(_alone(relevance.narrow(axis, outputs[0], outputs[1] - outputs[0]), axis, own))
                 found.narrow(axis, inputs[0], inputs[1] - inputs[0]).add_(given)
                 for name, each in stayed.items():
                     absorbed[name] = absorbed[name] + each
@@ -47,15 +55,19 @@ class Slabs(Rule):
 
         return back
 
+    def _slabs(self, seen: Seen, axis: int, rows: int, cut: Cut) -> Iterator[tuple[tuple[Ends, Ends, Ends], Back]]:
+        """Where each is, and its way back."""
+        size = seen.x.shape[axis]
+        for begin in range(0, size, rows):
+            place = cut((begin, min(begin + rows, size)), size)
+            yield place, self.rule.cut(axis, *place[0]).through(seen.cut(axis, place[0], place[1]))
+
     def __str__(self) -> str:
         return str(self.rule)
 
 
-def _cutter(operator: Operator, axis: int) -> Callable[[Ends, int], tuple[Ends, Ends, Ends]] | None:
-    """From a slab's ends, and the size, to those of its inputs, its outputs, and of these of the ones that are its own.
-
-    None for what is not cut.
-    """
+def _cutter(operator: Operator, axis: int) -> Cut | None:
+    """How a layer is cut; None for one that is not."""
     if not isinstance(operator, Convolution):
         return None
     step, border, reach = (each[axis - 2] for each in (operator.stride, operator.padding, operator.dilation))
