@@ -78,7 +78,7 @@ def explain(
     tile: Annotated[
         int | None,
         typer.Option(
-            "--tile", metavar="ROWS", min=1, help="Rows of a layer at a time: less memory, the same relevance."
+            "--tile", metavar="ROWS", min=1, help="Rows of a layer at a time, in place of as many as is fast."
         ),
     ] = None,
     sweep: Annotated[
