@@ -2,7 +2,7 @@
 # Every install line carries constraints.txt, and torch comes first: docs/decisions/0002-constraints-and-torch.md
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-GATED := src/strokelens/metrics/*,src/strokelens/perfusion/*,src/strokelens/cohorts/*,src/strokelens/explain/*,src/strokelens/prepare.py,src/strokelens/frames.py,src/strokelens/case.py,src/strokelens/grid.py
+GATED := src/strokelens/metrics/*,src/strokelens/perfusion/*,src/strokelens/cohorts/*,src/strokelens/explain/*,src/strokelens/explanation/*,src/strokelens/prepare.py,src/strokelens/frames.py,src/strokelens/case.py,src/strokelens/grid.py
 
 .PHONY: setup format lint types layers test slow golden bench docs check demo
 .DEFAULT_GOAL := check
