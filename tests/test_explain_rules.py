@@ -16,6 +16,7 @@ from strokelens.explain.composites import UNTOLD, Bounds, Composite, rule_of
 from strokelens.explain.operators import Dense, Diagonal, Operator, convolved
 from strokelens.explain.propagate import Asked, Relevance, relevance
 from strokelens.explain.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Reference, Rule, WSquare
+from strokelens.explain.slabs import Slabs
 from tests.oracles import relevance as slow
 
 CLOSE = 1e-10
@@ -191,6 +192,11 @@ def test_slab_by_slab_relevance_is_the_same(word: str, layer: str, rows: int) ->
     assert [layer.rule for layer in cut.layers] == [layer.rule for layer in whole.layers]
     for name, (stayed,) in whole.absorbed.items():
         assert cut.absorbed[name][0] == pytest.approx(stayed, abs=1e-9 * float(seed.abs().sum()))
+
+
+def test_a_slab_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="a slab of 0 rows is none; give 1 or more"):
+        Slabs(Epsilon(), 0)
 
 
 @pytest.mark.parametrize("layer", ["conv2d of groups", "conv2d, same", "conv3d", "conv3d, strided and dilated"])

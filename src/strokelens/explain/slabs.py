@@ -35,6 +35,10 @@ class Slabs(Rule):
     rows: int | None = None
     many: bool = False
 
+    def __post_init__(self) -> None:
+        if self.rows is not None and self.rows < 1:
+            raise ValueError(f"a slab of {self.rows} rows is none; give 1 or more")
+
     def through(self, seen: Seen) -> Back:
         """Slab after slab."""
         axis = max(range(2, seen.x.ndim), key=lambda each: seen.x.shape[each], default=-1)
