@@ -13,7 +13,6 @@ Axes: batch b, maps t, channels c, classes n, voxels k i j; inside, channels are
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from typing import Final, Literal, Self
 
 import torch
@@ -30,6 +29,10 @@ First = Literal["head", "published"]
 """Which of the ancestor's two rules for the first convolution: of its last code, or of what it published."""
 
 _EPS: Final = 1e-9
+_SMALL: Final = 6
+"""The side of a plane of one tile, of whose many kernels not enough use is made."""
+
+_Block = tuple["Flow | Plain", "Flow | Plain"]
 
 
 def ancestors_relevance(
@@ -40,7 +43,7 @@ def ancestors_relevance(
     first: First,
     factors: Sequence[float] = (0.5, 0.5, 0.5),
     starting: Float[Tensor, "b n k i j"] | None = None,
-    at_once: int = 1,
+    at_once: int = 4,
 ) -> Float[Tensor, "t c k i j"]:
     """A map of one case for each filter, which acts at all fifteen places where the ancestor's did.
 
@@ -62,7 +65,7 @@ def ancestors_relevance(
         way = _Way.of(net, came, first, tuple(factors))
         begin = _last(answer if starting is None else starting)
         parts = [filters[at : at + at_once] for at in range(0, len(filters), at_once)]
-        return torch.cat([way.back(begin.expand(len(part), -1, -1, -1, -1), part) for part in parts])
+        return torch.cat([way.back(begin, part) for part in parts])
 
 
 @contextmanager
@@ -91,11 +94,11 @@ class _Way:
     """All layers of a network, ready to be gone back through, the finest scale first."""
 
     head: "Head"
-    decoders: tuple[tuple[Flow, Flow], ...]
-    ups: tuple["Upward", ...]
-    bottom: tuple[Flow, Flow]
+    decoders: tuple[_Block, ...]
+    ups: tuple["Plain", ...]
+    bottom: _Block
     pools: tuple["Winners", ...]
-    encoders: tuple[tuple["FirstConvolution | Flow", Flow], ...]
+    encoders: tuple[tuple["FirstConvolution | Flow | Plain", "Flow | Plain"], ...]
     skips: tuple[int, ...]
     factors: tuple[float, ...]
 
@@ -103,7 +106,7 @@ class _Way:
     def of(cls, net: Unet3d, came: dict[nn.Module, Tensor], first: First, factors: tuple[float, ...]) -> Self:
         """Of what came into the layers."""
 
-        def block(module: nn.Module, kept: slice) -> tuple[Flow, Flow]:
+        def block(module: nn.Module, kept: slice) -> _Block:
             one, two = module.get_submodule("first.0"), module.get_submodule("second.0")
             return positive_convolution(came[one], _weight(one), kept), positive_convolution(came[two], _weight(two))
 
@@ -115,7 +118,7 @@ class _Way:
         return cls(
             Head.of(came[head], _weight(head)),
             tuple(block(each, slice(skip, None)) for each, skip in zip(reversed(net.decoders), skips, strict=True)),
-            tuple(Upward.of(came[each], _weight(each)) for each in reversed(net.ups)),
+            tuple(Plain.upward(came[each], _weight(each)) for each in reversed(net.ups)),
             block(net.encoders[-1], everything),
             tuple(Winners.of(came[pool], step) for pool, step in zip(net.pools, net.design.steps, strict=True)),
             (
@@ -126,29 +129,54 @@ class _Way:
             factors[::-1],
         )
 
-    def back(self, relevance: Float[Tensor, "t k i j n"], filters: Sequence[Filter]) -> Float[Tensor, "t c k i j"]:
-        """The maps of some filters."""
-        relevance = filtered(self.head(filtered(relevance, filters)), filters)
-        aside = []
-        for (one, two), up, skip in zip(self.decoders, self.ups, self.skips, strict=True):
-            relevance = filtered(one(two(relevance)), filters)
-            aside.append(filtered(relevance[..., :skip], filters))  # the decoder's, taken for the skip's
-            relevance = filtered(up(relevance), filters)
+    def back(self, begin: Float[Tensor, "1 k i j n"], filters: Sequence[Filter]) -> Float[Tensor, "t c k i j"]:
+        """The maps of some filters: each alone through the finest scale, and together where a layer is small."""
+        fine = [self._coarser(0, self._begun(begin, [each]), [each]) for each in filters]
+        relevance, aside = torch.cat([coarse for coarse, _ in fine]), []
+        for level in range(1, len(self.pools)):
+            relevance, skipped = self._coarser(level, relevance, filters)
+            aside.append(skipped)
         relevance = filtered(self.bottom[0](self.bottom[1](relevance)), filters)
-        levels = zip(self.pools, aside, self.factors, self.encoders, strict=True)
-        for pool, skipped, factor, (last, two) in reversed(list(levels)):
-            mixed = torch.lerp(cropped(pool(relevance), skipped.shape), skipped, factor)
-            relevance = filtered(last(two(mixed)), filters)
-        return relevance.movedim(-1, 1)
+        for level in reversed(range(1, len(self.pools))):
+            relevance = self._finer(level, relevance, aside.pop(), filters)
+        each_alone = zip(relevance.split(1), (skipped for _, skipped in fine), filters, strict=True)
+        maps = [self._finer(0, coarse, skipped, [each]) for coarse, skipped, each in each_alone]
+        return torch.cat(maps).movedim(-1, 1)
+
+    def _begun(self, begin: Float[Tensor, "t k i j n"], filters: Sequence[Filter]) -> Float[Tensor, "t k i j c"]:
+        return filtered(self.head(filtered(begin, filters)), filters)
+
+    def _coarser(
+        self, level: int, relevance: Float[Tensor, "t k i j c"], filters: Sequence[Filter]
+    ) -> tuple[Float[Tensor, "t k2 i2 j2 d"], Float[Tensor, "t k i j e"]]:
+        """Through a decoder and the upward convolution before it; and what is taken for the skip's relevance."""
+        one, two = self.decoders[level]
+        relevance = filtered(one(two(relevance)), filters)
+        skipped = filtered(relevance[..., : self.skips[level]], filters)
+        return filtered(self.ups[level](relevance), filters), skipped
+
+    def _finer(
+        self,
+        level: int,
+        relevance: Float[Tensor, "t k2 i2 j2 e"],
+        skipped: Float[Tensor, "t k i j e"],
+        filters: Sequence[Filter],
+    ) -> Float[Tensor, "t k i j c"]:
+        """Through a pooling, and the encoder before it."""
+        last, two = self.encoders[level]
+        mixed = torch.lerp(cropped(self.pools[level](relevance), skipped.shape), skipped, self.factors[level])
+        return filtered(last(two(mixed)), filters)
 
 
 def positive_convolution(
     inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "n c 3 3 3"], kept: slice = slice(None)
-) -> Flow:
+) -> "Flow | Plain":
     """z⁺ of a convolution, R_in = x · W⁺ᵀ (R / (W⁺ x + 1e-9)), for the inputs that are `kept`."""
     positive = weight.clamp(min=0)
-    z = _convolved(inputs, positive)
-    return Flow.of(positive[:, kept], _worth(z), _last(inputs[:, kept])[0])
+    share, rest = _worth(_convolved(inputs, positive)), _last(inputs[:, kept])[0]
+    if max(inputs.shape[3:]) > _SMALL:
+        return Flow.of(positive[:, kept], share, rest)
+    return Plain(_ready(positive[:, kept].flip(2, 3, 4).transpose(0, 1)), share, rest, (1, 1, 1), (1, 1, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,34 +227,31 @@ class Head:
 
 
 @dataclass(frozen=True, eq=False)
-class Upward:
-    """z⁺ of an upward convolution; what the network cut off at the ends has no relevance."""
+class Plain:
+    """Back through a convolution, by another: x · W′ (q · R), with q what a unit of relevance is worth."""
 
-    weight: Float[Tensor, "sum c"]
-    share: Float[Tensor, "k2 i2 j2 d"]
+    weight: Float[Tensor, "c n _ _ _"]
+    share: Float[Tensor, "k2 i2 j2 n"]
     inputs: Float[Tensor, "k i j c"]
     step: tuple[int, ...]
+    border: tuple[int, ...]
 
     @classmethod
-    def of(cls, inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "c d _ _ _"]) -> Self:
-        """Of what came in."""
+    def upward(cls, inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "c n _ _ _"]) -> Self:
+        """z⁺ of an upward convolution."""
         positive, step = weight.clamp(min=0), tuple(weight.shape[2:])
         z = conv_transpose3d(inputs, positive, stride=step)
-        flat = positive.permute(2, 3, 4, 1, 0).flatten(0, 3)
-        return cls(flat, _worth(z), _last(inputs)[0], step)
+        return cls(_ready(positive), _worth(z), _last(inputs)[0], step, (0, 0, 0))
 
-    def __call__(self, relevance: Float[Tensor, "t _ _ _ d"]) -> Float[Tensor, "t k i j c"]:
-        """The relevance of what came in."""
-        k, i, j = relevance.shape[1:4]
-        s = relevance.new_zeros(len(relevance), *self.inputs.shape[:3], *self.step, relevance.shape[-1])
-        share = self.share[:k, :i, :j]
-        for at in product(*(range(by) for by in self.step)):
-            each = tuple(slice(first, None, by) for first, by in zip(at, self.step, strict=True))
-            part = share[each]
-            k, i, j = part.shape[:3]
-            inside = s[:, :k, :i, :j, at[0], at[1], at[2]]
-            torch.mul(relevance[(slice(None), *each)], part, out=inside)
-        return (s.flatten(4) @ self.weight).mul_(self.inputs)
+    def __call__(self, relevance: Float[Tensor, "t _ _ _ n"]) -> Float[Tensor, "t k i j c"]:
+        """The relevance of what came in; what the network cut off at the ends has none."""
+        t, k, i, j = relevance.shape[:4]
+        worth = relevance.new_empty(t, *self.share.shape)
+        for cut_off in (worth[:, k:], worth[:, :, i:], worth[:, :, :, j:]):
+            cut_off.zero_()
+        torch.mul(relevance, self.share[:k, :i, :j], out=worth[:, :k, :i, :j])
+        back = convolved(worth.movedim(-1, 1), self.weight, self.step, self.border, (1, 1, 1))
+        return back.movedim(1, -1).mul_(self.inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,6 +291,10 @@ def _convolved(inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "n c 3 
 def _worth(z: Float[Tensor, "1 n k i j"]) -> Float[Tensor, "k i j n"]:
     """1 / (z + 1e-9)."""
     return _last(z + _EPS)[0].reciprocal()
+
+
+def _ready(weight: Tensor) -> Tensor:
+    return weight.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _last(x: Float[Tensor, "b c k i j"]) -> Float[Tensor, "b k i j c"]:

@@ -95,6 +95,11 @@ class _Bounded(ABC):
         """Whether the intervals leave out what is near 0."""
         return self.positive[0] != 0 or self.negative[1] != 0
 
+    @property
+    def endless(self) -> bool:
+        """Whether nothing is too large."""
+        return self.positive[1] == 1 and self.negative[0] == -1
+
     @classmethod
     @abstractmethod
     def of_all(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[Self]) -> Float[Tensor, "t *rest"]:
@@ -127,14 +132,19 @@ class Pass(_Bounded):
     def of_all(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[Self]) -> Float[Tensor, "t *rest"]:
         """Each map filtered by its own one of filters that are alike in `legacy`."""
         bounds, values = _Bounds.of(relevance, filters), relevance.detach()
-        low, high, size = bounds.above, bounds.highest, values.abs() if bounds.signed else values
+        low, high, size = bounds.above, bounds.highest, values.abs()
         if not all(one.even for one in filters):
             below = values < 0
             low, high = torch.where(below, -bounds.below, low), torch.where(below, -bounds.lowest, high)
-        kept = torch.le(size, high, out=torch.empty_like(size))  # 1 or 0: torch multiplies faster than it chooses
-        if bounds.gap:
-            kept *= torch.ge(size, low, out=torch.empty_like(size))
-        return relevance * (kept + 0 * bounds.highest if filters[0].legacy else kept)  # 0 · NaN is NaN
+        if all(one.endless for one in filters):
+            kept = torch.ge(size, low, out=size)  # 1 or 0: torch multiplies faster than it chooses
+        else:
+            large = size >= low if bounds.gap else None
+            kept = torch.le(size, high, out=size)
+            kept = kept if large is None else kept.mul_(large)
+        if filters[0].legacy:
+            kept += 0 * bounds.highest  # 0 · NaN is NaN
+        return kept.mul_(relevance)
 
 
 @dataclass(frozen=True)
@@ -163,30 +173,24 @@ class Clamp(_Bounded):
 
 @dataclass(frozen=True, eq=False)
 class _Bounds:
-    """The intervals [lowest, below] and [above, highest] of each map's R.
-
-    Is there a gap between them, and R of either sign?
-    """
+    """The intervals [lowest, below] and [above, highest] of each map's R; is there a gap between them?"""
 
     lowest: Float[Tensor, "t *ones"]
     below: Float[Tensor, "t *ones"]
     above: Float[Tensor, "t *ones"]
     highest: Float[Tensor, "t *ones"]
     gap: bool
-    signed: bool
 
     @classmethod
     def of(cls, relevance: Float[Tensor, "t *rest"], filters: Sequence[_Bounded]) -> "_Bounds":
         """The bounds of each map; NaN under `legacy` where it has none."""
         axes = tuple(range(1, relevance.ndim))
-        most, least = relevance.amax(axes), relevance.amin(axes)
-        signed = not bool((least >= 0).all())
-        largest = torch.maximum(most, -least)
+        largest = torch.maximum(relevance.amax(axes), -relevance.amin(axes))
         if filters[0].legacy:
             largest = torch.where(largest > 0, largest, torch.nan)
         shares = relevance.new_tensor([(*each.negative, *each.positive) for each in filters])
         lowest, below, above, highest = (_of_each(share * largest, relevance) for share in shares.unbind(1))
-        return cls(lowest, below, above, highest, any(one.gap for one in filters), signed)
+        return cls(lowest, below, above, highest, any(one.gap for one in filters))
 
 
 def _of_each(values: Float[Tensor, "t"], relevance: Float[Tensor, "t *rest"]) -> Float[Tensor, "t *ones"]:

@@ -71,6 +71,11 @@ class Node(ABC):
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """What takes relevance back; `rule` is for those that rules are for."""
 
+    def shared(self, rule: Rule, maps: Sequence[Relevances]) -> list[tuple[Relevances, Absorbed]]:
+        """What becomes of the relevance of each of some maps."""
+        back = self.through(rule)
+        return [back(relevances) for relevances in maps]
+
     @property
     def ruled(self) -> bool:
         """Whether a composite says how relevance passes."""
@@ -118,8 +123,11 @@ class Linear(Node):
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By the rule."""
-        back = rule.through(self._seen())
-        return lambda relevances: _single(back, relevances)
+        return lambda relevances: self.shared(rule, [relevances])[0]
+
+    def shared(self, rule: Rule, maps: Sequence[Relevances]) -> list[tuple[Relevances, Absorbed]]:
+        """By the rule, all together."""
+        return [([found], absorbed) for found, absorbed in rule.shared(self._seen(), [_only(each) for each in maps])]
 
     def _seen(self) -> Seen:
         bias = None if self.bias is None else self.operator.spread(self.bias)
@@ -222,8 +230,7 @@ class Averaging(Node):
         small = torch.copysign(torch.full_like(y, self.epsilon), y)
 
         def back(relevances: Relevances) -> tuple[Relevances, Absorbed]:
-            (relevance,) = relevances
-            assert relevance is not None
+            relevance = _only(relevances)
             s = relevance / (y + small)
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_()
@@ -248,8 +255,7 @@ class Adding(Node):
         small = torch.copysign(torch.full_like(y, self.epsilon), y)
 
         def back(relevances: Relevances) -> tuple[Relevances, Absorbed]:
-            (relevance,) = relevances
-            assert relevance is not None
+            relevance = _only(relevances)
             s, found = relevance / (y + small), list[Tensor]()
             absorbed = {"epsilon": (small * s).sum()}
             values = iter(self.inputs)
@@ -284,8 +290,7 @@ class Gating(Node):
         shape = self.inputs[self.signal].tensor.shape
 
         def back(relevances: Relevances) -> tuple[Relevances, Absorbed]:
-            (relevance,) = relevances
-            assert relevance is not None
+            relevance = _only(relevances)
             found: list[Tensor | None] = [None] * len(self.inputs)
             found[self.signal] = relevance.sum_to_size(shape)
             return found, {}
@@ -299,7 +304,12 @@ def memory(tensor: Tensor) -> int:
 
 
 def _single(back: Back, relevances: Relevances) -> tuple[Relevances, Absorbed]:
+    found, absorbed = back(_only(relevances))
+    return [found], absorbed
+
+
+def _only(relevances: Relevances) -> Tensor:
+    """That of a single output."""
     (relevance,) = relevances
     assert relevance is not None
-    found, absorbed = back(relevance)
-    return [found], absorbed
+    return relevance

@@ -217,9 +217,9 @@ class _Way:
         if isinstance(node, Linear):
             word = self.asked.composite.word_of(node, Place(self.voxels, last))
             rule = rule_of(word, Bounds(**node.inputs[0].bounds))
-            rule = Slabs(rule, self.asked.tile, many=_count(coming) > 1)
-        back = node.through(rule)
-        done = [back([maps if maps is None else maps[at] for maps in coming]) for at in range(_count(coming))]
+            rule = Slabs(rule, self.asked.tile)
+        maps = [[each if each is None else each[at] for each in coming] for at in range(_count(coming))]
+        done = node.shared(rule, maps)
         for place, value in enumerate(node.inputs):
             self._give(value, [found[place] for found, _ in done])
         if not node.ruled and not any(stayed for _, stayed in done):

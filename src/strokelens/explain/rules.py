@@ -4,12 +4,12 @@ A rule shares the relevance R of each output among what made it, the terms x·w 
 B = a·b + s. Of any signs a term's positive part is (|x||w| + x·w) / 2; with z = Σ x·w and q = Σ |x||w| all rules that
 part signs need one more pass forward, and a second back (Bach et al. 2015; Montavon et al. 2019).
 
-What does not reach the input is told by name: `bias` (or `norm`), `epsilon`, `dead`, `reference`, `bounds`; each rule
-says how R = R_in + Σ absorbed.
+What does not reach the input is told by name: `bias` (or `norm`), `epsilon`, `dead`, `reference`; each rule says how
+R = R_in + Σ absorbed.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,8 +42,10 @@ class Seen:
 
     @property
     def z(self) -> Tensor:
-        """What the input alone makes of the output."""
-        return self.y if self.bias is None else self.y - self.bias
+        """What the input alone makes of the output, less the rounding of y: 0 where it makes nothing."""
+        if self.bias is None:
+            return self.y
+        return self.scaled(self.operator.applied(self.x, self.operator.weight))
 
     def scaled(self, s: Tensor) -> Tensor:
         """A s."""
@@ -74,6 +76,11 @@ class Rule(ABC):
     @abstractmethod
     def through(self, seen: Seen) -> Back:
         """What takes relevance through a layer, once for each that there is: what all have in common is done here."""
+
+    def shared(self, seen: Seen, relevances: Sequence[Tensor]) -> list[tuple[Tensor, Absorbed]]:
+        """What becomes of each of some relevances in a layer."""
+        back = self.through(seen)
+        return [back(each) for each in relevances]
 
     def cut(self, axis: int, low: int, high: int) -> "Rule":
         """The rule for what is from `low` to `high` of an axis of space: where it knows no places, itself."""
@@ -165,8 +172,8 @@ class AlphaBeta(Rule):
         """One more pass forward, two back; z⁺ of inputs that are not below 0 needs one."""
         if self.beta == 0 and (fast := _positive(seen, dropped=self.dropped)) is not None:
             return fast
-        parts, z = _Parts.of(seen), seen.z
-        bias = None if self.dropped or seen.bias is None else seen.bias
+        parts, bias = _Parts.of(seen), None if self.dropped else seen.bias
+        z = seen.z if bias is None else seen.y - bias  # its rounding is small beside that bias
         high, low = (parts.total + z).div_(2), (z - parts.total).div_(2)
         if bias is not None:
             high, low = high.add_(bias.clamp(min=0)), low.add_(bias.clamp(max=0))

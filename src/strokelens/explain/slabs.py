@@ -1,7 +1,7 @@
 """A rule's way through a convolution slab by slab, so that what it needs on the way is of one slab at a time."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,43 +28,38 @@ class Slabs(Rule):
 
     Cut are convolutions that keep the size, whose slabs' inputs reach as far beyond as the kernel does, and transposed
     ones whose kernel is as large as their step. Others are computed whole. Where `rows` are not told they are as many
-    as is fast. `many` keeps what each slab needs for one relevance after the other.
+    as is fast.
     """
 
     rule: Rule
     rows: int | None = None
-    many: bool = False
 
     def __post_init__(self) -> None:
         if self.rows is not None and self.rows < 1:
             raise ValueError(f"a slab of {self.rows} rows is none; give 1 or more")
 
     def through(self, seen: Seen) -> Back:
-        """Slab after slab."""
+        """Of one relevance alone."""
+        return lambda relevance: self.shared(seen, [relevance])[0]
+
+    def shared(self, seen: Seen, relevances: Sequence[Tensor]) -> list[tuple[Tensor, Absorbed]]:
+        """Slab after slab, each for all relevances."""
         axis = max(range(2, seen.x.ndim), key=lambda each: seen.x.shape[each], default=-1)
         cut, size = _cutter(seen.operator, axis), seen.x.shape[axis]
-        rows = max(1, _AT_ONCE * size // seen.x.numel()) if self.rows is None else self.rows
+        rows = max(1, _AT_ONCE * size // max(1, seen.x.numel())) if self.rows is None else self.rows
         if cut is None or size <= rows:
-            return self.rule.through(seen)
-        kept = list(self._slabs(seen, axis, rows, cut)) if self.many else None
-
-        def back(relevance: Tensor) -> tuple[Tensor, Absorbed]:
-            found, absorbed = torch.zeros_like(seen.x), defaultdict[str, Tensor](lambda: relevance.new_zeros(()))
-            for (inputs, outputs, own), one in self._slabs(seen, axis, rows, cut) if kept is None else kept:
-                given, stayed = one(_alone(relevance.narrow(axis, outputs[0], outputs[1] - outputs[0]), axis, own))
-                found.narrow(axis, inputs[0], inputs[1] - inputs[0]).add_(given)
-                for name, each in stayed.items():
-                    absorbed[name] = absorbed[name] + each
-            return found, absorbed
-
-        return back
-
-    def _slabs(self, seen: Seen, axis: int, rows: int, cut: Cut) -> Iterator[tuple[tuple[Ends, Ends, Ends], Back]]:
-        """Where each is, and its way back."""
-        size = seen.x.shape[axis]
+            return self.rule.shared(seen, relevances)
+        found = [torch.zeros_like(seen.x) for _ in relevances]
+        absorbed = [defaultdict[str, Tensor](lambda: seen.x.new_zeros(())) for _ in relevances]
         for begin in range(0, size, rows):
-            place = cut((begin, min(begin + rows, size)), size)
-            yield place, self.rule.cut(axis, *place[0]).through(seen.cut(axis, place[0], place[1]))
+            inputs, outputs, own = cut((begin, min(begin + rows, size)), size)
+            parts = [_alone(each.narrow(axis, outputs[0], outputs[1] - outputs[0]), axis, own) for each in relevances]
+            slab = self.rule.cut(axis, *inputs).shared(seen.cut(axis, inputs, outputs), parts)
+            for whole, stayed, (given, more) in zip(found, absorbed, slab, strict=True):
+                whole.narrow(axis, inputs[0], inputs[1] - inputs[0]).add_(given)
+                for name, each in more.items():
+                    stayed[name] = stayed[name] + each
+        return list(zip(found, absorbed, strict=True))
 
     def __str__(self) -> str:
         return str(self.rule)

@@ -1,7 +1,7 @@
 """What flows back through a convolution of 3×3×3, by fewer multiplications than it is defined by.
 
-The algorithm of Winograd, F(4×4, 3×3) of Lavin and Gray (arXiv 1509.09308) in the plane and plain from slice to slice:
-of each tile of 6×6 come 4×4 values by 36 products, where the definition takes 144. Its rounding is coarser: in float32
+The algorithm of Winograd, F(6×6, 3×3) of Lavin and Gray (arXiv 1509.09308) in the plane and plain from slice to slice:
+of each tile of 8×8 come 6×6 values by 64 products, where the definition takes 324. Its rounding is coarser: in float32
 about 1e-5 of the largest value.
 
 Axes: maps t, voxels k i j, channels last: n of the convolution's output, c of its input.
@@ -16,16 +16,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-_TILE, _SIDE = 4, 6
+_TILE, _SIDE = 6, 8
 _AT_ONCE: Final = 2**22
 """Values of transformed tiles at a time: some megabytes, which a processor keeps near itself."""
 
 _OF_KERNEL: Final = (
-    (1 / 4, 0.0, 0.0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
+    (1.0, 0.0, 0.0),
+    (-2 / 9, -2 / 9, -2 / 9),
+    (-2 / 9, 2 / 9, -2 / 9),
+    (1 / 90, 1 / 45, 2 / 45),
+    (1 / 90, -1 / 45, 2 / 45),
+    (32 / 45, 16 / 45, 8 / 45),
+    (32 / 45, -16 / 45, 8 / 45),
     (0.0, 0.0, 1.0),
 )
 
@@ -38,9 +40,9 @@ class Flow:
     """
 
     kernels: tuple[Float[Tensor, "c n 3 1"], ...]
-    """Of each of a tile's 36 values the convolution from slice to slice."""
+    """Of each of a tile's 64 values the convolution from slice to slice."""
     share: Float[Tensor, "k i j n"]
-    inputs: Float[Tensor, "k rows 4 columns 4 c"]
+    inputs: Float[Tensor, "k rows 6 columns 6 c"]
     """In tiles, with zeros at the ends of a plane that is no multiple of them."""
 
     @classmethod
@@ -54,9 +56,10 @@ class Flow:
         >>> flow(torch.tensor([3.0, 4.0]).reshape(1, 1, 1, 2, 1)).round(decimals=3).flatten().tolist()
         [7.0, 14.0]
         """
-        turned = weight.flip(2, 3, 4).permute(3, 4, 1, 0, 2)  # (3, 3, c, n, 3)
-        each = _in_plane(_OF_KERNEL, turned).flatten(0, 1)[..., None]
-        kernels = tuple(kernel.contiguous(memory_format=torch.channels_last) for kernel in each)
+        in_line = weight.new_tensor(_OF_KERNEL).flip(1)  # backwards the kernel is turned
+        last = weight.flip(2).permute(3, 4, 1, 2, 0).reshape(9, -1)  # (3, 3, c, 3, n)
+        each = (torch.kron(in_line, in_line) @ last).reshape(_SIDE**2, weight.shape[1], 3, 1, -1)
+        kernels = each.permute(0, 1, 4, 2, 3).unbind()  # channels last, as they lie in memory
         k, i, j, c = inputs.shape
         whole = inputs.new_zeros(k, *_whole(i, j), c)
         whole[:, :i, :j] = inputs
@@ -65,75 +68,69 @@ class Flow:
     def __call__(self, relevance: Float[Tensor, "t k i j n"]) -> Float[Tensor, "t k i j c"]:
         """The relevance of what came in."""
         t, k, i, j, _ = relevance.shape
-        whole = relevance.new_empty(t, *self.inputs.shape)
+        found = relevance.new_empty(t, *self.inputs.shape)
         for maps, rows in _parts(relevance.shape, max(self.share.shape[-1], self.inputs.shape[-1])):
-            found = self._products(self._tiles(relevance[maps], rows)).permute(2, 3, 4, 0, 5, 1, 6)
-            torch.mul(found, self.inputs[:, rows], out=whole[maps, :, rows])
-        return whole.reshape(t, k, *_whole(i, j), -1)[:, :, :i, :j]
+            down = [self._across(line, at) for at, line in enumerate(_forth(self._lines(relevance[maps], rows)))]
+            for column, products in enumerate(zip(*down, strict=True)):
+                for row, back in enumerate(_back(products)):
+                    inputs = self.inputs[:, rows, row, :, column]
+                    torch.mul(back.view(-1, *inputs.shape), inputs, out=found[maps, :, rows, row, :, column])
+        return found.reshape(t, k, *_whole(i, j), -1)[:, :, :i, :j]
 
-    def _tiles(self, relevance: Float[Tensor, "t k i j n"], rows: slice) -> Float[Tensor, "6 6 t k rows columns n"]:
-        """Transformed tiles of these rows, which begin a voxel before what is made of them."""
+    def _lines(self, relevance: Float[Tensor, "t k i j n"], rows: slice) -> list[Float[Tensor, "t k rows wide n"]]:
+        """The eight lines of each of these rows of tiles, which begin a voxel before what is made of them."""
         t, k, i, j, n = relevance.shape
-        first = _TILE * rows.start - 1
-        begin, end = max(first, 0), min(_TILE * rows.stop + 1, i)
-        columns = -(-j // _TILE)
-        wide = relevance.new_zeros(t, k, _TILE * (rows.stop - rows.start) + 2, _TILE * columns + 2, n)
-        inside = wide[:, :, begin - first : end - first, 1 : j + 1]
-        torch.mul(relevance[:, :, begin:end], self.share[:, begin:end], out=inside)
-        down = _six([wide[:, :, row : row + wide.shape[2] - 5 : _TILE] for row in range(_SIDE)])
-        whole = wide.new_empty(_SIDE, _SIDE, *down[0].shape[:3], columns, n)
-        for row, across in zip(whole, down, strict=True):
-            _six([across[:, :, :, column : column + _TILE * columns - 3 : _TILE] for column in range(_SIDE)], list(row))
-        return whole
+        first, height = _TILE * rows.start - 1, _TILE * (rows.stop - rows.start) + 2
+        begin, end = max(first, 0), min(first + height, i)
+        wide = relevance.new_empty(t, k, height, -(-j // _TILE) * _TILE + 2, n)
+        inside = wide[:, :, begin - first : end - first]
+        above, below = wide[:, :, : begin - first], wide[:, :, end - first :]
+        for border in (above, below, inside[:, :, :, :1], inside[:, :, :, j + 1 :]):
+            border.zero_()
+        torch.mul(relevance[:, :, begin:end], self.share[:, begin:end], out=inside[:, :, :, 1 : j + 1])
+        return [wide[:, :, line : line + height - _TILE - 1 : _TILE] for line in range(_SIDE)]
 
-    def _products(self, tiles: Float[Tensor, "6 6 t k rows columns n"]) -> Float[Tensor, "4 4 t k rows columns c"]:
-        t, k, rows, columns, n = tiles.shape[2:]
-        flat = tiles.reshape(_SIDE**2, t, k, rows * columns, n).permute(0, 1, 4, 2, 3)
-        found = [conv2d(each, kernel, padding=(1, 0)) for each, kernel in zip(flat, self.kernels, strict=True)]
-        values = [each.permute(0, 2, 3, 1) for each in found]  # (t, k, tiles, c), as they lie in memory
-        whole = values[0].new_empty(_TILE, _TILE, *values[0].shape)
-        down = [_four(values[column::_SIDE]) for column in range(_SIDE)]
-        for row, across in enumerate(whole):
-            _four([column[row] for column in down], list(across))
-        return whole.reshape(_TILE, _TILE, t, k, rows, columns, -1)
+    def _across(self, line: Float[Tensor, "t k rows wide n"], at: int) -> list[Float[Tensor, "t k tiles c"]]:
+        """Of a line of tiles the six values of its products with the kernels."""
+        width = line.shape[3]
+        tiles = _forth([line[:, :, :, column : column + width - _TILE - 1 : _TILE] for column in range(_SIDE)])
+        each = zip(tiles, self.kernels[_SIDE * at :], strict=False)
+        found = [conv2d(tile.flatten(2, 3).permute(0, 3, 1, 2), kernel, padding=(1, 0)) for tile, kernel in each]
+        return _back([products.permute(0, 2, 3, 1) for products in found])  # as they lie in memory
 
 
-def _six(v: Sequence[Tensor], out: Sequence[Tensor] | None = None) -> Sequence[Tensor]:
-    """The six values of a line of six, times (4 0 −5 0 1 0, 0 ∓4 −4 ±1 1 0, 0 ∓2 −1 ±2 1 0, 0 4 0 −5 0 1)."""
-    y = [torch.empty_like(v[0], memory_format=torch.contiguous_format) for _ in v] if out is None else out
-    near, far = v[3] - v[1], v[4] - v[2]
-    torch.add(far, torch.sub(v[0], v[2], out=y[0]), alpha=4, out=y[0])
-    torch.add(far, near, alpha=2, out=y[3])
-    torch.sub(far, near, alpha=2, out=y[4])
-    torch.sub(torch.sub(v[5], v[3], out=y[5]), near, alpha=4, out=y[5])
-    torch.sub(v[3], v[1], alpha=4, out=near)
-    torch.sub(v[4], v[2], alpha=4, out=far)
-    torch.add(far, near, out=y[1])
-    torch.sub(far, near, out=y[2])
-    return y
+def _forth(v: Sequence[Tensor]) -> list[Tensor]:
+    """The eight values of a line of eight, times
 
-
-def _four(v: Sequence[Tensor], out: Sequence[Tensor] | None = None) -> Sequence[Tensor]:
-    """The four values of a line of six products, times (1 1 1 1 1 0, 0 1 −1 2 −2 0, 0 1 1 4 4 0, 0 1 −1 8 −8 1).
-
-    By hand it is faster than as a matrix.
+    1 0 −21/4 0 21/4 0 −1 0, 0 ±1 1 ∓17/4 −17/4 ±1 1 0, 0 ±1/2 1/4 ∓5/2 −5/4 ±2 1 0, 0 ±2 4 ∓5/2 −5 ±1/2 1 0 and
+    0 −1 0 21/4 0 −21/4 0 1. By hand it is faster than as a matrix.
     """
-    y = [torch.empty_like(v[0]) for _ in range(_TILE)] if out is None else out
-    near, far = v[1] - v[2], v[3] - v[4]
-    torch.add(near, far, alpha=2, out=y[1])
-    torch.add(near, far, alpha=8, out=y[3]).add_(v[5])
-    torch.add(v[1], v[2], out=near)
-    torch.add(v[3], v[4], out=far)
-    torch.add(near, far, out=y[0]).add_(v[0])
-    torch.add(near, far, alpha=4, out=y[2])
+    y = [torch.empty_like(v[0], memory_format=torch.contiguous_format) for _ in v]
+    near, far = v[4] - v[2], v[3] - v[5]
+    torch.sub(v[0], v[6], out=y[0]).add_(near, alpha=21 / 4)
+    torch.sub(v[7], v[1], out=y[7]).add_(far, alpha=21 / 4)
+    for at, of_even, of_odd, share in ((1, (1, -17 / 4), (-17 / 4, 1), 1), (3, (1 / 4, -5 / 4), (-5, 4), 1 / 2), (5, (4, -5), (-5 / 4, 1 / 4), 2)):
+        even = torch.add(v[6], v[2], alpha=of_even[0], out=near).add_(v[4], alpha=of_even[1])
+        odd = torch.add(v[1], v[3], alpha=of_odd[0], out=far).add_(v[5], alpha=of_odd[1])
+        torch.add(even, odd, alpha=share, out=y[at])
+        torch.sub(even, odd, alpha=share, out=y[at + 1])
     return y
 
 
-def _in_plane(matrix: tuple[tuple[float, ...], ...], values: Float[Tensor, "a a *rest"]) -> Float[Tensor, "b b *rest"]:
-    """M V Mᵀ, of all that lies behind."""
-    by, side, rest = values.new_tensor(matrix), values.shape[0], values.shape[2:]
-    once = (by @ values.reshape(side, -1)).reshape(len(by), side, -1)
-    return (by @ once).reshape(len(by), len(by), *rest)
+def _back(v: Sequence[Tensor]) -> list[Tensor]:
+    """The six values of a line of eight products, times (1 ±1 ±1 … 1) to the power of their number at 0, ±1, ±2, ±1/2, ∞.
+
+    They are written over the products.
+    """
+    pairs = [(v[at].add(v[at + 1]), torch.sub(v[at], v[at + 1], out=v[at])) for at in (1, 3, 5)]
+    (even, odd), (even_of_2, odd_of_2), (even_of_half, odd_of_half) = pairs
+    first = v[0].add_(even).add_(even_of_2).add_(even_of_half)
+    third = torch.add(even, even_of_2, alpha=4, out=v[2]).add_(even_of_half, alpha=1 / 4)
+    fifth = torch.add(even, even_of_2, alpha=16, out=v[4]).add_(even_of_half, alpha=1 / 16)
+    second = torch.add(odd, odd_of_2, alpha=2, out=even).add_(odd_of_half, alpha=1 / 2)
+    fourth = torch.add(odd, odd_of_2, alpha=8, out=v[6]).add_(odd_of_half, alpha=1 / 8)
+    sixth = v[7].add_(odd).add_(odd_of_2, alpha=32).add_(odd_of_half, alpha=1 / 32)
+    return [first, second, third, fourth, fifth, sixth]
 
 
 def _whole(i: int, j: int) -> tuple[int, int]:
