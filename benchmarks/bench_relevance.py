@@ -3,7 +3,8 @@
 The network has scales of 16, 32, 64 and 128 filters, batch norm and ReLU, 1.6 million weights, and random means; the
 input six maps. The unit is one forward pass and the gradient of the answer to the input, by autograd. Each rule is
 timed in turn with the unit in one process, one thread, CPU seconds, the best of the repeats; memory is the peak of a
-process of its own above what it held before, as a part of a training step's (forward, and gradients of the weights).
+process of its own above what it held before, as a part of a training step's (forward, and gradients of the weights);
+of the network of 19 million parameters it is that of the whole process.
 
 zennit 0.5.1 is measured in the same run where it can be imported: `pip install --no-deps zennit==0.5.1`, or its folder
 on PYTHONPATH; torchvision, which it wants two names of, is stood in for by `tools/zennit_vectors.py`.
@@ -41,6 +42,7 @@ RULES: Final = {"epsilon": "epsilon:1e-6", "z+": "z+", "alpha2-beta1": "alpha-be
 DEMANDS: Final = {
     "epsilon": 1.3,
     "z+": 2.7,
+    "z+ of what is not below 0": 2.0,
     "gamma": 3.3,
     "alpha2-beta1": 2.9,
     "stroke": 2.6,
@@ -48,6 +50,8 @@ DEMANDS: Final = {
     "gamma, 4 targets": 9.0,
 }
 MEMORY_DEMANDS: Final = {"epsilon": 1.5, "gamma": 2.2}
+PUBLISHED_GIB: Final = 8.0
+"""For the network of 19 million parameters, at the last shape: the whole process."""
 FASTER_THAN_ZENNIT: Final = 1.8
 
 
@@ -147,6 +151,8 @@ def times_at(shape: Sequence[int], parts: dict[str, Any] | None) -> dict[str, di
             peer = seconds(theirs(parts, net, x, rule, many), repeats) / one
             figures[name] |= {"zennit": round(peer, 2), "faster": round(peer / figures[name]["units"], 2)}
         print(f"{shape} {name}: {figures[name]}", flush=True)
+    units = seconds(ours(net, x.abs(), "z+"), repeats) / one
+    figures["z+ of what is not below 0"] = {"units": round(units, 2)}
     return figures
 
 
@@ -165,26 +171,43 @@ def memory_of(what: str) -> None:
     print(json.dumps((status("VmHWM") - before) / 1024))
 
 
+def published(composite: str) -> None:
+    """The most that a process held which explained the published network's answer, in GiB, to standard output."""
+    torch.set_num_threads(1)
+    net, x = frozen(Unet3d(Unet3dDesign(norm="instance")).eval()), torch.randn(1, CHANNELS, *SHAPES[-1])
+    if composite == "the answer alone":
+        with torch.no_grad():
+            net(x)
+    else:
+        ours(net, x, composite)()
+    print(json.dumps(status("VmHWM") / 2**20))
+
+
 def status(name: str) -> int:
     """A number of KiB that Linux tells of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
+def alone(task: str, what: str, **environment: str) -> float:
+    """The number that a task of a process of its own tells."""
+    command = [sys.executable, __file__, task, what]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
+    return float(told.stdout.splitlines()[-1])
+
+
 def memory() -> dict[str, float]:
-    """The peaks as parts of a training step's."""
-    peaks = {}
-    for what in ("training", *MEMORY_DEMANDS, "stroke"):
-        command = [sys.executable, __file__, "--memory", what]
-        alone = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is let go of is given back
-        told = subprocess.run(command, capture_output=True, text=True, check=True, env=alone)
-        peaks[what] = float(told.stdout.splitlines()[-1])
+    """The peaks as parts of a training step's; what is let go of is given back."""
+    tasks = ("training", *MEMORY_DEMANDS, "stroke")
+    peaks = {what: alone("--memory", what, MALLOC_MMAP_THRESHOLD_="65536") for what in tasks}
     return {what: round(peak / peaks["training"], 2) for what, peak in peaks.items()} | {
         "training_mib": round(peaks["training"])
     }
 
 
-def judged(figures: dict[str, dict[str, dict[str, float]]], kept: dict[str, float]) -> list[str]:
+def judged(
+    figures: dict[str, dict[str, dict[str, float]]], kept: dict[str, float], whole: dict[str, float]
+) -> list[str]:
     """What is demanded, beside what was measured."""
     lines = []
     for shape, told in figures.items():
@@ -198,6 +221,9 @@ def judged(figures: dict[str, dict[str, dict[str, float]]], kept: dict[str, floa
                     lines.append(f"{shape} {name}: {faster} × zennit of {FASTER_THAN_ZENNIT}: {verdict}")
     for name, most in MEMORY_DEMANDS.items():
         lines.append(f"memory, {name}: {kept[name]} of at most {most}: {'ok' if kept[name] <= most else 'MISSED'}")
+    for name, gib in whole.items():
+        verdict = "ok" if gib <= PUBLISHED_GIB else "MISSED"
+        lines.append(f"GiB of a process, the published network, {name}: {gib} of at most {PUBLISHED_GIB}: {verdict}")
     return lines
 
 
@@ -211,16 +237,26 @@ def main() -> None:
         print("zennit is not here; ours is measured alone")
     figures = {"×".join(map(str, (CHANNELS, *shape))): times_at(shape, parts) for shape in SHAPES}
     kept = memory()
-    lines = judged(figures, kept)
+    whole = {what: round(alone("--published", what), 2) for what in ("the answer alone", "stroke", "gamma")}
+    lines = judged(figures, kept, whole)
     print("\n".join(lines))
     print(environment())
     if "--no-write" not in sys.argv:
-        told = {"torch": torch.__version__, "threads": 1, "times": figures, "memory": kept, "demands": lines}
+        told = {
+            "torch": torch.__version__,
+            "threads": 1,
+            "times": figures,
+            "memory": kept,
+            "gib": whole,
+            "demands": lines,
+        }
         write_results("relevance", told)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--memory"]:
         memory_of(sys.argv[2])
+    elif sys.argv[1:2] == ["--published"]:
+        published(sys.argv[2])
     else:
         main()

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from strokelens.errors import RelevanceError
+from strokelens.explain import composites
 from strokelens.explain.composites import COMPOSITES, UNTOLD, Bounds, Composite
 from strokelens.explain.functions import AVERAGE, PASS, ROUTE
 from strokelens.explain.propagate import Asked, Relevance, relevance
+from strokelens.explain.rules import Back, Box, Seen
 from strokelens.explain.spikes import spikes
 from strokelens.networks.fusion import Fusion, FusionDesign
 from strokelens.networks.unet3d import SMALLEST, Unet3d, Unet3dDesign
@@ -447,6 +449,20 @@ def test_relevance_arrives_or_is_told_where_it_stayed(name: str, composite: str)
     check_ledger(relevance(biased(name), [normal(*NETS[name][1])], lambda y: [y.clamp(min=0)], asked))
 
 
+@pytest.mark.parametrize("word", ["z+:dropped", "alpha-beta:2:1:dropped", "epsilon:dropped", "gamma:0.25:dropped"])
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(8), nn.InstanceNorm2d(8), nn.GroupNorm(2, 8)])
+@pytest.mark.parametrize("precision", [torch.float64, torch.float32])
+def test_where_nothing_comes_in_dropped_biases_lose_nothing(word: str, norm: nn.Module, precision: torch.dtype) -> None:
+    """In air all inputs are 0, and an output is its bias alone."""
+    word = word.replace("epsilon:", "epsilon:0.1:")
+    net = uneven(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), copy.deepcopy(norm)), biased=True).to(precision)
+    x = normal(2, 3, 8, 8).to(precision)
+    x[..., :5] = 0
+    found = relevance(net, [x], lambda y: [torch.ones_like(y)], Asked(Composite("one", (("any", word),))))
+    told = float(found.inputs[0].sum()) + sum(each[0] for each in found.absorbed.values())
+    assert told == pytest.approx(found.start[0], rel=1e-10 if precision == torch.float64 else 1e-4)
+
+
 @pytest.mark.parametrize("everywhere", [True, False])
 @pytest.mark.parametrize("composite", ["stroke", "alpha2-beta1", "epsilon-gamma-box"])
 @pytest.mark.parametrize("name", ["all kinds of norm", "ours, 3d, instance norm", "ours, 2d, batch norm"])
@@ -620,6 +636,41 @@ def test_low_and_high_keep_their_order_through_a_norm_of_negative_weight() -> No
     found = relevance(net, [x], lambda y: [torch.ones_like(y)], Asked(Composite.of("epsilon-gamma-box"), told))
     assert found.layers[0].rule == "box"
     assert found.layers[0].went == (9.0,)
+
+
+def test_the_bounds_of_a_difference_hold_all_differences() -> None:
+    """x₀ − x₁ of values from 0 to 1 is from −1 to 1, so that z^B is x₀ − x₁ + 1 where the weight is 1."""
+
+    class Difference(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 1, bias=False)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.conv(x[:, :1] - x[:, 1:])
+
+    net = Difference().double()
+    net.conv.weight.data.fill_(1)
+    x = torch.tensor([0.25, 1.0]).double().view(1, 2, 1, 1)
+    told = Bounds(low=torch.zeros(2).double(), high=torch.ones(2).double())
+    seen: list[float] = []
+
+    class Heard(Box):
+        def through(self, layer: Seen) -> Back:
+            seen.extend([float(self.low), float(self.high)])
+            return super().through(layer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composites, "Box", Heard)
+        relevance(net, [x], lambda y: [y], Asked(Composite.of("epsilon-gamma-box"), told))
+    assert seen == [-1, 1]
+
+
+@pytest.mark.parametrize("bent", [nn.SiLU(), nn.GELU(), nn.Mish(), nn.Hardswish()])
+def test_behind_what_falls_and_rises_no_bounds_are_known(bent: nn.Module) -> None:
+    net = nn.Sequential(bent, nn.Conv2d(2, 1, 1)).double()
+    with pytest.raises(RelevanceError, match="this composite needs the low of each channel"):
+        relevance(net, [normal(1, 2, 3, 3)], lambda y: [y], Asked(Composite.of("epsilon-gamma-box"), BOUNDS))
 
 
 @pytest.mark.parametrize("what", ["reference", "low"])
@@ -975,6 +1026,9 @@ class Named(nn.Module):
         (lambda x: x.exp(), "exp"),
         (lambda x: functional.layer_norm(x, (3,)), "layer_norm"),
         (lambda x: x.amax(1), "amax"),
+        (lambda x: x.clamp(min=x.relu()), "clamp"),
+        (lambda x: torch.div(input=torch.ones(1), other=x), "div"),
+        (lambda x: x + torch.fft.ifft(torch.fft.fft(x)).real, "fft_fft"),
     ],
 )
 def test_a_function_that_is_not_known_is_refused_by_its_name_and_module(
@@ -997,6 +1051,75 @@ def test_a_function_that_is_not_known_is_refused_by_its_name_and_module(
 def test_layers_that_are_not_linear_or_of_no_rule_are_refused(func: Callable[[Tensor], Tensor], message: str) -> None:
     with pytest.raises(RelevanceError, match=message):
         relevance(Named(func), [torch.rand(1, 2, 3, 3)], lambda y: [y], EPSILON)
+
+
+def with_data(x: Tensor) -> Tensor:
+    x = x.clone()
+    x.data = x * 2
+    return x
+
+
+@pytest.mark.parametrize(
+    ("func", "name"),
+    [
+        (lambda x: x + torch.from_numpy(x.numpy() * 2), "numpy"),
+        (lambda x: x + torch.tensor(x.tolist()), "tolist"),
+        (lambda x: x / x.sum().item(), "item"),
+        (lambda x: x / float(x.sum()), "__float__"),
+        (with_data, "data="),
+    ],
+)
+def test_numbers_that_leave_torch_are_refused(func: Callable[[Tensor], Tensor], name: str) -> None:
+    with pytest.raises(RelevanceError, match=f"{name} in odd takes numbers that depend on the input out of torch's"):
+        relevance(Named(func), [torch.rand(1, 2, 3, 3)], lambda y: [y], EPSILON)
+
+
+@pytest.mark.parametrize(
+    ("made", "other"),
+    [
+        (lambda x: x.clone().masked_fill_(x < 0, 0.0), lambda x: x.masked_fill(x < 0, 0.0)),
+        (lambda x: x.clone().unsqueeze_(2).squeeze_(2).transpose_(2, 3), lambda x: x.transpose(2, 3)),
+        (lambda x: x.mT, lambda x: x.transpose(2, 3)),
+        (lambda x: x[0, 0].T[None, None], lambda x: x[:1, :1].transpose(2, 3)),
+        (lambda x: x.data * 2, lambda x: x * 2),
+        (lambda x: functional.max_pool2d(x, 2, return_indices=True)[0], lambda x: functional.max_pool2d(x, 2)),
+    ],
+)
+def test_what_does_the_same_has_the_same_relevance(
+    made: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor]
+) -> None:
+    x = normal(1, 2, 4, 4)
+    first = Named(made).double()
+    second = Named(other).double()
+    second.load_state_dict(first.state_dict())
+    found, wanted = (relevance(each, [x], lambda y: [y], EPSILON) for each in (first, second))
+    assert torch.equal(found.inputs[0], wanted.inputs[0])
+
+
+@pytest.mark.parametrize("around", [torch.inference_mode, partial(torch.autocast, "cpu")])
+def test_what_a_caller_asked_of_torch_changes_nothing(around: Callable[[], Any]) -> None:
+    net, x = (
+        uneven(nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), nn.Conv2d(3, 1, 1)), biased=True),
+        normal(1, 2, 6, 6),
+    )
+    wanted = relevance(net, [x], lambda y: [y], EPSILON).inputs[0]
+    with around():
+        found = relevance(net, [x.clone()], lambda y: [y], EPSILON).inputs[0]
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
+def test_what_cannot_be_explained_is_told_before_it_is_tried() -> None:
+    net, x = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU()), torch.rand(1, 2, 3, 3)
+    told: list[tuple[nn.Module, Tensor, str]] = [
+        (net, x[:0], r"input 0 is of shape \(0, 2, 3, 3\); give a batch of cases with channels"),
+        (net, x[0, 0, 0], r"input 0 is of shape \(3,\); give"),
+        (net.bfloat16(), x.bfloat16(), r"is of torch\.bfloat16, too coarse for relevance; give x\.float\(\), net"),
+        (nn.Sequential(torch.jit.trace(net.float(), x)), x, "0 is scripted, and nothing of it is seen; give it as it"),  # type: ignore[no-untyped-call]
+    ]
+    for one, image, message in told:
+        with pytest.raises(RelevanceError, match=message):
+            relevance(one, [image], lambda y: [y], EPSILON)
 
 
 def test_an_answer_without_its_input_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from strokelens.errors import RelevanceError
+from strokelens.explain import slabs
 from strokelens.explain.composites import UNTOLD, Bounds, Composite, rule_of
 from strokelens.explain.operators import Dense, Diagonal, Operator, convolved
 from strokelens.explain.propagate import Asked, Relevance, relevance
-from strokelens.explain.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Reference, Rule, WSquare
+from strokelens.explain.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Reference, Rule, Seen, WSquare
 from strokelens.explain.slabs import Slabs
 from tests.oracles import relevance as slow
 
@@ -185,13 +187,35 @@ def test_slab_by_slab_relevance_is_the_same(word: str, layer: str, rows: int) ->
     net, x = unsettled(sort.drawn().eval()), sort.input(signed=True)
     bounds = bounds_of(net, x)
     with torch.no_grad():
-        seed = torch.randn(net(x).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+        seeds = torch.randn((2, *net(x).shape), dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     asked = Asked(Composite("one", (("any", word),)), bounds)
-    whole, cut = (relevance(net, [x], lambda _: [seed], replace(asked, tile=tile)) for tile in (None, rows))
+    whole, cut = (relevance(net, [x], lambda _: list(seeds), replace(asked, tile=tile)) for tile in (None, rows))
     assert torch.allclose(cut.inputs[0], whole.inputs[0], rtol=CLOSE, atol=CLOSE * float(whole.inputs[0].abs().max()))
     assert [layer.rule for layer in cut.layers] == [layer.rule for layer in whole.layers]
-    for name, (stayed,) in whole.absorbed.items():
-        assert cut.absorbed[name][0] == pytest.approx(stayed, abs=1e-9 * float(seed.abs().sum()))
+    for name, stayed in whole.absorbed.items():
+        assert cut.absorbed[name] == pytest.approx(stayed, abs=1e-9 * float(seeds.abs().sum()))
+
+
+@pytest.mark.parametrize("composite", ["stroke", "alpha2-beta1", "z+"])
+def test_large_layers_are_cut_unasked_and_in_single_precision(composite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(2, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.Conv3d(4, 2, 3, padding=1))
+    x, bounds = torch.randn(1, 2, 5, 16, 12), Bounds(torch.zeros(2), torch.full((2,), -9.0), torch.full((2,), 9.0))
+    met: list[int] = []
+    cut = Seen.cut
+
+    def counted(seen: Seen, *place: Any) -> Seen:
+        met.append(seen.x.numel())
+        return cut(seen, *place)
+
+    monkeypatch.setattr(Seen, "cut", counted)
+    found = []
+    for values in (2**21, 700):
+        monkeypatch.setattr(slabs, "_AT_ONCE", values)
+        asked = Asked(Composite.of(composite), bounds)
+        found.append(relevance(net.eval(), [x], lambda y: [y, y[:, :1] - y], asked).inputs[0])
+    assert len(met) == 4 + 8  # of 5 rows, and of 2
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-5 * float(found[0].abs().max()))
 
 
 def test_a_slab_without_rows_is_refused() -> None:

@@ -235,14 +235,36 @@ def test_a_study_by_itself_is_explained(run: Run, model: Path, tmp_path: Path) -
         (("--composite", "strok"), "no composite is called 'strok'; did you mean 'stroke'"),
         (("--composite", "legacy-head"), "the ancestor had no rules of relevance for norm 'instance'"),
         (("--sweep", "--compare"), "--sweep and --compare are two tables; ask for one after the other"),
-        (("--compare", "--methods", "gradeint"), "no method is called 'gradeint'; did you mean 'gradient'"),
-        (("--sweep", "--beside", "nowhere"), "nowhere is no sweep by `strokelens explain --sweep`; give its folder"),
+        (("--sweep",), "--case names one case, and --sweep and --compare take all, so that it would do nothing here"),
+        (("--keep", "all"), "--keep is of --sweep, so that it would do nothing here; leave it out"),
+        (("--split", "s.json"), "--split parts a cohort for --sweep or --compare, so that it would do nothing"),
+        (("--part", "test"), "--part is of a cohort for --sweep or --compare"),
+        (("--layout", "bids"), "--layout is of a cohort for --sweep or --compare"),
+        (("--everywhere",), "--everywhere is about --filter, or --sweep, so that it would do nothing here"),
+        (("--composite", "legacy-head", "--tile", "2"), "--tile is not of the ancestor's rules"),
     ],
 )
 def test_what_cannot_be_explained_is_one_line(
     run: Run, one: tuple[object, ...], tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
     refused(run(*one, "-o", tmp_path / "out", *words), message, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--compare", "--methods", "gradeint"), "no method is called 'gradeint'; did you mean 'gradient'"),
+        (("--compare", "--filter", "pass:0:0.4"), "--filter filters one map, and --compare has methods"),
+        (("--compare", "--composite", "gamma"), "--composite is one method, and --compare takes those of --methods"),
+        (("--sweep", "--beside", "nowhere"), "nowhere is no sweep by `strokelens explain --sweep`; give its folder"),
+        (("--sweep", "--target", "16,16,2"), "no target of a whole cohort is called '16,16,2'; known: false, missed,"),
+        (("--compare", "--target", "components"), "no target of a whole cohort is called 'components'; known: false"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_cohort_is_one_line(
+    run: Run, all_: tuple[object, ...], tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    refused(run(*all_, "-o", tmp_path / "out", *words), message, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -267,6 +289,13 @@ def test_a_mask_that_lies_elsewhere_is_one_line(run: Run, one: tuple[object, ...
     path = tmp_path / "mine.nii.gz"
     write_image(path, np.ones((16, 16, 5), np.uint8), radiological_grid((16, 16, 5), (4.0, 4.0, 5.0)))
     refused(run(*one, "-o", tmp_path / "out", "--target", path), "lies elsewhere than the case", tmp_path / "out")
+
+
+def test_an_empty_mask_is_one_line(run: Run, one: tuple[object, ...], tmp_path: Path) -> None:
+    path = tmp_path / "mine.nii.gz"
+    write_image(path, np.zeros((32, 32, 5), np.uint8), study().grid)
+    message = "mine.nii.gz marks no voxel; give a mask with some that are not 0"
+    refused(run(*one, "-o", tmp_path / "out", "--target", path), message, tmp_path / "out")
 
 
 def test_a_mask_of_a_series_is_one_line(run: Run, one: tuple[object, ...], tmp_path: Path) -> None:
@@ -422,12 +451,12 @@ def test_a_sweep_that_is_interrupted_leaves_whole_files_and_goes_on(
 
 
 def test_maps_of_the_cases_to_keep_are_kept_and_made_up_for(
-    run: Run, all_: tuple[object, ...], tmp_path: Path, computed: list[str]
+    run: Run, all_: tuple[object, ...], tmp_path: Path, computed: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "out"
     answer = run(*all_, "-o", out, *FEW, "--keep", IDS[1], "--keep", "training_45")
     assert answer.code == 0
-    assert "note: --keep: there is no case training_45 in what was swept" in answer.out
+    assert "--keep: there is no case training_45 in what is swept" in caplog.text
     assert [path.name for path in (out / "maps").iterdir()] == [IDS[1]]
     assert (out / "maps" / IDS[1] / "pass_0_0.4" / "relevance_Tmax.nii.gz").is_file()
     assert told(out / "maps" / IDS[1])["case"] == IDS[1]

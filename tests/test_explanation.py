@@ -210,6 +210,14 @@ def test_the_reference_is_of_each_channel_what_was_asked(reference: Reference, e
         assert told.reference[channel][shown[channel]].unique().tolist() == pytest.approx([value])
 
 
+def test_what_has_no_opposite_place_is_not_seen_against_it() -> None:
+    """The whole head, which is its own opposite, and a slice that shows nothing."""
+    model, sample, target = halves()
+    for everywhere, x in ((np.ones_like(target), sample.x), (target, np.zeros_like(sample.x))):
+        with pytest.raises(RelevanceError, match="has no place opposite of it; take --reference healthy or zero"):
+            bounds(model, replace(sample, x=x), everywhere, "opposite")
+
+
 def test_nothing_lies_off_the_reference_where_a_channel_has_no_value() -> None:
     model, sample, target = halves()
     x = sample.x.copy()
@@ -552,7 +560,7 @@ def test_where_nothing_was_missed_there_is_nothing_to_explain(volume: Model) -> 
 
 def test_a_place_outside_of_what_the_model_sees_is_nothing_to_explain(volume: Model) -> None:
     with pytest.raises(RelevanceError, match="no map shows anything at place, so the model computes nothing there"):
-        labelled(volume, "mine", np.zeros(study().grid.shape, bool))
+        labelled(volume, "mine", np.indices(study().grid.shape).sum(0) == 0)
 
 
 def test_an_answer_that_no_map_changes_is_flagged(volume: Model) -> None:

@@ -1,8 +1,9 @@
 """The second ancestor's modes as data: which verbs each stands for; and what main.py says of what there is not."""
 
 import json
-import os
+import math
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -197,19 +198,36 @@ def with_factors(told: Any) -> dict[str, Any]:
 def test_the_shares_of_skips_are_those_of_the_config(asked: Asked) -> None:
     (explain,) = run_of(changed_config(asked, **with_factors([0.2, 0.5, 1])), mode="lrp")
     assert option(explain, "--composite") == ["legacy-head:0.2:0.5:1"]
-    with pytest.raises(SettingsError, match=r"concat_factors is 0\.5; give a share of each skip"):
-        run_of(changed_config(asked, **with_factors(0.5)), mode="lrp")
+    assert option(explain, "-o")[0].endswith("lrp_raw_0.2_0.5_1")  # beside what other shares made
+
+
+def test_shares_are_told_to_the_last_digit(asked: Asked) -> None:
+    (explain,) = run_of(changed_config(asked, **with_factors([1 / 3, 0.5, 0])), mode="lrp")
+    assert option(explain, "--composite") == ["legacy-head:0.3333333333333333:0.5:0"]
+
+
+@pytest.mark.parametrize("told", [0.5, [True, False, 0.5], ["0.5"], [math.nan, 0.5, 0.5]])
+def test_shares_that_are_none_are_refused(asked: Asked, told: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^concat_factors is .*; give a share of each skip"):
+        run_of(changed_config(asked, **with_factors(told)), mode="lrp")
+
+
+@pytest.mark.parametrize("told", ["x", ["x"], 5, None, [None], [1.5], [True], [math.inf]])
+def test_cases_that_are_no_numbers_are_refused(asked: Asked, told: Any) -> None:
+    sweeper = {"LRP": {"filter_sweeper": {"case_numbers": told}}}
+    with pytest.raises(SettingsError, match=r"^case_numbers is .*; give the numbers of cases, as \[1, 2, 4"):
+        run_of(changed_config(asked, **sweeper), mode="lrp", submode="0001")
 
 
 def test_a_sweep_of_a_model_that_was_trained_since_begins_anew(asked: Asked) -> None:
     place = asked.out / "UNet3D_AYXXX2"
-    swept, model = place / "lrp_raw" / "sweep.json", place / "run" / "model" / "card.json"
-    for path in (model, swept):
+    swept, model = place / "lrp_raw" / "sweep.json", place / "run" / "model"
+    for path in (model / "card.json", model / "weights.safetensors", swept):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    os.utime(model, (1, 1))
+        path.write_bytes(b"weights")
+    swept.write_text(json.dumps({"recipe": {"models": [sha256(b"weights").hexdigest()]}}))
     assert "--overwrite" not in run_of(asked, mode="lrp")[0]
-    os.utime(swept, (0, 0))
+    (model / "weights.safetensors").write_bytes(b"other weights")
     assert "--overwrite" in run_of(asked, mode="lrp")[0]
 
 

@@ -6,6 +6,7 @@ A script that uses it needs `if __name__ == "__main__":`, as processes start afr
 
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -78,7 +79,7 @@ def _cores() -> int:
 def pool(workers: int) -> Iterator[Pool]:
     """So many processes; leaving early ends them at once."""
     before = set(active_children())
-    executor = ProcessPoolExecutor(workers, mp_context=get_context(_START), initializer=_quietly_interrupted)
+    executor = ProcessPoolExecutor(workers, mp_context=get_context(_START), initializer=_begun)
     try:
         yield Pool(executor)
     except BaseException:
@@ -148,9 +149,15 @@ def _end(child: BaseProcess) -> None:
         sleep(0.001)
 
 
-def _quietly_interrupted() -> None:
-    """Ctrl-C reaches every process; those that do jobs end without a word."""
+def _begun() -> None:
+    """Ctrl-C reaches every process; those that do jobs end without a word.
+
+    They compute with one thread, too, where the server was somebody else's, who started it without our variables.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class Model:
         return ("predict", self.run, str(self.asked.data), *place, *self._which(part), *self._asked)
 
     def _outdated(self, part: str) -> bool:
-        """Whether predictions are there that are older than the model, which another cycle has trained since."""
+        """Whether predictions are there of other weights than the model has now, which a cycle has trained since."""
         from strokelens.cohorts.folder import PREDICTED
 
         return lrp.outdated(Path(self.run), Path(self.predictions(part)) / PREDICTED)
@@ -140,8 +140,14 @@ class Model:
 
     def place(self) -> lrp.Place:
         """Where its relevance is asked."""
-        place = (self.run, str(self.asked.data), self.folder, _parts(self.asked, self.folder), self.asked.device)
-        return lrp.Place(*place, lrp.composite_of(self.told))
+        return lrp.Place(
+            run=self.run,
+            data=str(self.asked.data),
+            folder=self.folder,
+            split=_parts(self.asked, self.folder),
+            device=self.asked.device,
+            composite=lrp.composite_of(self.told),
+        )
 
     def robust(self, kinds: Sequence[str]) -> Command:
         """How it stands disturbed images."""

@@ -1,5 +1,6 @@
 """`strokelens explain`: which voxels of which map made a network say what it said."""
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -33,13 +34,25 @@ class ReferenceName(StrEnum):
     ZERO = "zero"
 
 
+logger = logging.getLogger(__name__)
+
+_ONE_OF_MANY = "components"
+"""The target that is several."""
+
 _NEEDS = {
     "--methods": "names those of --compare",
     "--beside": "is of --sweep",
     "--keep": "is of --sweep",
     "--everywhere": "is about --filter, or --sweep",
+    "--split": "parts a cohort for --sweep or --compare",
+    "--part": "is of a cohort for --sweep or --compare",
+    "--layout": "is of a cohort for --sweep or --compare",
+    "--case": "names one case, and --sweep and --compare take all",
+    "--filter": "filters one map, and --compare has methods",
+    "--composite": "is one method, and --compare takes those of --methods",
+    "--tile": "is not of the ancestor's rules",
 }
-"""What some options are about."""
+"""What some options are about, and why they can do nothing."""
 
 
 def explain(
@@ -123,17 +136,30 @@ def explain(
         check_apart(out, source)
     if sweep and compare:
         raise RelevanceError("--sweep and --compare are two tables; ask for one after the other")
-    idle = {"--methods": methods and not compare, "--beside": beside and not sweep, "--keep": keep and not sweep}
-    idle["--everywhere"] = everywhere and not (filters or sweep)
+    many = sweep or compare
+    idle: dict[str, object] = {
+        "--methods": methods and not compare,
+        "--beside": beside and not sweep,
+        "--keep": keep and not sweep,
+        "--everywhere": everywhere and not (filters or sweep),
+        "--split": split and not many,
+        "--part": part and not many,
+        "--layout": layout and not many,
+        "--case": one and many,
+        "--filter": filters and compare,
+        "--composite": composite != "stroke" and compare,
+        "--tile": tile and composite.startswith("legacy"),
+    }
     told = next((option for option, idles in idle.items() if idles), None)
     if told is not None:
-        raise RelevanceError(f"{told} {_NEEDS[told]}, without which it does nothing; give both, or neither")
+        raise RelevanceError(f"{told} {_NEEDS[told]}, so that it would do nothing here; leave it out")
     question = _question(name, against, target, composite, reference.value, filters, everywhere=everywhere, tile=tile)
-    if not (sweep or compare):
+    if not many:
         _one(model, case, out, question, one, device=device, overwrite=overwrite, json=json)
         return
     from strokelens.cohorts.layouts import open_cohort
 
+    _check_target(question.target)
     opened = open_cohort(case, layout)
     entries, what = options.part_of(opened, split, part)
     plan = Plan.of([model], device=device)
@@ -144,6 +170,16 @@ def explain(
         question,
         _Batch(sweep, methods, tuple(keep or ()), tuple(beside or ()), seed, what, overwrite, json),
     )
+
+
+def _check_target(target: str) -> None:
+    """Refuse, for a cohort, places of one case, and what is several targets."""
+    from strokelens.errors import RelevanceError, hint
+    from strokelens.explanation.question import TARGETS
+
+    known = [each for each in TARGETS if each != _ONE_OF_MANY]
+    if target not in known:
+        raise RelevanceError(f"no target of a whole cohort is called {target!r}; {hint(target, known)}")
 
 
 def _question(
@@ -158,8 +194,6 @@ def _question(
     tile: int | None,
 ) -> "Question":
     """What is asked, in our terms."""
-    from dataclasses import replace
-
     from strokelens.errors import RelevanceError
     from strokelens.explain.filters import Raw, filter_named
     from strokelens.explanation.question import Question
@@ -170,8 +204,16 @@ def _question(
         raise RelevanceError(str(error)) from error
     if told and Raw() not in told:
         told = (Raw(), *told)  # what the others are seen beside
-    asked = Question(name, against, target, _composite(composite), reference, tuple(dict.fromkeys(told)), everywhere)
-    return replace(asked, tile=tile)
+    return Question(
+        name=name,
+        against=against,
+        target=target,
+        composite=_composite(composite),
+        reference=reference,
+        filters=tuple(dict.fromkeys(told)),
+        everywhere=everywhere,
+        tile=tile,
+    )
 
 
 def _composite(told: str) -> "Composite":
@@ -303,10 +345,12 @@ def _cohort(plan: "Plan", entries: "tuple[Entry, ...]", out: Path, question: "Qu
     recipe = recipe_of(plan, {**job.recipe, "part": batch.part})
     others = [sweep.Swept.read(path) for path in batch.beside]
     mine = [each for each in entries if not each.mirrored]
+    strange = sorted(set(batch.keep) - {sweep.ALL, *(each.id for each in mine)})
+    if strange:
+        logger.warning("--keep: there is no case %s in what is swept", ", ".join(strange))
     cases = worked(mine, plan, job, out, recipe=recipe, marker=marker)
     done = list(counted(f"explaining {len(mine)} cases", cases, total=len(mine)))
     name = ", ".join(dict.fromkeys(model.name for model in plan.models))
-    strange = sorted(set(batch.keep) - {sweep.ALL, *(each.id for each in mine)})
     if isinstance(job, sweep.Sweep):
         swept = sweep.Swept.of(done, [str(each) for each in job.filters], size=job.size, seed=batch.seed)
         lead = tables.deliver_sweep(swept, out, recipe, model=name, beside=others)
@@ -319,8 +363,6 @@ def _cohort(plan: "Plan", entries: "tuple[Entry, ...]", out: Path, question: "Qu
         for each in done:
             if each.failure is not None:
                 say(f"{each.case_id}: {each.failure}")
-        if strange:
-            say(f"note: --keep: there is no case {', '.join(strange)} in what was swept")
         say(f"{out / 'tables.md'}: {lead} {RESEARCH_USE}")
     if any(each.failure is not None for each in done):
         raise typer.Exit(1)

@@ -5,6 +5,7 @@ Relevance begins with all that the network says, and is filtered at each of its 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +57,15 @@ class Place:
         """Of all that the network says."""
         return ("--composite", self.composite, "--target", "output")
 
+    def within(self, name: str) -> Path:
+        """A folder of what is made by these rules: other shares of skips have another one."""
+        return self.folder / (name + self.composite.removeprefix(_COMPOSITE).replace(":", "_"))
+
+    @property
+    def sweep(self) -> Path:
+        """Where the model's sweep is."""
+        return self.within("lrp_filter_sweep")
+
     def anew(self, out: Path) -> Command:
         """Whether a sweep begins anew, as another cycle has trained the model since."""
         from strokelens.explanation.sweep import MARKER
@@ -76,24 +86,19 @@ def by_mode(place: Place, told: Mapping[str, Any], submode: str) -> Iterator[Com
     kind = submode or str(sweeper.get("submode", SWEEPS[0]))
     if kind not in SWEEPS:
         raise SettingsError(f"no submode {kind!r} of the filter sweep; give {', '.join(SWEEPS)}")
-    yield swept(place, [int(each) for each in sweeper.get("case_numbers", KEPT)])
+    yield swept(place, _case_numbers(sweeper))
 
 
 def one_filter(place: Place, word: str) -> Command:
     """Relevance of all cases with truth by one filter, their maps kept."""
-    return (*_asked(place, place.folder / f"lrp_{word.replace(':', '_')}"), "--filter", word, "--keep", "all")
+    return (*_asked(place, place.within(f"lrp_{word.replace(':', '_')}")), "--filter", word, "--keep", "all")
 
 
 def swept(place: Place, kept: Sequence[int], beside: Sequence[Path] = ()) -> Command:
     """The sweep of all cases with truth; it gives the maps of some, the means, and inclusivity of all."""
     keep = [word for number in kept for word in ("--keep", f"training_{number}")]
     others = [word for path in beside for word in ("--beside", str(path))]
-    return (*_asked(place, sweep_of(place.folder)), *keep, *others)
-
-
-def sweep_of(folder: Path) -> Path:
-    """Where a model's sweep is."""
-    return folder / "lrp_filter_sweep"
+    return (*_asked(place, place.sweep), *keep, *others)
 
 
 def viewed(place: Place, case_number: str, filters: Sequence[str] = FIGURE) -> Command:
@@ -108,24 +113,35 @@ def composite_of(told: Mapping[str, Any]) -> str:
     """The ancestor's rules with the shares of skips that a config tells, as our word."""
     settings = _section(_section(_section(told, "LRP"), "relprop_config"), "UNet3D")
     factors = settings.get("concat_factors", list(_FACTORS))
-    if not isinstance(factors, list) or not all(isinstance(each, int | float) for each in factors):
+    if not isinstance(factors, list) or not all(_is_number(each) for each in factors):
         raise SettingsError(f"concat_factors is {factors!r}; give a share of each skip, as {list(_FACTORS)}")
     same = tuple(factors) == _FACTORS
-    return _COMPOSITE if same else ":".join([_COMPOSITE, *(f"{each:g}" for each in factors)])
+    return _COMPOSITE if same else ":".join([_COMPOSITE, *(repr(float(each)).removesuffix(".0") for each in factors)])
 
 
 def outdated(run: Path, made: Path) -> bool:
-    """Whether a file that was made with a run's model is older than that, which another cycle has trained since."""
-    from strokelens.model import CARD, MODEL
+    """Whether a file tells the weights of other models than the run's, which another cycle has trained since."""
+    from strokelens.model import is_model, weights_sha256
 
-    model = run / MODEL / CARD
-    return model.is_file() and made.is_file() and model.stat().st_mtime_ns > made.stat().st_mtime_ns
+    return is_model(run) and made.is_file() and weights_sha256(run) not in made.read_text(encoding="utf-8")
 
 
 def _asked(place: Place, out: Path) -> Command:
     which = ("--split", place.split, "--part", "train", "--device", place.device)
     told = (place.run, place.data, "-o", str(out), *which, *place.rules, *place.anew(out))
     return ("explain", *told, "--everywhere", "--sweep")
+
+
+def _case_numbers(sweeper: Mapping[str, Any]) -> list[int]:
+    """The cases whose maps are kept."""
+    told = sweeper.get("case_numbers", list(KEPT))
+    if not isinstance(told, list) or not all(_is_number(each) and each == int(each) for each in told):
+        raise SettingsError(f"case_numbers is {told!r}; give the numbers of cases, as {list(KEPT)}")
+    return [int(each) for each in told]
+
+
+def _is_number(told: object) -> bool:
+    return isinstance(told, int | float) and not isinstance(told, bool) and isfinite(told)
 
 
 def _section(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -87,7 +87,7 @@ def published(asked: Asked) -> Iterator[Command]:
         yield model.by_epoch()
         yield from model.by_size()
         yield lrp.swept(model.place(), lrp.KEPT, done)
-        done.append(lrp.sweep_of(model.folder))
+        done.append(model.place().sweep)
     if submode == FIGURES[0]:
         yield lrp.viewed(model.place(), asked.case_number or "27")
 

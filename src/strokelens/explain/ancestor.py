@@ -48,9 +48,9 @@ def ancestors_relevance(
     """A map of one case for each filter, which acts at all fifteen places where the ancestor's did.
 
     It begins with all that the network answers, of every class and voxel, or with `starting`. `factors` are the shares
-    of what is taken for the skips' relevance, the coarsest first. `at_once` maps go through a layer together: more is
-    faster where a layer is small, and takes more memory. `ValueError` tells which networks the ancestor had no rules
-    for. The network is left as it was.
+    of what is taken for the skips' relevance, the coarsest first. `at_once` maps go together through all scales but the
+    finest: more takes more memory. `ValueError` tells which networks the ancestor had no rules for. The network is left
+    as it was.
 
     >>> from strokelens.explain.filters import Raw
     >>> from strokelens.networks.unet3d import SMALLEST
@@ -139,7 +139,7 @@ class _Way:
         relevance = filtered(self.bottom[0](self.bottom[1](relevance)), filters)
         for level in reversed(range(1, len(self.pools))):
             relevance = self._finer(level, relevance, aside.pop(), filters)
-        each_alone = zip(relevance.split(1), (skipped for _, skipped in fine), filters, strict=True)
+        each_alone = zip(relevance.unsqueeze(1), (skipped for _, skipped in fine), filters, strict=True)
         maps = [self._finer(0, coarse, skipped, [each]) for coarse, skipped, each in each_alone]
         return torch.cat(maps).movedim(-1, 1)
 
@@ -250,7 +250,7 @@ class Plain:
         for cut_off in (worth[:, k:], worth[:, :, i:], worth[:, :, :, j:]):
             cut_off.zero_()
         torch.mul(relevance, self.share[:k, :i, :j], out=worth[:, :k, :i, :j])
-        back = convolved(worth.movedim(-1, 1), self.weight, self.step, self.border, (1, 1, 1))
+        back = convolved(worth.movedim(-1, 1), self.weight, self.step, self.border, dilation=(1, 1, 1))
         return back.movedim(1, -1).mul_(self.inputs)
 
 
@@ -284,8 +284,7 @@ def cropped(relevance: Float[Tensor, "t _ _ _ c"], shape: Sequence[int]) -> Floa
 
 def _convolved(inputs: Float[Tensor, "1 c k i j"], weight: Float[Tensor, "n c 3 3 3"]) -> Float[Tensor, "1 n k i j"]:
     """With a border of zeros."""
-    ones = (1, 1, 1)
-    return convolved(inputs, weight, ones, ones, ones)
+    return convolved(inputs, weight, stride=(1, 1, 1), padding=(1, 1, 1), dilation=(1, 1, 1))
 
 
 def _worth(z: Float[Tensor, "1 n k i j"]) -> Float[Tensor, "k i j n"]:

@@ -106,7 +106,7 @@ def perturbation(
         raise ValueError(f"{steps} steps up to {most} of the blocks; give at least 1, up to a share above 0 and of 1")
     first = _removed_at(image, relevance, block)
     number = int(first.max()) + 1
-    counts = _counts(most * number, steps)
+    counts = _counts(max(1.0, most * number), steps)
     asked = [*((0, k) for k in counts), *((1, k) for k in counts), (0, number)]
     answers = _removals(answer, image, base, torch.stack([first, number - 1 - first]), asked, batch)
     curves = _normalised(answers, start=answers[0], end=answers[-1])

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite
 from typing import ClassVar, Final, Protocol, Self, runtime_checkable
 
 import torch
@@ -74,7 +75,7 @@ class _Bounded(ABC):
 
     def __post_init__(self) -> None:
         ends = (self.negative[0], self.negative[1], 0.0, self.positive[0], self.positive[1])
-        if not (list(ends) == sorted(ends) and ends[0] >= -1 and ends[-1] <= 1):
+        if not (list(ends) == sorted(ends) and ends[0] >= -1 and ends[-1] <= 1 and all(isfinite(end) for end in ends)):
             raise ValueError(
                 f"a filter's intervals are parts of [0, 1] and of [-1, 0], their lower end first, "
                 f"not {self.positive} and {self.negative}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import product
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from strokelens.explain.recording import Call, Recorded, place, unknown
 
 def passing(call: Call) -> list[Node]:
     """An activation, or what leaves values as they are."""
+    if len(call.inputs) != 1:
+        raise unknown(call)
     return [Passing(call.name, call.called, call.inputs, call.outputs)]
 
 
@@ -27,7 +30,7 @@ def gate(call: Call) -> list[Node]:
 
 def routing(call: Call) -> list[Node]:
     """What moves values, doubles or leaves them out."""
-    shapes = tuple(tensor.shape for tensor in call.tracked)
+    shapes = tuple(tensor.shape for tensor in call.numbers)
     _still_gates(call)
     return [Routing(call.name, call.called, call.inputs, call.outputs, call.again, shapes)]
 
@@ -41,7 +44,7 @@ def _still_gates(call: Call) -> None:
 def highest(call: Call) -> list[Node]:
     """What lets the highest of some values through: the winner takes all, of equals as torch chooses."""
     call.inputs[0].want(call.numbers[0])
-    return [Routing(call.name, call.called, call.inputs, call.outputs, call.again, (call.tracked[0].shape,), True)]
+    return [Routing(call.name, call.called, call.inputs, call.outputs, call.again, (call.numbers[0].shape,), True)]
 
 
 def converting(call: Call) -> list[Node]:
@@ -196,7 +199,8 @@ def _scaling(call: Call) -> list[Node]:
         return [Gating(call.name, call.called, call.inputs, call.outputs, 1 - gates[0])]
     x = call.tracked[0]
     others = [each for each in (*call.args, *call.kwargs.values()) if each is not x]
-    if len(others) != 1 or (call.called.endswith("div") and call.args and call.args[0] is not x):
+    divisor = call.called.endswith("div") and call.bound("input", "other")[0] is not x
+    if len(others) != 1 or divisor:
         raise unknown(call)
     if not isinstance(others[0], Tensor) and others[0] != 0:
         return passing(call)
@@ -212,7 +216,7 @@ def _table() -> dict[str, Recorded]:
     for axes in (1, 2, 3):
         table[f"conv{axes}d"] = partial(_convolution, axes=axes, transposed=False)
         table[f"conv_transpose{axes}d"] = partial(_convolution, axes=axes, transposed=True)
-        table |= {f"{kind}max_pool{axes}d": highest for kind in ("", "adaptive_")}
+        table |= {f"{kind}max_pool{axes}d{and_where}": highest for kind, and_where in product(*_POOLS)}
         table |= {f"{kind}avg_pool{axes}d": averaging for kind in ("", "adaptive_")}
     table |= dict.fromkeys(_CONVERTING, converting) | dict.fromkeys(_PASSING, passing)
     table |= dict.fromkeys(_ROUTING, routing) | dict.fromkeys(_AVERAGING, averaging)
@@ -223,10 +227,11 @@ def _table() -> dict[str, Recorded]:
     return {**table, **norms, "linear": _dense, "sigmoid": gate, "hardsigmoid": gate}
 
 
+_POOLS: Final = (("", "adaptive_"), ("", "_with_indices"))
 _PASSING: Final = (
     *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus"),
     *("hardswish", "hardtanh", "tanh", "softsign", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"),
-    *("feature_alpha_dropout", "feature_dropout", "clone", "contiguous", "detach", "alias", "requires_grad"),
+    *("feature_alpha_dropout", "feature_dropout", "clone", "contiguous", "detach", "alias", "requires_grad", "data"),
     *("neg", "__neg__", "negative", "identity", "clamp", "clamp_min", "clip", "threshold"),
 )
 _CONVERTING: Final = ("to", "float", "double", "half", "bfloat16", "type_as", "cpu", "cuda")
@@ -234,7 +239,20 @@ _ROUTING: Final = (
     *("cat", "concat", "concatenate", "stack", "hstack", "vstack", "__getitem__", "chunk", "split", "tensor_split"),
     *("narrow", "select", "index_select", "unbind", "reshape", "view", "view_as", "flatten", "unflatten", "ravel"),
     *("permute", "transpose", "movedim", "moveaxis", "swapaxes", "squeeze", "unsqueeze", "expand", "expand_as"),
-    *("repeat", "repeat_interleave", "tile", "broadcast_to", "pad", "constant_pad_nd", "flip", "roll", "t", "where"),
+    *(
+        "repeat",
+        "repeat_interleave",
+        "tile",
+        "broadcast_to",
+        "pad",
+        "constant_pad_nd",
+        "flip",
+        "roll",
+        "t",
+        "where",
+        "T",
+        "mT",
+    ),
     *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "masked_fill"),
 )
 _AVERAGING: Final = ("interpolate", "upsample", "upsample_bilinear", "upsample_nearest", "mean", "sum")

@@ -7,6 +7,7 @@ from the relevance of each of its outputs to that of each of its inputs, for any
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,6 +20,15 @@ _EXACT = 1e-12
 
 Relevances = Sequence[Tensor | None]
 """That of each output or input, in order; None where there is none."""
+
+Made = Tensor | Sequence[Tensor]
+"""What a function gave."""
+
+_ENDS: Final = frozenset(("low", "high"))
+"""The bounds that the input lies between."""
+
+_BENT: Final = frozenset(("silu", "gelu", "mish", "hardswish"))
+"""Activations that fall and rise: what lies between ends does not lie between what becomes of them."""
 
 
 class Value:
@@ -86,10 +96,22 @@ class Node(ABC):
         """Whether all that it sees is near the input."""
         return all(value.near for value in self.inputs)
 
-    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
-        """What becomes of a bound of the input: the same as becomes of the input, by `again`."""
-        made = again(*(value.bounds[name].clone() for value in self.inputs))
-        return [made] if isinstance(made, Tensor) else list(made)
+    def bounded(self, again: Callable[..., Made]) -> dict[str, list[Tensor]]:
+        """What becomes of bounds of the input, by name, in each output: as becomes of the input, by `again`.
+
+        Of the lower and the upper one, which go together, the lower is what is lower afterwards.
+        """
+        known = frozenset[str].intersection(*(frozenset(value.bounds) for value in self.inputs))
+        between = known >= _ENDS
+        made = {name: self.become(again, name) for name in (known if between else known - _ENDS)}
+        if between:
+            ends = list(zip(made["low"], made["high"], strict=True))
+            made |= {"low": [torch.minimum(*two) for two in ends], "high": [torch.maximum(*two) for two in ends]}
+        return made
+
+    def become(self, again: Callable[..., Made], name: str) -> list[Tensor]:
+        """What becomes of a bound."""
+        return listed(again(*(value.bounds[name].clone() for value in self.inputs)))
 
 
 @dataclass(eq=False)
@@ -155,7 +177,7 @@ class Norm(Node):
             self.folded.unfold(tensor)
             self.folded = None
 
-    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
+    def become(self, again: Callable[..., Made], name: str) -> list[Tensor]:
         """By the numbers of this input: those of a bound are not its own."""
         scaled = self.inputs[0].bounds[name] * self.scale
         return [scaled if self.shift is None else scaled + self.shift]
@@ -174,6 +196,11 @@ class Norm(Node):
 class Passing(Node):
     """What passes relevance on as it is: activations, dropout that rests, scaling by a number that is not 0."""
 
+    def bounded(self, again: Callable[..., Made]) -> dict[str, list[Tensor]]:
+        """Where it falls and rises, no lower and upper one are known."""
+        left_out = _ENDS if self.called in _BENT else frozenset()
+        return {name: each for name, each in super().bounded(again).items() if name not in left_out}
+
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """As it is."""
         return lambda relevances: (relevances, {})
@@ -186,7 +213,7 @@ class Routing(Node):
     `again` does it to other tensors of the same shapes; where values `decide`, to the same ones.
     """
 
-    again: Callable[..., Tensor | Sequence[Tensor]]
+    again: Callable[..., Made]
     shapes: tuple[torch.Size, ...]
     decide: bool = False
 
@@ -201,8 +228,7 @@ class Routing(Node):
                 else:
                     leaves = [some.new_zeros(()).expand(shape).requires_grad_() for shape in self.shapes]
                 made = self.again(*leaves)
-            listed = [made] if isinstance(made, Tensor) else list(made)
-            pairs = [(one, r) for one, r in zip(listed, relevances, strict=True) if r is not None]
+            pairs = [(one, r) for one, r in zip(listed(made), relevances, strict=True) if r is not None]
             found = torch.autograd.grad(
                 [one for one, _ in pairs],
                 leaves,
@@ -249,6 +275,13 @@ class Adding(Node):
     signs: tuple[float, ...]
     epsilon: float = _EXACT
 
+    def become(self, again: Callable[..., Made], name: str) -> list[Tensor]:
+        """Of what is subtracted the other end."""
+        other = {"low": "high", "high": "low"}.get(name, name)
+        signs = [sign for term, sign in zip(self.terms, self.signs, strict=True) if term is None]
+        ends = [name if sign > 0 else other for sign in signs]
+        return listed(again(*(value.bounds[end].clone() for value, end in zip(self.inputs, ends, strict=True))))
+
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
         """By ε; what was broadcast is summed."""
         y = self.outputs[0].tensor
@@ -281,8 +314,12 @@ class Gating(Node):
         """Whether the signal is."""
         return self.inputs[self.signal].near
 
-    def bounded(self, again: Callable[..., Tensor | Sequence[Tensor]], name: str) -> list[Tensor]:
-        """Of the signal, by the same gate."""
+    def bounded(self, again: Callable[..., Made]) -> dict[str, list[Tensor]]:
+        """Of the signal, by the same gate, which is not below 0."""
+        return {name: self.become(again, name) for name in self.inputs[self.signal].bounds}
+
+    def become(self, again: Callable[..., Made], name: str) -> list[Tensor]:
+        """Times the gate."""
         return [self.inputs[self.signal].bounds[name] * self.inputs[1 - self.signal].tensor]
 
     def through(self, rule: Rule) -> Callable[[Relevances], tuple[Relevances, Absorbed]]:
@@ -296,6 +333,11 @@ class Gating(Node):
             return found, {}
 
         return back
+
+
+def listed(made: Made) -> list[Tensor]:
+    """The tensors of floating point that a function gave."""
+    return [each for each in ([made] if isinstance(made, Tensor) else made) if each.is_floating_point()]
 
 
 def memory(tensor: Tensor) -> int:

@@ -116,8 +116,9 @@ def relevance(
 ) -> Relevance:
     """The relevance of `net(*inputs, **more)`, or of what `run` makes with it in its place.
 
-    The network is as it was afterwards, to the bit, whatever happens. Raises `RelevanceError` where it does something
-    that no rule is known for, by its name.
+    The network is as it was afterwards, to the bit, whatever happens. It computes as precisely as its weights are,
+    without autocast. Raises `RelevanceError` where it does something that no rule is known for, by its name, and for
+    inputs and networks that cannot be explained: empty, of 16 bits, scripted.
 
     >>> from strokelens.explain.composites import Composite
     >>> net = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.ReLU(), nn.Conv2d(3, 1, 1, bias=False))
@@ -129,7 +130,8 @@ def relevance(
     if asked.composite.ancestor is not None:
         raise RelevanceError(f"{asked.composite.name} are the ancestor's rules, for its network only; take another")
     asked.composite.check([name for name, _ in net.named_modules()])
-    with torch.set_grad_enabled(asked.differentiable), at_rest(net):
+    _check(net, inputs)
+    with plainly(inputs[0].device.type), torch.set_grad_enabled(asked.differentiable), at_rest(net):
         tape = Tape({**FUNCTIONS, **(asked.known or {})}, net)
         own = [each.clone() for each in inputs]  # a network may overwrite what it is given
         starts = [tape.begin(each, asked.bounds.of(each, first=at == 0)) for at, each in enumerate(own)]
@@ -160,6 +162,27 @@ def filtered_at_last(
     before, went = (_sums([list(each) for each in some]) for some in (repeated, after))
     cut = {"filter": tuple(a - b for a, b in zip(before, went, strict=True))}
     return after, Layer("", "filter", "", went, cut)
+
+
+def _check(net: nn.Module, inputs: Sequence[Tensor]) -> None:
+    """Refuse what cannot be explained."""
+    scripted = next((name for name, each in net.named_modules() if isinstance(each, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise RelevanceError(f"{scripted or 'the network'} is scripted, and nothing of it is seen; give it as it was")
+    for at, each in enumerate(inputs):
+        if each.ndim < 2 or each.numel() == 0:
+            raise RelevanceError(f"input {at} is of shape {tuple(each.shape)}; give a batch of cases with channels")
+        if each.dtype not in (torch.float32, torch.float64):
+            raise RelevanceError(
+                f"input {at} is of {each.dtype}, too coarse for relevance; give x.float(), net.float()"
+            )
+
+
+@contextmanager
+def plainly(device: str) -> Iterator[None]:
+    """Without what a caller may have asked of torch: autocast, or tensors that no gradient can be taken of."""
+    with torch.inference_mode(mode=False), torch.autocast(device, enabled=False):
+        yield
 
 
 @contextmanager

@@ -29,6 +29,9 @@ _FILLED: Final = frozenset(
 )
 """Functions that take no more of a tensor than its shape: what they give does not depend on the input."""
 
+_AWAY: Final = frozenset(("numpy", "__array__", "tolist", "item", "__float__", "__complex__", "data="))
+"""Functions by which numbers leave torch, or come into a tensor unseen."""
+
 
 class Call:
     """A function that was called on tensors that depend on the input: its words, what it gave, and where it was.
@@ -56,9 +59,10 @@ class Call:
         """The same on other tensors in place of the tracked ones, whose numbers it does not keep."""
         places = [_Place() for _ in self.tracked]
         tree = _swapped((self.args, self.kwargs), {id(t): p for t, p in zip(self.tracked, places, strict=True)})
-        func = self.func
+        func, overwrites = self.func, _overwrites(self)
 
         def replayed(*others: Tensor) -> Any:
+            others = tuple(each.clone() for each in others) if overwrites else others
             args, kwargs = _swapped(tree, {id(p): t for p, t in zip(places, others, strict=True)})
             return func(*args, **kwargs)
 
@@ -127,13 +131,18 @@ class Tape(TorchFunctionMode):
         return self._recorded(Call(self.where, func, args, kwargs))
 
     def _recorded(self, call: Call) -> Any:
+        if call.called in _AWAY:
+            raise RelevanceError(
+                f"{place(call)} takes numbers that depend on the input out of torch's sight, so that their relevance "
+                f"would be lost; do it by functions of torch"
+            )
         known = {id(t): t for t in tensors((call.args, call.kwargs)) if t in self.values}
         call.tracked = list(known.values())
         call.inputs = tuple(self.values[t] for t in call.tracked)
         doomed = _overwritten(call)
         call.numbers = [self._rescued(t, call) if t is doomed else t for t in call.tracked]
         out = call.func(*call.args, **call.kwargs)
-        call.made = [each for each in tensors(out) if each.is_floating_point()]
+        call.made = [each for each in tensors(out) if each.is_floating_point() or each.is_complex()]
         if not call.made or call.called in _FILLED:
             return out
         record = self.functions.get(call.called)
@@ -176,10 +185,7 @@ def _approach(node: Node, call: Call) -> None:
     """What is made of values near the input is near it, too, and knows its bounds; but not what a layer makes."""
     if isinstance(node, Linear) or not node.near:
         return
-    named = {name: node.bounded(call.again, name) for value in node.inputs for name in value.bounds}
-    if "low" in named and "high" in named:
-        ends = list(zip(named["low"], named["high"], strict=True))
-        named |= {"low": [torch.minimum(*two) for two in ends], "high": [torch.maximum(*two) for two in ends]}
+    named = node.bounded(call.again)
     for at, output in enumerate(node.outputs):
         output.near, output.bounds = True, {name: made[at] for name, made in named.items()}
 
@@ -213,8 +219,10 @@ def tensors(tree: Any) -> list[Tensor]:
 
 
 def called(func: Callable[..., Any]) -> str:
-    """What a function is called, whether or not it overwrites: `relu` of `relu_`."""
+    """What a function is called, whether or not it overwrites: `relu` of `relu_`, `T` and `data=` of properties."""
     name = getattr(func, "__name__", str(func))
+    if name in ("__get__", "__set__"):
+        return getattr(getattr(func, "__self__", None), "__name__", name) + ("=" if name == "__set__" else "")
     return name if name.startswith("__") else name.strip("_")
 
 

@@ -20,6 +20,9 @@ _TILE, _SIDE = 6, 8
 _AT_ONCE: Final = 2**22
 """Values of transformed tiles at a time: some megabytes, which a processor keeps near itself."""
 
+_POINTS: Final = ((1.0, 17 / 4, 1.0), (2.0, 5 / 4, 1 / 4), (1 / 2, 5.0, 4.0))
+"""The points ±p where products are taken, beside 0 and ∞; and of the other two's squares the sum and the product."""
+
 _OF_KERNEL: Final = (
     (1.0, 0.0, 0.0),
     (-2 / 9, -2 / 9, -2 / 9),
@@ -100,37 +103,39 @@ class Flow:
 
 
 def _forth(v: Sequence[Tensor]) -> list[Tensor]:
-    """The eight values of a line of eight, times
+    """The eight values of a line of eight, as of the coefficients of a polynomial.
 
-    1 0 −21/4 0 21/4 0 −1 0, 0 ±1 1 ∓17/4 −17/4 ±1 1 0, 0 ±1/2 1/4 ∓5/2 −5/4 ±2 1 0, 0 ±2 4 ∓5/2 −5 ±1/2 1 0 and
-    0 −1 0 21/4 0 −21/4 0 1. By hand it is faster than as a matrix.
+    At ±p they are x² (x² − q²) (x² − r²) (1 ± p / x) with the other points q and r, for xⁿ the n-th of the line; at 0
+    and ∞ they are those of ∓(1 − x²) (x² − 4) (x² − 1/4). By hand it is faster than as a matrix.
     """
     y = [torch.empty_like(v[0], memory_format=torch.contiguous_format) for _ in v]
-    near, far = v[4] - v[2], v[3] - v[5]
-    torch.sub(v[0], v[6], out=y[0]).add_(near, alpha=21 / 4)
-    torch.sub(v[7], v[1], out=y[7]).add_(far, alpha=21 / 4)
-    for at, of_even, of_odd, share in ((1, (1, -17 / 4), (-17 / 4, 1), 1), (3, (1 / 4, -5 / 4), (-5, 4), 1 / 2), (5, (4, -5), (-5 / 4, 1 / 4), 2)):
-        even = torch.add(v[6], v[2], alpha=of_even[0], out=near).add_(v[4], alpha=of_even[1])
-        odd = torch.add(v[1], v[3], alpha=of_odd[0], out=far).add_(v[5], alpha=of_odd[1])
-        torch.add(even, odd, alpha=share, out=y[at])
-        torch.sub(even, odd, alpha=share, out=y[at + 1])
+    even, odd = v[4] - v[2], v[3] - v[5]
+    torch.sub(v[0], v[6], out=y[0]).add_(even, alpha=21 / 4)
+    torch.sub(v[7], v[1], out=y[7]).add_(odd, alpha=21 / 4)
+    for at, (point, both, product) in zip((1, 3, 5), _POINTS, strict=True):
+        torch.add(v[6], v[2], alpha=product, out=even).sub_(v[4], alpha=both)
+        torch.add(v[5], v[1], alpha=product, out=odd).sub_(v[3], alpha=both)
+        torch.add(even, odd, alpha=point, out=y[at])
+        torch.sub(even, odd, alpha=point, out=y[at + 1])
     return y
 
 
 def _back(v: Sequence[Tensor]) -> list[Tensor]:
-    """The six values of a line of eight products, times (1 ±1 ±1 … 1) to the power of their number at 0, ±1, ±2, ±1/2, ∞.
+    """The six values of a line of eight products, written over them: the n-th is Σ pⁿ (v₊ ± v₋), minus where n is odd.
 
-    They are written over the products.
+    v₊ and v₋ are the products at ±p. The first has that at 0, too, and the last that at ∞.
     """
-    pairs = [(v[at].add(v[at + 1]), torch.sub(v[at], v[at + 1], out=v[at])) for at in (1, 3, 5)]
-    (even, odd), (even_of_2, odd_of_2), (even_of_half, odd_of_half) = pairs
-    first = v[0].add_(even).add_(even_of_2).add_(even_of_half)
-    third = torch.add(even, even_of_2, alpha=4, out=v[2]).add_(even_of_half, alpha=1 / 4)
-    fifth = torch.add(even, even_of_2, alpha=16, out=v[4]).add_(even_of_half, alpha=1 / 16)
-    second = torch.add(odd, odd_of_2, alpha=2, out=even).add_(odd_of_half, alpha=1 / 2)
-    fourth = torch.add(odd, odd_of_2, alpha=8, out=v[6]).add_(odd_of_half, alpha=1 / 8)
-    sixth = v[7].add_(odd).add_(odd_of_2, alpha=32).add_(odd_of_half, alpha=1 / 32)
-    return [first, second, third, fourth, fifth, sixth]
+    (even, odd), (even_2, odd_2), (even_half, odd_half) = (
+        (v[at].add(v[at + 1]), torch.sub(v[at], v[at + 1], out=v[at])) for at in (1, 3, 5)
+    )
+    return [
+        v[0].add_(even).add_(even_2).add_(even_half),
+        torch.add(odd, odd_2, alpha=2, out=v[2]).add_(odd_half, alpha=1 / 2),
+        torch.add(even, even_2, alpha=4, out=v[4]).add_(even_half, alpha=1 / 4),
+        torch.add(odd, odd_2, alpha=8, out=v[6]).add_(odd_half, alpha=1 / 8),
+        even.add_(even_2, alpha=16).add_(even_half, alpha=1 / 16),
+        v[7].add_(odd).add_(odd_2, alpha=32).add_(odd_half, alpha=1 / 32),
+    ]
 
 
 def _whole(i: int, j: int) -> tuple[int, int]:

@@ -182,12 +182,15 @@ def bounds_of(
 
     The reference is each channel's median over healthy tissue, over the place opposite of the target, or 0; where a
     channel has no value it is what the channel holds, so that nothing lies off it. Low and high are channels' ends.
+    Raises `RelevanceError` where all that is opposite is of the target itself, or nothing.
     """
     image, shown = view.image, view.shown
     low, high = image.flatten(1).amin(1), image.flatten(1).amax(1)
     where = healthy
     if reference == "opposite":
         there = _opposite(target, shown.any(0))
+        if not bool(there.any()):
+            raise RelevanceError("what is explained has no place opposite of it; take --reference healthy or zero")
         where = there & healthy if bool((there & healthy).any()) else there
     middle = torch.zeros_like(low)
     if reference != "zero":
@@ -202,6 +205,8 @@ def bounds_of(
 def _opposite(target: Bool[Tensor, "z i j"], head: Bool[Tensor, "z i j"]) -> Bool[Tensor, "z i j"]:
     """The target mirrored left to right about the middle of the head, less the target."""
     columns = torch.nonzero(head.any(0).any(1))[:, 0]
+    if not len(columns):
+        return torch.zeros_like(target)
     low, high = int(columns.min()), int(columns.max())
     mirrored = torch.zeros_like(target)
     mirrored[:, low : high + 1] = target[:, low : high + 1].flip(1)

@@ -40,7 +40,7 @@ class Question:
     """What is asked: `name` is a class, the gravest where it is None; `target` one of `TARGETS`, or a `place` in words.
 
     `filters` are of the final map, or with `everywhere` of each layer's relevance. `tile` is how many rows of a layer
-    are computed at a time, all if None: the answer is the same.
+    are computed at a time, as many as is fast if None: the answer is the same.
     """
 
     name: str | None = None
@@ -116,6 +116,8 @@ def regions(
     name = question.class_in(scheme)
     prediction: Region = found == scheme.value(name)
     if place is not None:
+        if not place.any():
+            raise RelevanceError(f"{question.place or PLACE} marks no voxel; give a mask with some that are not 0")
         there: Region = sample.frame.reduced_labels(place.astype(np.uint8), 2) == 1
         there &= (sample.x != 0).any(axis=1)
         nowhere = (

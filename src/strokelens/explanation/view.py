@@ -1,7 +1,8 @@
 """What of a case a network is asked about, as one image, and the pieces that it computes it by.
 
-Logits of a whole image are linear in those of its pieces: where windows overlap they are means, weighed by how far a
-window's border is. So is relevance, which is that of each piece, added up; no piece needs the others' memory.
+What is explained are logits of a whole image, which are linear in those of its pieces: where windows overlap they are
+means, weighed by how far a window's border is (a prediction is the mean of probabilities). So is relevance, which is
+that of each piece, added up; no piece needs the others' memory.
 """
 
 from collections.abc import Callable, Iterator
