@@ -60,6 +60,19 @@ def test_each_sign_has_its_own_interval() -> None:
     assert torch.equal(Clamp((0.2, 0.5), (-0.3, -0.1))(maps(0.1, 1, -0.05, -0.6)), maps(0.2, 0.5, -0.1, -0.3))
 
 
+@given(relevance=MAPS, ends=BOUNDS, negative=BOUNDS)
+def test_a_pass_keeps_what_its_intervals_hold_one_value_after_the_other(
+    relevance: Tensor, ends: tuple[float, float], negative: tuple[float, float]
+) -> None:
+    for kept in (Pass(ends, (-negative[1], -negative[0])), Pass.mirrored(*ends)):
+        for one, found in zip(relevance, kept(relevance), strict=True):
+            largest = one.abs().amax()
+            bounds = one.new_tensor([*kept.positive, *kept.negative]) * largest
+            for value, left in zip(one.flatten(), found.flatten(), strict=True):
+                low, high = bounds[:2] if value >= 0 else bounds[2:]
+                assert left == (value if low <= value <= high else 0)
+
+
 @given(relevance=MAPS)
 def test_a_pass_of_everything_changes_nothing(relevance: Tensor) -> None:
     assert torch.equal(Pass.mirrored(0, 1)(relevance), relevance)
@@ -116,7 +129,9 @@ def test_a_word_may_mean_the_ancestors_filter() -> None:
     assert filter_named("raw", legacy=True) == Raw()
 
 
-@pytest.mark.parametrize("word", ["", "blur", "pass", "pass:0", "pass:0:x", "clamp:0.5:0.2", "pass:0:2", "pass:0:1:0"])
+@pytest.mark.parametrize(
+    "word", ["", "blur", "pass", "pass:0", "pass:0:x", "clamp:0.5:0.2", "pass:0:2", "pass:0:1:0", "pass:nan:1"]
+)
 def test_a_word_that_is_none_is_answered_with_the_forms(word: str) -> None:
     with pytest.raises(ValueError, match=rf"no filter is called '{word}'; there are raw, standard, pass:LOW:HIGH or"):
         filter_named(word)

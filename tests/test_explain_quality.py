@@ -1,7 +1,7 @@
 """How good relevance is: by hand, by slow and obvious versions, and by laws; and networks whose answer is known."""
 
 from collections.abc import Callable
-from math import isnan, nan
+from math import isfinite, isnan, nan
 
 import numpy as np
 import pytest
@@ -335,6 +335,9 @@ def test_blocks_have_four_voxels_along_each_axis_unless_told() -> None:
 def test_perturbation_up_to_half_has_the_first_half_of_the_curves() -> None:
     answer, image, base = planted()
     whole = perturbation(answer, image, image, base, block=(1, 1, 1), steps=10)
+    few = perturbation(answer, image, image, base, block=(1, 1, 1), steps=5, most=1e-4)  # a block is removed, still
+    assert few.removed[-1] > 0
+    assert isfinite(few.gap)
     half = perturbation(answer, image, image, base, block=(1, 1, 1), steps=5, most=0.5)
     np.testing.assert_allclose(half.morf, whole.morf[:6])
     np.testing.assert_allclose(half.lerf, whole.lerf[:6])

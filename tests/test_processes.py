@@ -1,11 +1,13 @@
 """Work in other processes: in order, a few jobs at a time, with one thread each, and ended at once when left."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import active_children
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,31 @@ def test_one_process_starts_for_each_core_that_may_be_used(monkeypatch: pytest.M
 @pytest.mark.parametrize(("workers", "jobs", "count"), [(3, 2, 2), (1, 9, 1), (2, 0, 1), (None, 1, 1)])
 def test_there_are_no_more_processes_than_jobs(workers: int | None, jobs: int, count: int) -> None:
     assert how_many(workers, jobs) == count
+
+
+FOREIGN = """
+import os, sys
+from multiprocessing import get_context
+from strokelens.processes import ONE_THREAD, in_order
+
+def threads(job):
+    import torch
+    return torch.get_num_threads(), [os.environ.get(name) for name in ONE_THREAD]
+
+def nothing():
+    pass
+
+if __name__ == "__main__":
+    process = get_context("forkserver").Process(target=nothing)
+    process.start()
+    process.join()
+    print([result.result() for _, result in in_order(threads, [0], workers=1)])
+"""
+
+
+def test_processes_have_one_thread_each_where_somebody_else_began_the_server(tmp_path: Path) -> None:
+    script = tmp_path / "foreign.py"
+    script.write_text(FOREIGN)
+    many = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=many)
+    assert done.stdout.strip() == str([(1, ["1"] * len(ONE_THREAD))])

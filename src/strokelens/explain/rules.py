@@ -10,7 +10,7 @@ R = R_in + Σ absorbed.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -67,7 +67,7 @@ class Seen:
         scale, bias = (
             None if each is None else _cut(each, axis - y.ndim, *outputs) for each in (self.scale, self.bias)
         )
-        return Seen(self.operator, x, y, scale, bias, self.absorber)
+        return replace(self, x=x, y=y, scale=scale, bias=bias)
 
 
 class Rule(ABC):
