@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 _TILE, _SIDE = 6, 8
-_AT_ONCE: Final = 2**22
-"""Values of transformed tiles at a time: some megabytes, which a processor keeps near itself."""
+_AT_ONCE: Final = 2**23
+"""Values of transformed tiles at a time."""
 
 _POINTS: Final = ((1.0, 17 / 4, 1.0), (2.0, 5 / 4, 1 / 4), (1 / 2, 5.0, 4.0))
 """The points ±p where products are taken, beside 0 and ∞; and of the other two's squares the sum and the product."""
@@ -45,8 +45,8 @@ class Flow:
     kernels: tuple[Float[Tensor, "c n 3 1"], ...]
     """Of each of a tile's 64 values the convolution from slice to slice."""
     share: Float[Tensor, "k i j n"]
-    inputs: Float[Tensor, "k rows 6 columns 6 c"]
-    """In tiles, with zeros at the ends of a plane that is no multiple of them."""
+    inputs: Float[Tensor, "6 6 k rows columns c"]
+    """In tiles, each of their 36 voxels together, with zeros at the ends of a plane that is no multiple of them."""
 
     @classmethod
     def of(
@@ -66,17 +66,19 @@ class Flow:
         k, i, j, c = inputs.shape
         whole = inputs.new_zeros(k, *_whole(i, j), c)
         whole[:, :i, :j] = inputs
-        return cls(kernels, share.contiguous(), whole.reshape(k, -(-i // _TILE), _TILE, -1, _TILE, c))
+        tiles = whole.reshape(k, -(-i // _TILE), _TILE, -1, _TILE, c).permute(2, 4, 0, 1, 3, 5)
+        return cls(kernels, share.contiguous(), tiles.contiguous())
 
     def __call__(self, relevance: Float[Tensor, "t k i j n"]) -> Float[Tensor, "t k i j c"]:
         """The relevance of what came in."""
         t, k, i, j, _ = relevance.shape
-        found = relevance.new_empty(t, *self.inputs.shape)
-        for maps, rows in _parts(relevance.shape, max(self.share.shape[-1], self.inputs.shape[-1])):
+        high, wide, channels = self.inputs.shape[3:]
+        found = relevance.new_empty(t, k, high, _TILE, wide, _TILE, channels)
+        for maps, rows in _parts(relevance.shape, max(self.share.shape[-1], channels)):
             down = [self._across(line, at) for at, line in enumerate(_forth(self._lines(relevance[maps], rows)))]
             for column, products in enumerate(zip(*down, strict=True)):
                 for row, back in enumerate(_back(products)):
-                    inputs = self.inputs[:, rows, row, :, column]
+                    inputs = self.inputs[row, column, :, rows]
                     torch.mul(back.view(-1, *inputs.shape), inputs, out=found[maps, :, rows, row, :, column])
         return found.reshape(t, k, *_whole(i, j), -1)[:, :, :i, :j]
 
