@@ -110,7 +110,9 @@ def test_one_case_is_maps_a_picture_a_page_and_numbers(
         image = image_of(path)
         assert image.shape == source.shape
         assert np.allclose(image.affine, source.affine)
-    assert answer.out.splitlines()[0].startswith("training_1: lesion in the prediction, by the composite stroke: ")
+    assert answer.out.splitlines()[0].startswith(
+        "training_1: lesion in the prediction, by the composite stroke, against healthy tissue: "
+    )
     assert RESEARCH_USE in answer.out
 
 
@@ -242,6 +244,15 @@ def test_a_study_by_itself_is_explained(run: Run, model: Path, tmp_path: Path) -
         (("--layout", "bids"), "--layout is of a cohort for --sweep or --compare"),
         (("--everywhere",), "--everywhere is about --filter, or --sweep, so that it would do nothing here"),
         (("--composite", "legacy-head", "--tile", "2"), "--tile is not of the ancestor's rules"),
+        (("--seed", "3"), "--seed is of what --sweep and --compare draw, so that it would do nothing here"),
+        (
+            ("--composite", "z+", "--reference", "zero"),
+            "--reference is of composites with a rule that has one, as strok",
+        ),
+        (
+            ("--composite", "mine.json"),
+            "mine.json is not there; give a JSON file of places and rules, or a composite's",
+        ),
     ],
 )
 def test_what_cannot_be_explained_is_one_line(
@@ -289,6 +300,17 @@ def test_a_mask_that_lies_elsewhere_is_one_line(run: Run, one: tuple[object, ...
     path = tmp_path / "mine.nii.gz"
     write_image(path, np.ones((16, 16, 5), np.uint8), radiological_grid((16, 16, 5), (4.0, 4.0, 5.0)))
     refused(run(*one, "-o", tmp_path / "out", "--target", path), "lies elsewhere than the case", tmp_path / "out")
+
+
+def test_a_mask_with_nan_is_one_line(run: Run, one: tuple[object, ...], tmp_path: Path) -> None:
+    path, mask = tmp_path / "mine.nii.gz", np.ones((32, 32, 5), np.float32)
+    mask[0, 0, 0] = np.nan
+    write_image(path, mask, study().grid)
+    refused(
+        run(*one, "-o", tmp_path / "out", "--target", path),
+        "mine.nii.gz has voxels that are no number",
+        tmp_path / "out",
+    )
 
 
 def test_an_empty_mask_is_one_line(run: Run, one: tuple[object, ...], tmp_path: Path) -> None:
@@ -376,7 +398,10 @@ def test_other_options_are_refused_unless_it_begins_anew(run: Run, all_: tuple[o
     assert run(*all_, "-o", out, *FEW).code == 0
     answer = run(*all_, "-o", out, *FEW, "--reference", "zero")
     assert answer.code == 2
-    assert "was begun with other models or options; give another --out, or --overwrite" in answer.err
+    assert (
+        "was begun with other models or options (of its sweep.json, asked); give another --out, or --overwrite"
+        in answer.err
+    )
     assert run(*all_, "-o", out, *FEW, "--reference", "zero", "--overwrite").code == 0
     assert told(out, "sweep")["recipe"]["asked"][3] == "zero"
 

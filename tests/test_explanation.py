@@ -329,13 +329,17 @@ def test_parts_that_touch_by_a_corner_are_one_and_of_many_the_eight_largest_are_
 def test_every_target_has_its_words(volume: Model) -> None:
     told = [Question(target=target, place="voxel 1,2,3").in_words(volume.scheme) for target in (*TARGETS, "place")]
     assert told[:4] == [
-        "lesion in the prediction, by the composite stroke",
-        "lesion in the truth, by the composite stroke",
-        "lesion rather than background that was missed, by the composite stroke",
-        "lesion found wrongly, by the composite stroke",
+        "lesion in the prediction, by the composite stroke, against healthy tissue",
+        "lesion in the truth, by the composite stroke, against healthy tissue",
+        "lesion rather than background that was missed, by the composite stroke, against healthy tissue",
+        "lesion found wrongly, by the composite stroke, against healthy tissue",
     ]
     assert "every class" in told[6]
-    assert told[7] == "lesion at voxel 1,2,3, by the composite stroke"
+    assert told[7] == "lesion at voxel 1,2,3, by the composite stroke, against healthy tissue"
+    assert Question(reference="opposite").in_words(volume.scheme).endswith("stroke, against the opposite side")
+    assert Question(reference="zero").in_words(volume.scheme).endswith("stroke, against 0")
+    plain = Question(composite=COMPOSITES["z+"]).in_words(volume.scheme)
+    assert plain == "lesion in the prediction, by the composite z+"
     assert Question(against="background").in_words(volume.scheme).startswith("lesion rather than background in")
 
 
@@ -554,7 +558,7 @@ def test_where_nothing_was_found_there_is_nothing_to_explain(volume: Model) -> N
 
 
 def test_where_nothing_was_missed_there_is_nothing_to_explain(volume: Model) -> None:
-    with pytest.raises(RelevanceError, match="there is no lesion where the truth has it, and the model did not find"):
+    with pytest.raises(RelevanceError, match="the model missed no lesion; take another --target"):
         explained(decided(volume, 1), Question(target="missed"))
 
 

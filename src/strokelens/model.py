@@ -244,6 +244,8 @@ def _folder(path: Path) -> Path:
     for each in (path.parent if path.name == CARD else path, path / MODEL):
         if (each / CARD).is_file():
             return each
+    if not path.exists():
+        raise FileError(f"{path} is not there; train a model there first, or give the folder of one")
     raise FileError(_NO_MODEL.format(path))
 
 

@@ -51,6 +51,8 @@ _NEEDS = {
     "--filter": "filters one map, and --compare has methods",
     "--composite": "is one method, and --compare takes those of --methods",
     "--tile": "is not of the ancestor's rules",
+    "--seed": "is of what --sweep and --compare draw",
+    "--reference": "is of composites with a rule that has one, as stroke has",
 }
 """What some options are about, and why they can do nothing."""
 
@@ -149,11 +151,13 @@ def explain(
         "--filter": filters and compare,
         "--composite": composite != "stroke" and compare,
         "--tile": tile and composite.startswith("legacy"),
+        "--seed": seed and not many,
     }
+    question = _question(name, against, target, composite, reference.value, filters, everywhere=everywhere, tile=tile)
+    idle["--reference"] = reference is not ReferenceName.HEALTHY and not compare and not question.refers
     told = next((option for option, idles in idle.items() if idles), None)
     if told is not None:
         raise RelevanceError(f"{told} {_NEEDS[told]}, so that it would do nothing here; leave it out")
-    question = _question(name, against, target, composite, reference.value, filters, everywhere=everywhere, tile=tile)
     if not many:
         _one(model, case, out, question, one, device=device, overwrite=overwrite, json=json)
         return
@@ -225,6 +229,8 @@ def _composite(told: str) -> "Composite":
     from strokelens.explain.composites import Composite
 
     path = Path(told)
+    if not path.is_file() and path.suffix == ".json":
+        raise RelevanceError(f"{path} is not there; give a JSON file of places and rules, or a composite's name")
     if not path.is_file():
         return Composite.of(told)
     try:
@@ -233,7 +239,10 @@ def _composite(told: str) -> "Composite":
         raise RelevanceError(f"{path} is no JSON ({error}); write places and rules") from error
     if not isinstance(rules, dict) or not all(isinstance(each, str) for each in rules.values()):
         raise RelevanceError(f"{path} has no places with rules; as {{'any': 'gamma:0.1'}}")
-    return replace(Composite.of(rules), name=path.stem)
+    try:
+        return replace(Composite.of(rules), name=path.stem)
+    except RelevanceError as error:
+        raise RelevanceError(f"{path}: {error}") from error
 
 
 def _one(

@@ -108,7 +108,7 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _check(out: Path, recipe: object, marker: str) -> None:
+def _check(out: Path, recipe: Mapping[str, object], marker: str) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
@@ -116,7 +116,11 @@ def _check(out: Path, recipe: object, marker: str) -> None:
     except (OSError, ValueError, TypeError, KeyError):
         raise OutputError(f"{out} exists, and is none of `strokelens explain`; give another --out") from None
     if found != recipe:
-        raise OutputError(f"{out} was begun with other models or options; give another --out, or --overwrite")
+        differ = ", ".join(key for key in recipe if key not in found or found[key] != recipe[key])
+        raise OutputError(
+            f"{out} was begun with other models or options (of its {marker}, {differ}); "
+            "give another --out, or --overwrite"
+        )
 
 
 def _earlier(path: Path, key: str) -> Numbers | None:

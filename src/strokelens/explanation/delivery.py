@@ -111,7 +111,13 @@ def reasons_of(explained: Explained, target: str, number: int, worths: Mapping[K
         f"{explained.question.in_words(explained.models[0].scheme)}{many}",
         ", ".join(dict.fromkeys(model.name for model in explained.models)),
         {name: float(np.nan_to_num(share)) for name, share in zip(names, positive, strict=True)},
+        _doubts(explained),
     )
+
+
+def _doubts(explained: Explained) -> tuple[str, ...]:
+    """What is doubtful, a sentence each."""
+    return tuple(f"{'WARNING: ' if each.grave else ''}{each.message}." for each in explained.flags)
 
 
 def _lead(explained: Explained) -> str:
@@ -119,8 +125,8 @@ def _lead(explained: Explained) -> str:
     names = ", ".join(dict.fromkeys(model.name for model in explained.models))
     trained = "; ".join(dict.fromkeys(model.card.trained_on for model in explained.models))
     simulated = " The patient is simulated." if explained.case.simulated else ""
-    flags = " ".join(f"{'WARNING: ' if each.grave else ''}{each.message}." for each in explained.flags)
-    return f"{explained.case.id}: why {names} ({trained}) found {told}.{simulated} {flags}".rstrip()
+    doubts = " ".join(_doubts(explained))
+    return f"{explained.case.id}: what spoke, to {names} ({trained}), for {told}.{simulated} {doubts}".rstrip()
 
 
 def record(explained: Explained, worths: Mapping[Key, Worth], sha256: tuple[str, ...]) -> dict[str, object]:

@@ -18,7 +18,9 @@ def mask_of(path: Path, grid: Grid) -> Mask:
     image = read_scan(path)
     if image.array.ndim != 3:
         raise RelevanceError(f"{path} is a series; give a mask of one volume")
-    placed = reordered(np.nan_to_num(image.array) != 0, image.grid, grid)
+    if np.isnan(image.array).any():
+        raise RelevanceError(f"{path} has voxels that are no number (NaN); give a mask of 0 and 1")
+    placed = reordered(image.array != 0, image.grid, grid)
     if placed is None:
         raise RelevanceError(f"{path} lies elsewhere than the case: {difference(image.grid, grid)}; resample it to it")
     mask: Mask = placed

@@ -31,6 +31,8 @@ TARGETS: Final[Mapping[str, str]] = {
 
 _MOST_COMPONENTS: Final = 8
 
+_NOWHERE: Final = "no map shows anything at {}, so the model computes nothing there; take another"
+
 PLACE: Final = "place"
 """The target that is no name, but voxels that a user points at."""
 
@@ -93,13 +95,25 @@ class Question:
         beside = self.beside(scheme)
         rather = "" if beside is None else f" rather than {beside}"
         where = {"prediction": "in the prediction", "truth": "in the truth", "volume": "by volume"}.get(self.target)
+        how = f"by the composite {self.composite.name}{self._against_what}"
         if self.target == "output":
-            return f"all that it says of every class, by the composite {self.composite.name}"
+            return f"all that it says of every class, {how}"
         told = where or {"missed": "that was missed", "false": "found wrongly", PLACE: f"at {self.place or PLACE}"}.get(
             self.target, f"({self.target})"
         )
         filtered = ", filtered at every layer" if self.everywhere and self.filters else ""
-        return f"{self.class_in(scheme)}{rather} {told}, by the composite {self.composite.name}{filtered}"
+        return f"{self.class_in(scheme)}{rather} {told}, {how}{filtered}"
+
+    @property
+    def _against_what(self) -> str:
+        """What values are seen against, where a rule has a reference."""
+        seen = {"healthy": "healthy tissue", "opposite": "the opposite side", "zero": "0"}[self.reference]
+        return f", against {seen}" if self.refers else ""
+
+    @property
+    def refers(self) -> bool:
+        """Whether a rule of the composite sees values against the reference."""
+        return any(rule.startswith("reference") for _, rule in self.composite.rules)
 
 
 def regions(
@@ -116,14 +130,8 @@ def regions(
     name = question.class_in(scheme)
     prediction: Region = found == scheme.value(name)
     if place is not None:
-        if not place.any():
-            raise RelevanceError(f"{question.place or PLACE} marks no voxel; give a mask with some that are not 0")
-        there: Region = sample.frame.reduced_labels(place.astype(np.uint8), 2) == 1
-        there &= (sample.x != 0).any(axis=1)
-        nowhere = (
-            f"no map shows anything at {question.place or PLACE}, so the model computes nothing there; take another"
-        )
-        return _there({PLACE: there}, nowhere)
+        called = question.place or PLACE
+        return _there({PLACE: _marked(sample, place, called)}, _NOWHERE.format(called))
     if question.target == "output":
         return {"output": np.ones_like(prediction)}
     if question.target == "volume":
@@ -140,7 +148,21 @@ def regions(
         raise RelevanceError(f"--target {question.target} needs a truth, and the case has none; ask for prediction")
     truth: Region = sample.y == scheme.value(name)
     chosen = {"truth": truth, "missed": truth & ~prediction, "false": prediction & ~truth}[question.target]
-    return _there({question.target: chosen}, f"there is no {name} {TARGETS[question.target]}; take another --target")
+    nowhere = (
+        f"the model missed no {name}"
+        if question.target == "missed"
+        else f"there is no {name} {TARGETS[question.target]}"
+    )
+    return _there({question.target: chosen}, f"{nowhere}; take another --target")
+
+
+def _marked(sample: Sample, place: Bool[np.ndarray, "i j k"], called: str) -> Region:
+    """The pixels of a place where a map shows something."""
+    if not place.any():
+        raise RelevanceError(f"{called} marks no voxel; give a mask with some that are not 0")
+    there: Region = sample.frame.reduced_labels(place.astype(np.uint8), 2) == 1
+    there &= (sample.x != 0).any(axis=1)
+    return there
 
 
 def _there(parts: Mapping[str, Region], otherwise: str) -> dict[str, Region]:

@@ -43,7 +43,8 @@ class Reasons:
 
     `maps` has each channel's relevance (i j k) on the case's grid; `filtered` has the same by a filter's word, such as
     `pass:0:0.4`. `target` is what was explained, and `asked` says so in words; `model` says what it was trained on,
-    too. `shares` are those of positive relevance by channel, of sum 1; NaN or left out where there is none.
+    too. `shares` are those of positive relevance by channel, of sum 1; NaN or left out where there is none. `doubts`
+    are what must stand on the picture beside it, for pictures go without their page.
 
     Raises `RelevanceError` where a map or mask does not lie on the case's grid, or there is no map.
     """
@@ -57,6 +58,7 @@ class Reasons:
     asked: str
     model: str
     shares: Mapping[str, float]
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.maps:
@@ -73,9 +75,9 @@ class Reasons:
 
     @cached_property
     def limit(self) -> float:
-        """The 99.5th percentile of |R| over all channels; the largest where that is 0; 0 without any relevance."""
-        sizes = np.concatenate([np.abs(values[np.isfinite(values)]) for values in self.maps.values()])
-        return float(np.percentile(sizes, _PERCENTILE) or sizes.max()) if sizes.size else 0.0
+        """The 99.5th percentile of |R| over all channels where it is not 0; 0 without any relevance."""
+        sizes = np.concatenate([np.abs(values[np.isfinite(values) & (values != 0)]) for values in self.maps.values()])
+        return float(np.percentile(sizes, _PERCENTILE)) if sizes.size else 0.0
 
     def volume(self, mask: Mask) -> str:
         """A mask's volume for reading."""
@@ -120,8 +122,9 @@ def six_panels(reasons: Reasons, channel: str, *, slice_index: int | None = None
 def sheet(reasons: Reasons, *, most_slices: int = 4) -> Figure:
     """All channels' relevance over their scans, a row a slice: which map spoke for what was explained, and where.
 
-    One scale for all channels, symmetrical, to the 99.5th percentile of |R|, so that they can be compared; below, each
-    channel's share of what speaks for it. Slices are chosen by the target's area, by the truth's where it is empty.
+    One scale for all channels, symmetrical, to the 99.5th percentile of |R| that is not 0, so that they can be
+    compared; below, each channel's share of what speaks for it. Slices are chosen by the target's area, by the truth's
+    where it is empty.
     """
     stage, limit, maps = Stage(reasons.case), reasons.limit, reasons.maps
     shown = _shown(stage)
@@ -167,15 +170,17 @@ def _board(
     """The page, with whose case it is, what was asked of which model, and what both colours mean."""
     case = reasons.case
     simulated = ["simulated patient"] if case.simulated else []
+    found = [] if reasons.prediction is None else [f"the model found {reasons.volume(reasons.prediction)}"]
     lines = [
-        " · ".join([case.id, *simulated, place, f"model: {reasons.model}"]),
+        " · ".join([case.id, *simulated, place, f"model: {reasons.model}", *found]),
         "Red voxels spoke for it, blue ones against it; the brighter, the stronger. "
         "This shows what the model used, not whether it is right.",
     ]
     outside = _outside(stage, maps)
     if outside > _TOLD:
         lines.append(f"{_percent(outside)} of all relevance lies outside of the head and is not drawn.")
-    return Board(stage.ratio, columns, above, f"Why the model said so: {reasons.asked}", lines, below_in)
+    lines += reasons.doubts
+    return Board(stage.ratio, columns, above, f"What spoke for {reasons.asked}", lines, below_in)
 
 
 def _outside(stage: Stage, maps: list[Volume]) -> float:
