@@ -192,3 +192,13 @@ def test_no_measure_is_told() -> None:
 def test_pictures_of_sweeps_are_the_same_bytes_each_time() -> None:
     for draw in PICTURES:
         assert figure_png(draw(groups(), "t", "a", "n")) == figure_png(draw(groups(), "t", "a", "n"))
+
+
+def test_what_families_do_does_not_overlap_nor_leave_the_page_beside_few_filters() -> None:
+    figure = scattered(groups(["raw", "pass:0:0.4", "clamp:0:0.2"]), "t", "a", "n")
+    figure.canvas.draw()
+    first, second = (
+        text.get_window_extent() for text in figure.axes[0].texts if text.get_text()[:4] in ("pass", "clam")
+    )
+    assert not first.overlaps(second)
+    assert max(first.x1, second.x1) <= figure.bbox.x1

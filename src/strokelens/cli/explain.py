@@ -139,6 +139,7 @@ def explain(
     if sweep and compare:
         raise RelevanceError("--sweep and --compare are two tables; ask for one after the other")
     many = sweep or compare
+    question = _question(name, against, target, composite, reference.value, filters, everywhere=everywhere, tile=tile)
     idle: dict[str, object] = {
         "--methods": methods and not compare,
         "--beside": beside and not sweep,
@@ -150,11 +151,10 @@ def explain(
         "--case": one and many,
         "--filter": filters and compare,
         "--composite": composite != "stroke" and compare,
-        "--tile": tile and composite.startswith("legacy"),
         "--seed": seed and not many,
+        "--tile": tile and question.composite.ancestor is not None,
+        "--reference": reference is not ReferenceName.HEALTHY and not compare and not question.refers,
     }
-    question = _question(name, against, target, composite, reference.value, filters, everywhere=everywhere, tile=tile)
-    idle["--reference"] = reference is not ReferenceName.HEALTHY and not compare and not question.refers
     told = next((option for option, idles in idle.items() if idles), None)
     if told is not None:
         raise RelevanceError(f"{told} {_NEEDS[told]}, so that it would do nothing here; leave it out")

@@ -59,7 +59,7 @@ def headline(done: Sequence[Done], what: str) -> str:
     """How many cases of how many patients, and how many are simulated."""
     told = [each for each in done if each.numbers is not None]
     persons = len({each.person for each in told})
-    simulated = sum(bool(each.numbers["simulated"]) for each in told if each.numbers is not None)
+    simulated = _simulated(told)
     evidence = f" {simulated} are simulated: no evidence about real patients." if simulated else ""
     return f"{what[0].upper()}{what[1:]}: {len(told)} of {len(done)} cases, {persons} patients.{evidence}"
 
@@ -100,6 +100,11 @@ def _failures(done: Sequence[Done]) -> list[Table]:
     return [Table("Failures", "Cases without numbers.", ("case", "failure"), rows, words=True)] if rows else []
 
 
+def _simulated(done: Sequence[Done]) -> int:
+    """How many cases are: pictures say so, too, for they go without their page."""
+    return sum(bool(each.numbers["simulated"]) for each in done if each.numbers is not None)
+
+
 def _interval(found: Interval) -> str:
     if not isfinite(found.mean):
         return "–"
@@ -117,15 +122,16 @@ def _pictures(sweeps: Sequence[Swept]) -> list[Picture]:
     words = found.words
     sizes = sorted({each.size for each in sweeps})
     groups = [_group([each for each in sweeps if each.size == size], words) for size in sizes]
-    count = sum(each.numbers is not None for each in found.done)
-    note = f"{count} cases, all channels."
+    count, simulated = sum(each.numbers is not None for each in found.done), _simulated(found.done)
+    cases = f"{count} cases, {simulated} of them simulated" if simulated else f"{count} cases"
+    note = f"{cases}; all channels."
     axis = "mean of the map, of its largest amplitude"
     shown = ("inclusivity", "precision", "iou", "in_truth")
     measured = [_curve(found, measure, words) for measure in shown]
     figures = {
         "scatter": (scattered(groups, "The mean of each map", axis, note), "Each map of each case and channel."),
         "boxes": (boxes(groups, "The mean of each map", axis, note), "The same by quartiles."),
-        "worth": (curves(measured, "What filters are worth", f"{count} cases."), "Beside null maps."),
+        "worth": (curves(measured, "What filters are worth", f"{cases}."), "Beside null maps."),
     }
     return [Picture(name, told, figure_png(figure)) for name, (figure, told) in figures.items()]
 

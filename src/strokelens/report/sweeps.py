@@ -33,6 +33,9 @@ _GOLDEN = 0.618034
 """Multiples of it, without their whole parts, lie evenly however many there are: dots are spread without chance."""
 
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _PANEL_IN, _SPACE_IN = 0.85, 0.25, 0.86, 1.42, 3.6, 0.36
+_LETTER_IN = 0.062
+"""How wide a letter of 8 points is, about."""
+
 _STYLES: Final[tuple[Literal["--", ":", "-."], ...]] = ("--", ":", "-.")
 
 
@@ -195,15 +198,20 @@ def _paper(
         axes.tick_params(axis="y", labelsize=9)
         axes.axhline(0, color=TEXT, linewidth=0.8, zorder=1.5)
         axes.margins(y=0.06)
+    end, room_in, taken_in = max(at.values(), default=0.0) + 0.7, wide - _LEFT_IN - _RIGHT_IN, 0.0
     for family, does in _FAMILIES.items():
         mine = [x for word, x in at.items() if _parted(word)[0] == family]
-        if mine:
-            panels[0].text(
-                mine[0] - 0.4, 1.02, does, transform=panels[0].get_xaxis_transform(), color=MUTED, fontsize=8
+        if mine and does:
+            begin_in = min((mine[0] + 0.3) * room_in / (end + 0.7), room_in - _LETTER_IN * len(does))
+            above = 14 if begin_in < taken_in else 3  # beside few filters there is no room for both in a line
+            taken_in = begin_in + _LETTER_IN * len(does)
+            panels[0].annotate(
+                does, (begin_in / room_in, 1), (0, above), xycoords="axes fraction", textcoords="offset points",
+                color=MUTED, fontsize=8,
             )  # fmt: skip
     left = _LEFT_IN / wide
     panels[-1].set_xticks(list(at.values()), [spoken(word) for word in at], rotation=40, ha="right", fontsize=8)
-    panels[-1].set_xlim(-0.7, max(at.values(), default=0.0) + 0.7)
+    panels[-1].set_xlim(-0.7, end)
     figure.text(left, 1 - 0.2 / high, title, color=TEXT, fontsize=12, weight="bold", va="center", parse_math=False)
     figure.text(left, 0.2 / high, note, color=MUTED, fontsize=8, va="center", parse_math=False)
     figure.text(1 - _RIGHT_IN / wide, 0.2 / high, RESEARCH_USE, color=MUTED, fontsize=7, va="center", ha="right")
